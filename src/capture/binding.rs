@@ -1,0 +1,64 @@
+//! Whose picture it is: frozen once, when a capture is identified, and sealed beside it.
+//!
+//! Everything that enters an object and does not come from the file stands here or in the
+//! manifest, so that each resend is the same object, whatever the hospital, the clock or the
+//! configuration say later.
+
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use serde::{Deserialize, Serialize};
+
+use super::order::Order;
+use super::person::{Patient, Visit};
+use super::uid::Uid;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Binding {
+    pub version: u16,
+    /// As the lookup answered; `visits` and `orders` are empty here.
+    pub patient: Patient,
+    pub visit: Option<Visit>,
+    pub order: Option<Order>,
+    pub study: StudyBinding,
+    pub series: SeriesBinding,
+    /// Instance numbers, one per item, in the items' order (0020,0013).
+    pub instance_numbers: Vec<u32>,
+    pub site: SiteNames,
+    /// When this was frozen: instance creation, contribution time.
+    pub bound_at: Timestamp,
+    /// Version of the gateway that froze it.
+    pub gateway_version: String,
+}
+
+impl Binding {
+    pub const VERSION: u16 = 1;
+}
+
+/// Identical in every object of a study.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StudyBinding {
+    pub instance_uid: Uid,
+    /// In the site's zone (0008,0020)/(0008,0030).
+    pub started: DateTime,
+    /// (0020,0010), at most 16 characters.
+    pub id: String,
+}
+
+/// One capture session is one series.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeriesBinding {
+    pub instance_uid: Uid,
+    pub number: u32,
+    /// First capture time of the series, in the site's zone.
+    pub started: DateTime,
+}
+
+/// What the configuration says of the place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteNames {
+    pub institution: String,
+    pub department_id: String,
+    pub department_name: String,
+    /// IANA name, e.g. `Europe/Berlin`.
+    pub timezone: String,
+}

@@ -1,0 +1,153 @@
+//! What was photographed, as far as the bytes tell.
+
+use jiff::civil::DateTime;
+use jiff::tz::Offset;
+use serde::{Deserialize, Serialize};
+
+/// What a file is, decided by its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum MediaKind {
+    #[serde(rename = "image/jpeg")]
+    Jpeg,
+    #[serde(rename = "image/png")]
+    Png,
+}
+
+impl MediaKind {
+    /// Every kind that is accepted, in the order in which an answer lists them.
+    pub const ACCEPTED: [Self; 2] = [Self::Jpeg, Self::Png];
+
+    #[must_use]
+    pub fn mime(self) -> &'static str {
+        match self {
+            Self::Jpeg => "image/jpeg",
+            Self::Png => "image/png",
+        }
+    }
+
+    #[must_use]
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Jpeg => "jpg",
+            Self::Png => "png",
+        }
+    }
+}
+
+/// What happened to the coded picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Essence {
+    /// Bit-identical.
+    Unchanged,
+    /// Coefficients kept: a lossless turn, or progressive to baseline.
+    Rotated,
+    Reencoded,
+}
+
+/// Exif Orientation (CIPA DC-008 §4.6.4, tag 0112H): what must be done to show the picture upright.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u8", into = "u8")]
+pub struct Orientation(u8);
+
+impl Orientation {
+    pub const UPRIGHT: Self = Self(1);
+
+    /// `None` unless 1 to 8.
+    #[must_use]
+    pub fn from_exif(value: u16) -> Option<Self> {
+        u8::try_from(value).ok().filter(|v| (1..=8).contains(v)).map(Self)
+    }
+
+    #[must_use]
+    pub fn to_exif(self) -> u8 {
+        if self.0 == 0 { 1 } else { self.0 }
+    }
+
+    #[must_use]
+    pub fn is_upright(self) -> bool {
+        self.to_exif() == 1
+    }
+
+    /// True where showing it upright swaps width and height.
+    #[must_use]
+    pub fn swaps_sides(self) -> bool {
+        self.to_exif() >= 5
+    }
+}
+
+impl TryFrom<u8> for Orientation {
+    type Error = &'static str;
+
+    fn try_from(value: u8) -> Result<Self, Self::Error> {
+        Self::from_exif(u16::from(value)).ok_or("orientation is not 1 to 8")
+    }
+}
+
+impl From<Orientation> for u8 {
+    fn from(o: Orientation) -> Self {
+        o.to_exif()
+    }
+}
+
+/// When a picture was taken: the wall clock of the camera, and its zone where it said so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakenAt {
+    pub local: DateTime,
+    #[serde(with = "offset_seconds")]
+    pub offset: Option<Offset>,
+}
+
+mod offset_seconds {
+    use jiff::tz::Offset;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[allow(clippy::ref_option, clippy::trivially_copy_pass_by_ref)] // serde's `with` asks for this shape
+    pub fn serialize<S: Serializer>(offset: &Option<Offset>, s: S) -> Result<S::Ok, S::Error> {
+        offset.map(Offset::seconds).serialize(s)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Offset>, D::Error> {
+        Option::<i32>::deserialize(d)?.map(Offset::from_seconds).transpose().map_err(serde::de::Error::custom)
+    }
+}
+
+/// How the coded samples of a picture are laid out, as its header says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PictureFormat {
+    /// Coded size, before any turn. Pixels.
+    pub width: u32,
+    pub height: u32,
+    pub coding: Coding,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Coding {
+    /// SOF0, 8 bit, one component.
+    JpegBaselineGrey,
+    /// SOF0, 8 bit, three components in YCbCr.
+    JpegBaselineYcbcr,
+    /// Every other JPEG that decodes: progressive, extended, RGB, CMYK, YCCK, 12 bit.
+    /// No transfer syntax of ours carries it as it is.
+    JpegOther,
+    /// `colour`: PNG colour type (0, 2, 3, 4, 6); `bits` per sample.
+    Png { colour: u8, bits: u8, interlaced: bool },
+}
+
+/// What the record needs of a file's metadata, read before it is removed. Never location, owner,
+/// serial numbers or names of persons.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    pub format: PictureFormat,
+    #[serde(default)]
+    pub orientation: Orientation,
+    pub taken_at: Option<TakenAt>,
+    pub make: Option<String>,
+    pub model: Option<String>,
+    pub software: Option<String>,
+    /// The colour profile that left the stream, its words rewritten, class as in the source.
+    /// Only from scrubs made for an object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub icc_profile: Option<Vec<u8>>,
+}

@@ -1,0 +1,8 @@
+//! Floor 4: the order of things; the only place with "then".
+//!
+//! Owns: what happens before the promise line and what happens behind it.
+//! Never: parses a format, speaks a protocol, names an adapter.
+
+pub mod refusal;
+
+pub use refusal::{Refusal, RefusalCode};
