@@ -17,6 +17,7 @@
 //! line. Behind it `pipeline::step` identifies (`lookup`), wraps (`dicom`) and forwards
 //! (`archive`), as often as it takes.
 #![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
 pub mod capture;
 
