@@ -13,7 +13,8 @@ use crate::capture::record::{ItemFacts, Manifest};
 use crate::capture::{Binding, Essence, FailureCode, ItemId, MediaKind, Record};
 use crate::dicom::{self, Instance, LossyHistory, Picture, Pixels};
 use crate::media::raster;
-use crate::spool::{PayloadReader, Spool, SpoolError};
+use super::sealed;
+use crate::spool::{Name, PayloadReader, Spool, SpoolError};
 
 /// JPEG quality of a picture that has to be coded again: differences stay below what an eye finds
 /// at twice the size.
@@ -44,7 +45,7 @@ impl Wrapped {
     pub fn open(&self, spool: &Spool) -> Result<PayloadReader, String> {
         match self.source {
             Source::Sealed => spool.payload(self.item),
-            Source::Derived => spool.derived(self.item),
+            Source::Derived => spool.payload(Name::Derived(self.item)),
         }
         .map_err(|e| e.to_string())
     }
@@ -132,7 +133,7 @@ fn samples_of(coding: Coding, derived: &DerivedPicture) -> u8 {
 
 /// The derived picture, made now or found from an earlier attempt.
 fn derived(spool: &Spool, id: ItemId, facts: &ItemFacts) -> Result<DerivedPicture, Doubt> {
-    if let Some(bytes) = spool.derived_manifest(id).map_err(|e| unreadable(&e))? {
+    if let Some(bytes) = sealed::derived_manifest(spool, id).map_err(|e| unreadable(&e))? {
         let manifest: DerivedManifest =
             serde_json::from_slice(&bytes).map_err(|_| failed("the derived picture cannot be read"))?;
         return Ok(manifest.picture);
@@ -147,7 +148,7 @@ fn derived(spool: &Spool, id: ItemId, facts: &ItemFacts) -> Result<DerivedPictur
     let (picture, bytes) = decode(facts, &coded)?;
     drop(coded);
     seal(spool, id, &picture, &bytes).map_err(|e| match e {
-        SpoolError::Full | SpoolError::NotDurable { .. } => (FailureCode::StoreUnavailable, e.to_string()),
+        SpoolError::Full | SpoolError::NotDurable(_) | SpoolError::Unsound => (FailureCode::StoreUnavailable, e.to_string()),
         other => unreadable(&other),
     })?;
     Ok(picture)
@@ -173,7 +174,7 @@ fn decode(facts: &ItemFacts, coded: &[u8]) -> Result<(DerivedPicture, Vec<u8>), 
 fn seal(spool: &Spool, id: ItemId, picture: &DerivedPicture, bytes: &[u8]) -> Result<(), SpoolError> {
     let manifest = DerivedManifest { version: 1, item: id.to_string(), picture: picture.clone() };
     let manifest = serde_json::to_vec(&manifest).unwrap_or_default();
-    let mut draft = spool.draft_derived(id)?;
+    let mut draft = spool.draft(Name::Derived(id))?;
     draft.write(bytes)?;
     spool.promise(vec![draft.finish(&manifest)?])
 }
