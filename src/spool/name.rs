@@ -1,0 +1,89 @@
+//! Names of files: ids only.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::capture::{CaptureId, ItemId};
+
+/// One sealed file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Name {
+    /// `ULID-0.item`: what was received, scrubbed, and its manifest.
+    Item(ItemId),
+    /// `ULID.binding`: whose picture it is, once that is known.
+    Binding(CaptureId),
+    /// `ULID-0.derived`: what goes into the object where that is not the item itself.
+    Derived(ItemId),
+}
+
+impl Name {
+    #[must_use]
+    pub fn capture(self) -> CaptureId {
+        match self {
+            Self::Item(item) | Self::Derived(item) => item.capture,
+            Self::Binding(capture) => capture,
+        }
+    }
+
+    /// A capture is there exactly where its head is: its first item.
+    #[must_use]
+    pub fn is_head(self) -> bool {
+        matches!(self, Self::Item(ItemId { index: 0, .. }))
+    }
+
+    /// All names a capture of so many items may have, its head first.
+    pub(super) fn all_of(capture: CaptureId, items: u16) -> impl Iterator<Item = Self> {
+        let each = (0..items).flat_map(move |n| [Self::Item(capture.item(n)), Self::Derived(capture.item(n))]);
+        each.chain([Self::Binding(capture)])
+    }
+}
+
+impl From<ItemId> for Name {
+    fn from(item: ItemId) -> Self {
+        Self::Item(item)
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Item(item) => write!(f, "{item}.item"),
+            Self::Binding(capture) => write!(f, "{capture}.binding"),
+            Self::Derived(item) => write!(f, "{item}.derived"),
+        }
+    }
+}
+
+/// The text is no name of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadName;
+
+impl FromStr for Name {
+    type Err = BadName;
+
+    fn from_str(text: &str) -> Result<Self, BadName> {
+        let (id, kind) = text.split_once('.').ok_or(BadName)?;
+        match kind {
+            "item" => id.parse().map(Self::Item).map_err(|_| BadName),
+            "binding" => id.parse().map(Self::Binding).map_err(|_| BadName),
+            "derived" => id.parse().map(Self::Derived).map_err(|_| BadName),
+            _ => Err(BadName),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_reads_back_and_nothing_else_is_one() {
+        let capture = CaptureId::new(1_772_000_000_123, [7; 10]);
+        for name in [Name::Item(capture.item(0)), Name::Binding(capture), Name::Derived(capture.item(12))] {
+            assert_eq!(name.to_string().parse(), Ok(name));
+        }
+        for text in ["", "x.item", "01J.binding", "../format", &format!("{capture}.item"), &format!("{capture}-0.item.7")] {
+            assert_eq!(text.parse::<Name>(), Err(BadName), "{text}");
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! The promise line.
+
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+
+use super::draft::Finished;
+use super::error::SpoolError;
+use super::name::Name;
+use super::{Inner, Spool, create_file};
+
+impl Spool {
+    /// Makes `finished` durable, contents and names, all or none. After this returned `Ok` the
+    /// sender may forget; before, nothing was said.
+    ///
+    /// The order: each file's bytes are synced; then all files but the heads get their names and the
+    /// folder is synced; then the heads (a capture is there exactly where its first item is) and the
+    /// folder is synced again. So a power cut finds a capture whole or not at all. A capture of one
+    /// item costs one file sync and a share of one folder sync.
+    ///
+    /// All items of a capture belong into one call. Attachments of many captures may share a call.
+    ///
+    /// # Errors
+    /// Nothing is promised then, and what had its name already loses it, heads first; only an
+    /// attachment that replaced an older one stays. [`SpoolError::NotDurable`] where the disk did
+    /// not confirm: see [`Spool::health`].
+    pub fn promise(&self, finished: Vec<Finished>) -> Result<(), SpoolError> {
+        let inner = &*self.0;
+        inner.refuse_if_unsound()?;
+        for file in &finished {
+            file.sync().map_err(|e| inner.not_durable(e.kind()))?;
+        }
+        let (heads, others): (Vec<_>, Vec<_>) = finished.into_iter().partition(|f| f.name().is_head());
+        let in_two_steps = !heads.is_empty() && !others.is_empty();
+        let _arranging = in_two_steps.then(|| inner.arranging.read().unwrap_or_else(PoisonError::into_inner));
+        let mut placed = Vec::with_capacity(heads.len() + others.len());
+        let done = place(inner, others, &mut placed).and_then(|()| place(inner, heads, &mut placed));
+        if done.is_err() {
+            withdraw(&placed);
+        }
+        done
+    }
+
+    /// Seals and promises a small attachment.
+    ///
+    /// # Errors
+    /// As for [`Spool::draft`] and [`Spool::promise`].
+    pub fn attach(&self, name: impl Into<Name>, bytes: &[u8]) -> Result<(), SpoolError> {
+        let mut draft = self.draft(name)?;
+        draft.write(bytes)?;
+        self.promise(vec![draft.finish(b"")?])
+    }
+
+    /// Whether the disk can be trusted. After a sync that failed nothing is accepted until a fresh
+    /// file was written and synced here; call it from time to time, and from the readiness check.
+    /// It costs nothing while all is well.
+    ///
+    /// # Errors
+    /// [`SpoolError::NotDurable`], or what stopped the probe.
+    pub fn health(&self) -> Result<(), SpoolError> {
+        let inner = &*self.0;
+        if inner.sound.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        let path = inner.draft_path("probe");
+        let probed = probe(inner, &path);
+        // What cannot be removed now is removed when the spool is opened again.
+        let _ = std::fs::remove_file(&path);
+        probed?;
+        inner.sound.store(true, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+fn probe(inner: &Inner, path: &Path) -> Result<(), SpoolError> {
+    /// A block of most file systems: less might find room where a photo does not.
+    const PROBE: [u8; 4096] = [0x5A; 4096];
+    let mut file = create_file(path).map_err(SpoolError::io("writing a probe"))?;
+    file.write_all(&PROBE).map_err(SpoolError::io("writing a probe"))?;
+    file.sync_all().and_then(|()| inner.live_folder.sync_all()).map_err(|e| SpoolError::NotDurable(e.kind()))
+}
+
+/// One name in `live/`, and whether it was free before.
+struct Placed {
+    name: Name,
+    path: PathBuf,
+    was_free: bool,
+}
+
+/// Gives `files` their names, and makes the names durable.
+fn place(inner: &Inner, files: Vec<Finished>, placed: &mut Vec<Placed>) -> Result<(), SpoolError> {
+    if files.is_empty() {
+        return Ok(());
+    }
+    for mut file in files {
+        let (name, path) = (file.name(), inner.live_path(file.name()));
+        let was_free = !path.try_exists().map_err(SpoolError::io("looking at a promised file"))?;
+        if matches!(name, Name::Item(_)) && !was_free {
+            return Err(SpoolError::Exists);
+        }
+        file.place(&path).map_err(SpoolError::io("naming a sealed file"))?;
+        placed.push(Placed { name, path, was_free });
+    }
+    inner.sync_live()
+}
+
+/// Takes names back, heads first: a capture that is not promised must not look whole.
+fn withdraw(placed: &[Placed]) {
+    let (heads, others): (Vec<_>, Vec<_>) = placed.iter().filter(|p| p.was_free).partition(|p| p.name.is_head());
+    for place in heads.into_iter().chain(others) {
+        // Where even this fails the file stays as one that nobody was told of: it is forwarded once more.
+        let _ = std::fs::remove_file(&place.path);
+    }
+}
+
+impl Inner {
+    /// Makes the names in `live/` durable that were given before this call; callers share a sync.
+    pub(super) fn sync_live(&self) -> Result<(), SpoolError> {
+        let synced = self.live_syncs.run((), |waiting| {
+            let synced = self.live_folder.sync_all().map_err(|e| e.kind());
+            vec![synced; waiting.len()]
+        });
+        synced.unwrap_or(Err(ErrorKind::Other)).map_err(|kind| self.not_durable(kind))
+    }
+}

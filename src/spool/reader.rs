@@ -1,0 +1,184 @@
+//! Reading sealed files.
+
+use std::fs::File;
+use std::io::{self, BufRead, Read};
+use std::os::unix::fs::FileExt;
+
+use super::error::{Damage, SpoolError};
+use super::format::{CONTEXT_BYTES, END_BYTES, END_PLAIN_BYTES, End, HEADER_BYTES, Header, MANIFEST_MAX_BYTES};
+use super::name::Name;
+use super::{Inner, Spool};
+use crate::seal::aead::{Part, StreamOpener, TAG_BYTES};
+
+impl Spool {
+    /// Opens the payload of a file.
+    ///
+    /// # Errors
+    /// [`SpoolError::Missing`], [`SpoolError::Damaged`], and errors of the disk.
+    pub fn payload(&self, name: impl Into<Name>) -> Result<PayloadReader, SpoolError> {
+        Ok(PayloadReader::new(self.0.open_file(name.into())?))
+    }
+
+    /// The manifest of a file. Of the file only its two ends are read.
+    ///
+    /// # Errors
+    /// As for [`Spool::payload`].
+    pub fn manifest(&self, name: impl Into<Name>) -> Result<Vec<u8>, SpoolError> {
+        self.0.open_file(name.into())?.manifest()
+    }
+
+    /// Whether there is such a file; nothing of it is read.
+    ///
+    /// # Errors
+    /// Errors of the disk.
+    pub fn has(&self, name: impl Into<Name>) -> Result<bool, SpoolError> {
+        self.0.live_path(name.into()).try_exists().map_err(SpoolError::io("looking for a sealed file"))
+    }
+}
+
+/// A file whose header and end were found true.
+pub(super) struct Opened {
+    file: File,
+    opener: StreamOpener,
+    chunk_bytes: u32,
+    end: End,
+}
+
+impl Inner {
+    pub(super) fn open_file(&self, name: Name) -> Result<Opened, SpoolError> {
+        let file = File::open(self.live_path(name)).map_err(SpoolError::io("opening a sealed file"))?;
+        let file_bytes = file.metadata().map_err(|e| unreadable(&e))?.len();
+        let mut bytes = [0; HEADER_BYTES];
+        read_at(&file, &mut bytes, 0)?;
+        let (header, key) = Header::decode(&bytes, self.kek_id, &self.wrap_key)?;
+        if header.name != name {
+            return Err(Damage::Misnamed.into());
+        }
+        let opener = StreamOpener::new(&key, header.prefix, bytes.get(..CONTEXT_BYTES).unwrap_or_default())?;
+        let mut bytes = [0; END_BYTES];
+        read_at(&file, &mut bytes, file_bytes.checked_sub(END_BYTES as u64).ok_or(Damage::Torn)?)?;
+        let end = End::decode(&bytes, header.chunk_bytes, file_bytes)?;
+        let (plain, tag) = bytes.split_at_mut(END_PLAIN_BYTES);
+        let number = end.chunks.checked_add(1).ok_or(Damage::Altered)?;
+        opener.open(number, Part::End, plain, tag)?;
+        Ok(Opened { file, opener, chunk_bytes: header.chunk_bytes, end })
+    }
+}
+
+impl Opened {
+    fn manifest(&self) -> Result<Vec<u8>, SpoolError> {
+        let length = usize::try_from(self.end.manifest_bytes).map_err(|_| SpoolError::TooLong)?;
+        if length > MANIFEST_MAX_BYTES {
+            return Err(Damage::Altered.into());
+        }
+        let mut bytes = vec![0; length + TAG_BYTES];
+        read_at(&self.file, &mut bytes, self.end.manifest_at().ok_or(Damage::Altered)?)?;
+        self.opener.open(self.end.chunks, Part::Appendix, b"", &mut bytes)?;
+        bytes.truncate(length);
+        Ok(bytes)
+    }
+}
+
+fn unreadable(error: &io::Error) -> SpoolError {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => Damage::Torn.into(),
+        kind => Damage::Unreadable(kind).into(),
+    }
+}
+
+fn read_at(file: &File, bytes: &mut [u8], at: u64) -> Result<(), SpoolError> {
+    file.read_exact_at(bytes, at).map_err(|e| unreadable(&e))
+}
+
+/// The payload of a sealed file, in order. Every byte it gives was authenticated; the end is only
+/// told where it is the true end.
+pub struct PayloadReader {
+    opened: Opened,
+    next: u32,
+    at: u64,
+    /// One chunk as it was read; opened where it lies.
+    buffer: Vec<u8>,
+    /// What of the buffer was not given yet.
+    from: usize,
+    until: usize,
+}
+
+impl PayloadReader {
+    fn new(opened: Opened) -> Self {
+        Self { opened, next: 0, at: HEADER_BYTES as u64, buffer: Vec::new(), from: 0, until: 0 }
+    }
+
+    /// Plain bytes of the whole payload.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.opened.end.payload_bytes
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The rest of the current chunk, or else the next one, without a copy; empty at the end.
+    /// Does not combine with [`BufRead::fill_buf`], which needs [`BufRead::consume`].
+    ///
+    /// # Errors
+    /// [`SpoolError::Damaged`] where the bytes are not what was sealed.
+    pub fn fill_chunk(&mut self) -> Result<&[u8], SpoolError> {
+        self.open_next_if_empty()?;
+        let chunk = self.buffer.get(self.from..self.until).unwrap_or_default();
+        self.from = self.until;
+        Ok(chunk)
+    }
+
+    fn open_next_if_empty(&mut self) -> Result<(), SpoolError> {
+        let Opened { file, opener, chunk_bytes, end } = &self.opened;
+        if self.from < self.until || self.next == end.chunks {
+            return Ok(());
+        }
+        let is_last = self.next.checked_add(1) == Some(end.chunks);
+        let chunk =
+            if is_last { end.payload_bytes - u64::from(self.next) * u64::from(*chunk_bytes) } else { u64::from(*chunk_bytes) };
+        let length = usize::try_from(chunk).map_err(|_| SpoolError::TooLong)?;
+        self.buffer.resize(length + TAG_BYTES, 0);
+        read_at(file, &mut self.buffer, self.at)?;
+        let part = if is_last { Part::Last } else { Part::Chunk };
+        opener.open(self.next, part, b"", &mut self.buffer)?;
+        self.at += chunk + TAG_BYTES as u64;
+        self.next += 1;
+        (self.from, self.until) = (0, length);
+        Ok(())
+    }
+}
+
+impl BufRead for PayloadReader {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.open_next_if_empty()?;
+        Ok(self.buffer.get(self.from..self.until).unwrap_or_default())
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.from = self.until.min(self.from.saturating_add(amount));
+    }
+}
+
+impl Read for PayloadReader {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let mut ready = self.fill_buf()?;
+        let length = ready.read(out)?;
+        self.consume(length);
+        Ok(length)
+    }
+
+    fn read_to_end(&mut self, out: &mut Vec<u8>) -> io::Result<usize> {
+        let before = out.len();
+        out.reserve(usize::try_from(self.len()).unwrap_or(0));
+        loop {
+            let chunk = self.fill_chunk()?;
+            if chunk.is_empty() {
+                return Ok(out.len() - before);
+            }
+            out.extend_from_slice(chunk);
+        }
+    }
+}
