@@ -1,6 +1,6 @@
 # Sourced by the scripts beside it: finds what a step needs, installs it where this user may.
 #
-#   need PACKAGE COMMAND [WHY]   a command that must be there
+#   need PACKAGE COMMAND [WHY]   a command, or a file by its whole path, that must be there
 #   want PACKAGE COMMAND [WHY]   one that a step does without, and says so
 #   install_what_is_missing      by apt where this is root on Debian or Ubuntu; else says what to type
 #
@@ -9,14 +9,16 @@
 must_packages=""
 want_packages=""
 
+is_there() { command -v "$1" >/dev/null 2>&1 || [ -e "$1" ]; }
+
 need() {
-  command -v "$2" >/dev/null 2>&1 && return 0
+  ! is_there "$2" || return 0
   echo "missing: $2${3:+ ($3)}" >&2
   must_packages="$must_packages $1"
 }
 
 want() {
-  command -v "$2" >/dev/null 2>&1 && return 0
+  ! is_there "$2" || return 0
   echo "missing: $2${3:+ ($3)}" >&2
   want_packages="$want_packages $1"
 }
