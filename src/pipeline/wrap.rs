@@ -11,7 +11,7 @@ use super::identify::Doubt;
 use crate::capture::media::Coding;
 use crate::capture::record::{ItemFacts, Manifest};
 use crate::capture::{Binding, Essence, FailureCode, ItemId, MediaKind, Record};
-use crate::dicom::{self, Instance, LossyHistory, Picture, Pixels};
+use crate::dicom::{self, Instance, LossyHistory, LossyMethod, LossyStep, Picture, Pixels};
 use crate::media::raster;
 use super::sealed;
 use crate::spool::{Name, PayloadReader, Spool, SpoolError};
@@ -84,7 +84,7 @@ pub fn wrap(spool: &Spool, record: &Record, index: u16, binding: &Binding) -> Re
         (coded_again(facts, &derived), Source::Derived, essence)
     };
     let manifest = Manifest { version: Manifest::VERSION, acceptance: record.acceptance.clone(), index, item: facts.clone() };
-    let instance = dicom::build(binding, &manifest, &picture).map_err(|e| (e.code(), e.to_string()))?;
+    let instance = dicom::build(binding, &manifest, &picture).map_err(|e| (e.failure_code(), e.to_string()))?;
     Ok(Wrapped { instance, essence, item: id, source })
 }
 
@@ -101,34 +101,36 @@ fn as_it_is(facts: &ItemFacts) -> Picture {
         height: format.height,
         samples: if format.coding == Coding::JpegBaselineGrey { 1 } else { 3 },
         pixels: Pixels::Jpeg { length: facts.sealed_bytes },
-        history: LossyHistory::CameraJpeg,
+        history: LossyHistory::Original,
         icc_profile: facts.facts.icc_profile.clone(),
     }
 }
 
 fn coded_again(facts: &ItemFacts, derived: &DerivedPicture) -> Picture {
     let length = derived.length;
-    let format = facts.facts.format;
     Picture {
         width: derived.width,
         height: derived.height,
         samples: derived.samples,
         pixels: if derived.jpeg { Pixels::Jpeg { length } } else { Pixels::Native { length } },
         history: match facts.media {
-            MediaKind::Jpeg => {
-                LossyHistory::Reencoded { source_bytes: facts.sealed_bytes, source_samples: samples_of(format.coding, derived) }
-            }
+            MediaKind::Jpeg => LossyHistory::Reencoded {
+                from: Some(LossyStep { method: LossyMethod::Jpeg, ratio: ratio(facts, derived.samples) }),
+            },
             MediaKind::Png => LossyHistory::Lossless,
         },
         icc_profile: facts.facts.icc_profile.clone(),
     }
 }
 
-fn samples_of(coding: Coding, derived: &DerivedPicture) -> u8 {
-    match coding {
-        Coding::JpegBaselineGrey => 1,
-        Coding::JpegBaselineYcbcr | Coding::JpegOther | Coding::Png { .. } => derived.samples,
-    }
+/// What the source's own coding has cost: uncompressed by compressed size.
+fn ratio(facts: &ItemFacts, samples: u8) -> f64 {
+    let format = facts.facts.format;
+    let plain = f64::from(format.width) * f64::from(format.height) * f64::from(samples);
+    // Exact up to 2^53 bytes; a file is smaller.
+    #[allow(clippy::cast_precision_loss)]
+    let coded = facts.sealed_bytes.max(1) as f64;
+    plain / coded
 }
 
 /// The derived picture, made now or found from an earlier attempt.
