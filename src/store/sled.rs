@@ -69,16 +69,8 @@ impl SledStore {
         Ok(store)
     }
 
-    fn lead(&self, batches: Vec<Batch>) -> Vec<Result<(), StoreError>> {
-        let waiting = batches.len();
-        let done = self.apply(batches);
-        if done.is_err() {
-            self.durable.store(false, Ordering::SeqCst);
-        }
-        vec![done; waiting]
-    }
-
-    fn apply(&self, batches: Vec<Batch>) -> Result<(), StoreError> {
+    /// Commits what many callers handed in as one.
+    fn lead(&self, batches: Vec<Batch>) -> Result<(), StoreError> {
         let mut last: HashMap<Vec<u8>, Option<Vec<u8>>> = HashMap::new();
         for change in batches.into_iter().flat_map(|b| b.changes) {
             last.insert(change.key, change.value);
@@ -87,11 +79,19 @@ impl SledStore {
         for (key, value) in last {
             self.write_row(&mut merged, &key, value)?;
         }
+        let done = self.write_durably(merged);
+        if done.is_err() {
+            self.durable.store(false, Ordering::SeqCst);
+        }
+        done
+    }
+
+    fn write_durably(&self, batch: ::sled::Batch) -> Result<(), StoreError> {
         let applying = self.applying.write().unwrap_or_else(PoisonError::into_inner);
-        self.db.apply_batch(merged).map_err(|e| engine_error(&e))?;
+        self.db.apply_batch(batch).map_err(|e| engine_error(&e))?;
         drop(applying);
         self.db.flush().map_err(|_| StoreError::NotDurable)?;
-        self.file.sync_all().map_err(|_| StoreError::NotDurable)
+        self.file.sync_data().map_err(|_| StoreError::NotDurable)
     }
 
     /// Adds a row, in as many pieces as it needs, and removes the pieces it had more.
@@ -161,7 +161,11 @@ impl Store for SledStore {
         if batch.is_empty() {
             return Ok(());
         }
-        self.commits.run(batch, |batches| self.lead(batches)).unwrap_or(Err(StoreError::NotDurable))
+        let lead = |batches: Vec<Batch>| {
+            let waiting = batches.len();
+            vec![self.lead(batches); waiting]
+        };
+        self.commits.run(batch, lead).unwrap_or(Err(StoreError::NotDurable))
     }
 }
 
@@ -323,7 +327,9 @@ mod tests {
         drop(store);
         let db = folder.0.join("db");
         let mut bytes = fs::read(&db).unwrap();
-        bytes.iter_mut().for_each(|b| *b ^= 0x5A);
+        for byte in &mut bytes {
+            *byte ^= 0x5A;
+        }
         fs::write(&db, bytes).unwrap();
         for entry in fs::read_dir(&folder.0).unwrap() {
             let path = entry.unwrap().path();
