@@ -395,7 +395,7 @@ impl Observer for Counting {
     fn attempted(&self, archive: &str, outcome: Result<bool, FailureCode>) {
         let how = match outcome {
             Ok(false) => Attempt::Stored,
-            Ok(true) => Attempt::Warning,
+            Ok(true) => Attempt::Warned,
             Err(code) => Attempt::Failed(code.class()),
         };
         self.metrics.forward_attempted(archive, how);

@@ -41,11 +41,11 @@ fn one(works: &Works, job: &Job, index: u16) -> Result<Option<String>, Failed> {
     };
     match target.archive.store(&wrapped.instance, &mut payload) {
         Ok(Stored { warning }) => {
-            works.observer.attempted(&target.name, if warning.is_some() { "warning" } else { "stored" });
+            works.observer.attempted(&target.name, Ok(warning.is_some()));
             Ok(warning)
         }
         Err(Refused { code, detail }) => {
-            works.observer.attempted(&target.name, code.word());
+            works.observer.attempted(&target.name, Err(code));
             Err(broke(works, true, code, &detail))
         }
     }

@@ -224,11 +224,12 @@ impl Line {
         let written = done.and_then(|()| round.write());
         let mut state = self.state();
         if let Err(why) = written {
-            self.works.observer.blocked(&why);
+            self.works.observer.written(Err(&why));
             state.outcomes.splice(0..0, outcomes);
             state.woken.extend(woken);
             return Progress::Blocked;
         }
+        self.works.observer.written(Ok(()));
         let settled: Vec<CaptureId> = outcomes.iter().map(|o| o.id).collect();
         state.claimed.retain(|id| !settled.contains(id));
         state.claimed.extend(round.jobs.iter().map(|j| j.record.id()));
