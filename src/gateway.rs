@@ -16,11 +16,12 @@ use crate::capture::{FailureCode, MediaKind, Stage};
 use crate::clock::Clock;
 use crate::config::options::{ArchiveOptions, Config, KeySource};
 use crate::config::value::Space;
-use crate::hl7::{AckCode, Authority, Rules, SourceRule};
+use crate::hl7::rules::Authority;
+use crate::hl7::{self, AckCode, Rules, SourceRule};
 use crate::http::{self, Server};
 use crate::identity::{IssuerOptions, JwksSource, Verifier};
 use crate::journal::Journal;
-use crate::lookup::local::Local;
+use crate::lookup::local::{self, Local};
 use crate::mllp::{self, Inbox, Listener, Reply};
 use crate::ops::door::{Door, Shown};
 use crate::ops::metrics::{Answered, Attempt, Metrics};
@@ -42,7 +43,6 @@ use crate::seal::aead::Kek;
 use crate::spool::{self, FreeMin, Spool};
 use crate::store::StoreError;
 use crate::store::sled::SledStore;
-use crate::web;
 
 /// Why the gateway does not start: what happened, and what to do.
 #[derive(Debug)]
@@ -82,7 +82,7 @@ impl Running {
         if let Err(e) = self.server.stop() {
             log::warn("https-stop", &[("cause", &e)]);
         }
-        if let Some(listener) = self.listener {
+        if let Some(mut listener) = self.listener {
             listener.stop();
         }
         self.line.stop();
@@ -112,20 +112,20 @@ struct House {
 ///
 /// # Errors
 /// [`StartError`] for the administrator.
-pub fn start(config: &Config, sign_in: Option<web::SignIn>) -> Result<Running, StartError> {
+pub fn start(config: &Config) -> Result<Running, StartError> {
     let clock = Clock::system();
     files::make_private_folder(&config.data.dir).map_err(cannot("data.dir cannot be made"))?;
     let house = open(config, &clock)?;
     let (identity, dev_ca) = certificate(config, &clock)?;
     let expires = identity.expires;
-    let server = open_https(config, &house, &identity, sign_in)?;
+    let server = open_https(config, &house, &identity)?;
     let listener = config.hl7.listen.map(|at| open_mllp(at, &house)).transpose()?;
     let threads = start_threads(&house.line)?;
     let door = open_ops(config, &house, expires)?;
     house.readiness.holds(Condition::Doors);
     Ok(Running {
         https: server.local_addr(),
-        mllp: listener.as_ref().map(Listener::local_addr),
+        mllp: listener.as_ref().map(Listener::address),
         ops: door.address,
         dev_ca,
         server,
@@ -151,7 +151,8 @@ fn open(config: &Config, clock: &Clock) -> Result<House, StartError> {
     }
     let facts = SledStore::open(&dir.join("hospital"), &kek).map_err(cannot("the hospital's facts cannot be opened"))?;
     let rules = rules(config);
-    let facts = Local::open(Arc::new(facts), &kek, rules.assigning_authority.clone()).map_err(cannot("the hospital's facts cannot be opened"))?;
+    let site = local::Options { assigning_authority: rules.assigning_authority.clone() };
+    let facts = Local::new(Arc::new(facts), *kek.derive("hospital identifiers").expose(), site);
     let audit = Audit::open(&config.audit.file, &kek).map_err(cannot("the audit trail cannot be opened"))?;
     let names: Vec<String> = config.archives.iter().map(|a| a.name.clone()).collect();
     let metrics = Arc::new(Metrics::new(&names));
@@ -181,7 +182,9 @@ fn open(config: &Config, clock: &Clock) -> Result<House, StartError> {
 
 fn open_key(config: &Config) -> Result<Kek, StartError> {
     let key = match &config.data.key {
-        KeySource::Given(text) => key::from_base64(text.expose()).ok_or_else(|| StartError("data.key is not 32 bytes in base64".to_owned()))?,
+        KeySource::Given(text) => {
+            key::from_base64(text.expose()).ok_or_else(|| StartError("data.key is not 32 bytes in base64".to_owned()))?
+        }
         KeySource::File(path) => {
             let sealed_already = config.data.dir.join("spool").exists();
             let file = key::load_or_make(path, !sealed_already).map_err(|e| StartError(e.to_string()))?;
@@ -199,7 +202,8 @@ fn open_spool(config: &Config, kek: &Kek) -> Result<Arc<Spool>, StartError> {
         Space::Percent(percent) => FreeMin::Percent(percent),
         Space::Bytes(bytes) => FreeMin::Bytes(bytes),
     };
-    let spool = Spool::open(&config.data.dir.join("spool"), kek, spool::Options { free_min }).map_err(cannot("the spool cannot be opened"))?;
+    let spool = Spool::open(&config.data.dir.join("spool"), kek, spool::Options { free_min })
+        .map_err(cannot("the spool cannot be opened"))?;
     let swept = spool.sweep_orphans().map_err(cannot("the spool cannot be read"))?;
     if swept > 0 {
         log::note("spool-swept", &[("captures", &swept)]);
@@ -210,7 +214,7 @@ fn open_spool(config: &Config, kek: &Kek) -> Result<Arc<Spool>, StartError> {
 /// The index is only a cache of the spool: where it will not open it is put aside and made anew.
 fn open_journal(dir: &Path, kek: &Kek, clock: &Clock) -> Result<Journal, StartError> {
     let store = match SledStore::open(dir, kek) {
-        Err(StoreError::Damaged(why)) => {
+        Err(StoreError::Corrupt(why)) => {
             let aside = dir.with_file_name(format!("index.damaged-{}", clock.now().as_second()));
             log::error("index-damaged", &[("cause", &why), ("advice", &"it was put aside and is rebuilt from the spool")]);
             std::fs::rename(dir, aside).map_err(cannot("the damaged index cannot be put aside"))?;
@@ -226,7 +230,7 @@ fn rules(config: &Config) -> Rules {
     let sources = config.hl7.sources.iter().map(|s| SourceRule {
         application: s.application.clone(),
         facility: s.facility.clone(),
-        default_charset: s.default_charset.as_deref().and_then(|name| crate::hl7::charset::Charset::named(name).ok()),
+        default_charset: s.default_charset.as_deref().and_then(|name| hl7::charset::Charset::named(name).ok()),
         assigning_authority: s.assigning_authority.clone().map(Authority::named),
         ..SourceRule::default()
     });
@@ -238,7 +242,9 @@ fn rules(config: &Config) -> Rules {
 }
 
 fn archive(options: &ArchiveOptions) -> Result<NamedArchive, StartError> {
-    let title = |text: &str| AeTitle::parse(text).map_err(|_| StartError(format!("[[archive]] {}: an AE title has 1 to 16 characters", options.name)));
+    let title = |text: &str| {
+        AeTitle::parse(text).map_err(|_| StartError(format!("[[archive]] {}: an AE title has 1 to 16 characters", options.name)))
+    };
     let archive: Arc<dyn Archive> = Arc::new(Dimse::new(dimse::Options {
         address: options.address.clone(),
         called_ae: title(&options.called_ae)?,
@@ -269,7 +275,7 @@ fn certificate(config: &Config, clock: &Clock) -> Result<(Identity, Option<PathB
     }
 }
 
-fn open_https(config: &Config, house: &House, identity: &Identity, sign_in: Option<web::SignIn>) -> Result<Server, StartError> {
+fn open_https(config: &Config, house: &House, identity: &Identity) -> Result<Server, StartError> {
     let issuers = config.issuers.iter().map(|i| IssuerOptions {
         issuer: i.issuer.clone(),
         audience: i.audience.clone(),
@@ -284,28 +290,23 @@ fn open_https(config: &Config, house: &House, identity: &Identity, sign_in: Opti
         audit: house.audit.clone(),
         clock: house.clock.clone(),
     });
-    let departments = config.departments.iter().map(|d| web::Department { id: d.id.clone(), name: d.name.clone(), body_site_required: d.body_site_required }).collect();
-    let pages = web::Pages::new(web::Options { institution: config.site.institution.clone(), departments, sign_in }, acceptor.clone(), desk.clone(), verifier.clone(), house.clock.clone());
-    let services = http::Services {
-        acceptor,
-        desk,
-        verifier,
-        clock: house.clock.clone(),
-        observer: Arc::new(AccessLog),
-        pages: Some(Arc::new(pages)),
-    };
-    let listener = TcpListener::bind(config.server.listen).map_err(cannot(&format!("server.listen {} cannot be opened", config.server.listen)))?;
+    let services =
+        http::Services { acceptor, desk, verifier, clock: house.clock.clone(), observer: Arc::new(AccessLog), pages: None };
+    let listener = TcpListener::bind(config.server.listen)
+        .map_err(cannot(&format!("server.listen {} cannot be opened", config.server.listen)))?;
     let files = u64::from(config.limits.request_files);
     let limits = http::Limits {
         body_max_bytes: files * (config.limits.photo_bytes + (1 << 16)) + (1 << 20),
         parts_max: usize::from(config.limits.request_files) + 1,
         ..http::Limits::default()
     };
-    Server::start(listener, http::Options { tls: identity.config.clone(), limits }, Arc::new(services)).map_err(cannot("the HTTPS door cannot be opened"))
+    Server::start(listener, http::Options { tls: identity.config.clone(), limits }, Arc::new(services))
+        .map_err(cannot("the HTTPS door cannot be opened"))
 }
 
 fn front_desk(config: &Config, house: &House) -> FrontDesk {
-    let departments = config.departments.iter().map(|d| DepartmentRule { id: d.id.clone(), body_site_required: d.body_site_required });
+    let departments =
+        config.departments.iter().map(|d| DepartmentRule { id: d.id.clone(), body_site_required: d.body_site_required });
     FrontDesk(Arc::new(Reception {
         options: Options {
             photo_bytes: config.limits.photo_bytes,
@@ -317,6 +318,7 @@ fn front_desk(config: &Config, house: &House) -> FrontDesk {
         journal: house.journal.clone(),
         pending: house.pending.clone(),
         clock: house.clock.clone(),
+        audit: house.audit.clone(),
         observer: Arc::new(Counting { metrics: house.metrics.clone(), readiness: house.readiness.clone() }),
     }))
 }
@@ -330,7 +332,7 @@ fn open_mllp(at: SocketAddr, house: &House) -> Result<Listener, StartError> {
         clock: house.clock.clone(),
     };
     let inbox = HospitalInbox { inlet, metrics: house.metrics.clone() };
-    Listener::start(at, mllp::Options::default(), Arc::new(inbox)).map_err(cannot(&format!("hl7.listen {at} cannot be opened")))
+    Listener::open(at, mllp::Options::default(), Arc::new(inbox)).map_err(cannot(&format!("hl7.listen {at} cannot be opened")))
 }
 
 fn start_threads(line: &Arc<Line>) -> Result<Vec<JoinHandle<()>>, StartError> {
@@ -371,7 +373,8 @@ fn open_ops(config: &Config, house: &House, expires: Option<jiff::Timestamp>) ->
         }
     };
     let shown = Shown { readiness: house.readiness.clone(), metrics: house.metrics.clone(), refresh: Arc::new(refresh) };
-    Door::open(config.server.ops_listen, shown).map_err(cannot(&format!("server.ops_listen {} cannot be opened", config.server.ops_listen)))
+    Door::open(config.server.ops_listen, shown)
+        .map_err(cannot(&format!("server.ops_listen {} cannot be opened", config.server.ops_listen)))
 }
 
 /// The pipeline's words as metrics.
@@ -421,20 +424,33 @@ struct HospitalInbox {
     metrics: Arc<Metrics>,
 }
 
+impl HospitalInbox {
+    fn count(&self, kind: &str, code: AckCode) {
+        let answered = match code {
+            AckCode::Accept => Answered::Accepted,
+            AckCode::Error => Answered::Error,
+            AckCode::Reject => Answered::Rejected,
+        };
+        self.metrics.hl7_message(kind.split('^').next().unwrap_or_default(), answered);
+    }
+}
+
 impl Inbox for HospitalInbox {
+    fn refuse_oversize(&self, start: &[u8]) -> Reply {
+        let nack = hl7::refuse_oversize(start, self.inlet.clock.now());
+        self.count("other", nack.fault.ack);
+        Reply::Ack(nack.answer())
+    }
+
     fn deliver(&self, message: &[u8]) -> Reply {
         match self.inlet.deliver(message) {
             Delivered::Answered { answer, kind, code } => {
-                let answered = match code {
-                    AckCode::Accept => Answered::Accepted,
-                    AckCode::Error => Answered::Error,
-                    AckCode::Reject => Answered::Rejected,
-                };
-                self.metrics.hl7_message(kind.split('^').next().unwrap_or_default(), answered);
+                self.count(&kind, code);
                 Reply::Ack(answer)
             }
             Delivered::Unanswered { why } => {
                 log::error("hl7-unanswered", &[("cause", &why)]);
+                self.metrics.hl7_message("other", Answered::Unanswered);
                 Reply::Close
             }
         }

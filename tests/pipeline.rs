@@ -12,13 +12,16 @@ use std::sync::{Arc, Mutex};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use shutterbridge::archive::{Archive, Refused, Stored};
+use shutterbridge::audit::Audit;
+use shutterbridge::capture::TakenAt;
+use shutterbridge::capture::media::Orientation;
 use shutterbridge::capture::retry::RetryPolicy;
 use shutterbridge::capture::{CaptureId, FailureCode, Identifier, Operator, Patient, Record, Stage};
 use shutterbridge::clock::Clock;
-use shutterbridge::dicom::{Instance, Syntax};
+use shutterbridge::dicom::Instance;
 use shutterbridge::journal::Journal;
 use shutterbridge::lookup::{Answer, Asked, Lookup, Unavailable};
-use shutterbridge::media::{exif, raster};
+use shutterbridge::media::exif;
 use shutterbridge::pipeline::accept::{DepartmentRule, FrontDesk, Options, Reception};
 use shutterbridge::pipeline::bind::Place;
 use shutterbridge::pipeline::forward::NamedArchive;
@@ -45,7 +48,7 @@ impl Archive for Shelf {
     fn store(&self, instance: &Instance, payload: &mut dyn Read) -> Result<Stored, Refused> {
         self.attempts.fetch_add(1, Ordering::SeqCst);
         let mut bytes = Vec::new();
-        instance.stream(Syntax::ExplicitLe, payload).unwrap().read_to_end(&mut bytes).unwrap();
+        instance.stream(instance.transfer_syntax(), payload).unwrap().read_to_end(&mut bytes).unwrap();
         let answer = self.refuse.lock().unwrap().pop();
         // A connection that breaks may break after the object was stored.
         if answer.is_none_or(|code| code == FailureCode::ArchiveAborted) {
@@ -117,7 +120,8 @@ impl World {
 
     fn start(&self) -> House {
         let kek = Kek::new(Secret::new([7; 32]));
-        let spool = Arc::new(Spool::open(&self.spool_folder(), &kek, spool::Options { free_min: spool::FreeMin::Bytes(0) }).unwrap());
+        let spool =
+            Arc::new(Spool::open(&self.spool_folder(), &kek, spool::Options { free_min: spool::FreeMin::Bytes(0) }).unwrap());
         let journal = Arc::new(Journal::open(self.store.clone(), &kek).unwrap());
         recover::recover(&spool, &journal).unwrap();
         let pending = Arc::new(Pending::default());
@@ -133,6 +137,7 @@ impl World {
             journal: journal.clone(),
             pending: pending.clone(),
             clock: clock.clone(),
+            audit: Arc::new(Audit::open(&self.folder.join("audit.log"), &kek).unwrap()),
             observer: Arc::new(Nobody),
         }));
         let line = Line::new(Works {
@@ -207,8 +212,22 @@ fn claim(id: &str) -> Value {
 
 /// A small photo with a location in it; each number is another picture.
 fn photo(number: u8) -> Vec<u8> {
-    let picture = raster::encode_jpeg_rgb(32, 32, &[number; 32 * 32 * 3], 90).unwrap();
-    exif::with_location(&picture, 47.137_219, 9.523_847, "2026-03-01T10:15:30".parse().unwrap())
+    let taken = TakenAt { local: "2026-03-01T10:15:30".parse().unwrap(), offset: None };
+    exif::with_location(&jpeg(32, 32, number.wrapping_mul(37)), 47.137_219, 9.523_847, &taken)
+}
+
+fn jpeg(width: u32, height: u32, grey: u8) -> Vec<u8> {
+    let picture = image::RgbImage::from_pixel(width, height, image::Rgb([grey, 90, 60]));
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    picture.write_to(&mut bytes, image::ImageFormat::Jpeg).unwrap();
+    bytes.into_inner()
+}
+
+/// An Exif block with nothing but an orientation in front of everything else.
+fn turned(jpeg: &[u8], exif_orientation: u16) -> Vec<u8> {
+    let block = exif::orientation_block(Orientation::from_exif(exif_orientation).unwrap());
+    let length = u16::try_from(block.len() + 8).unwrap().to_be_bytes();
+    [&jpeg[..2], &[0xFF, 0xE1], &length, b"Exif\0\0", &block, &jpeg[2..]].concat()
 }
 
 fn files_in(folder: &Path) -> Vec<String> {
@@ -287,7 +306,8 @@ fn an_unknown_patient_is_held_until_the_hospital_makes_the_match_exact() {
 fn an_archive_that_is_away_is_asked_again_without_end_and_the_uid_stays() {
     let world = World::new("away");
     let house = world.start();
-    *world.shelf.refuse.lock().unwrap() = vec![FailureCode::ArchiveAborted, FailureCode::ArchiveBusy, FailureCode::ArchiveUnreachable];
+    *world.shelf.refuse.lock().unwrap() =
+        vec![FailureCode::ArchiveAborted, FailureCode::ArchiveBusy, FailureCode::ArchiveUnreachable];
     let id = house.send(&claim("4711"), None, &[&photo(1)]).unwrap().record.id();
     let mut attempts = Vec::new();
     for _ in 0..200 {
@@ -330,7 +350,8 @@ fn one_key_means_one_capture_also_for_eight_phones_at_once() {
     let house = world.start();
     let picture = photo(1);
     let receipts: Vec<Receipt> = std::thread::scope(|scope| {
-        let phones: Vec<_> = (0..8).map(|_| scope.spawn(|| house.send(&claim("4711"), Some("k"), &[&picture]).unwrap())).collect();
+        let phones: Vec<_> =
+            (0..8).map(|_| scope.spawn(|| house.send(&claim("4711"), Some("k"), &[&picture]).unwrap())).collect();
         phones.into_iter().map(|p| p.join().unwrap()).collect()
     });
     assert_eq!(receipts.iter().filter(|r| !r.replayed).count(), 1);
@@ -376,9 +397,7 @@ fn a_request_that_is_refused_or_cut_leaves_nothing() {
 fn a_turned_photo_arrives_upright_and_says_that_it_was_coded_again() {
     let world = World::new("turned");
     let house = world.start();
-    let picture = raster::encode_jpeg_rgb(48, 32, &[120; 48 * 32 * 3], 90).unwrap();
-    let turned = exif::with_orientation(&picture, 6);
-    house.send(&claim("4711"), None, &[&turned]).unwrap();
+    house.send(&claim("4711"), None, &[&turned(&jpeg(48, 32, 120), 6)]).unwrap();
     house.settle();
     let stored = world.shelf.stored.lock().unwrap();
     let object = &stored.values().next().expect("one object")[0];

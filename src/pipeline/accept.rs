@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::observer::Observer;
 use super::pending::{Pending, Ticket};
 use super::refusal::{Refusal, RefusalCode};
+use crate::audit::{Audit, Event, Object, Outcome};
 use crate::capture::record::{Acceptance, Digest, Idempotency, ItemFacts, SealedManifest};
 use crate::capture::{CaptureId, Claim, MediaKind, Operator, Record, Uid};
 use crate::clock::Clock;
@@ -83,6 +84,7 @@ pub struct Reception {
     pub journal: Arc<Journal>,
     pub pending: Arc<Pending>,
     pub clock: Clock,
+    pub audit: Arc<Audit>,
     pub observer: Arc<dyn Observer>,
 }
 
@@ -246,6 +248,7 @@ impl Intake for Session {
                 Replay::New(ticket) => Some(ticket),
             },
         };
+        self.reception.audit.record(&self.event()).map_err(|_| no_audit())?;
         let record = self.promise(idempotency)?;
         // From here on nothing can fail: the record is on disk, and the ticket lets those wait
         // no longer who sent the same key meanwhile.
@@ -325,6 +328,19 @@ impl Session {
             .map_err(|_| Refusal::new(RefusalCode::Unavailable, "The record of the capture could not be written. Report this."))
     }
 
+    /// Written before the promise, so that nothing is accepted that the trail does not know.
+    fn event(&self) -> Event<'_> {
+        let object = Object::Capture(self.id);
+        Event {
+            at: self.accepted_at,
+            actor: Some(&self.operator),
+            action: "capture.accept",
+            outcome: Outcome::Done,
+            object,
+            detail: "",
+        }
+    }
+
     fn tell(&self, record: &Record) {
         for item in &record.items {
             self.reception.observer.accepted(item.facts.media, item.facts.location_found);
@@ -364,6 +380,11 @@ fn refuse_spool(error: &SpoolError) -> Refusal {
             format!("The gateway could not put the photo safely on disk ({other}). Keep it and try again."),
         ),
     }
+}
+
+fn no_audit() -> Refusal {
+    let detail = "The audit trail cannot be written, so nothing may be accepted. Keep the photo; tell the administrator.";
+    Refusal::new(RefusalCode::Unavailable, detail)
 }
 
 fn no_randomness() -> Refusal {

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::pending::Pending;
 use super::refusal::{Refusal, RefusalCode};
-use crate::audit::{self, Audit};
-use crate::capture::{CaptureId, Operator, Record, Stage};
+use crate::audit::{Audit, Event, Object, Outcome};
+use crate::capture::claim::OrderKey;
+use crate::capture::{CaptureId, Operator, Phi, Record, Stage};
 use crate::clock::Clock;
 use crate::identity::{Permit, Scope};
 use crate::journal::{Filter, Journal};
@@ -76,20 +77,15 @@ impl Desk for Counter {
 
     fn lookup(&self, permit: &Permit, asked: &Asked) -> Result<Answer, Refusal> {
         let answer = self.facts.find(asked);
-        let outcome = match &answer {
-            Ok(Answer::Found(_)) => "found",
-            Ok(Answer::None) => "none",
-            Ok(Answer::Multiple(_)) => "multiple",
-            Err(_) => "failed",
+        let (outcome, detail) = match &answer {
+            Ok(Answer::Found(_)) => (Outcome::Done, "found"),
+            Ok(Answer::None) => (Outcome::Done, "none"),
+            Ok(Answer::Multiple(_)) => (Outcome::Done, "multiple"),
+            Err(_) => (Outcome::Failed, ""),
         };
-        let event = audit::Event {
-            at: self.clock.now(),
-            actor: Some(permit.operator()),
-            action: "lookup",
-            outcome,
-            object: None,
-            detail: "",
-        };
+        let object = asked_for(asked).map_or(Object::None, Object::Identifier);
+        let actor = Some(permit.operator());
+        let event = Event { at: self.clock.now(), actor, action: "patient.lookup", outcome, object, detail };
         self.audit.record(&event).map_err(|_| {
             Refusal::new(
                 RefusalCode::Unavailable,
@@ -97,6 +93,16 @@ impl Desk for Counter {
             )
         })?;
         answer.map_err(|_| Refusal::new(RefusalCode::Unavailable, "The hospital's facts cannot be read just now. Try again."))
+    }
+}
+
+/// The number that was asked for.
+fn asked_for(asked: &Asked) -> Option<&Phi> {
+    match asked {
+        Asked::Patient { id, .. } | Asked::Visit { id } | Asked::Barcode(id) => Some(id),
+        Asked::Order(OrderKey::Accession(id) | OrderKey::Placer(id) | OrderKey::Filler(id) | OrderKey::StudyInstanceUid(id)) => {
+            Some(id)
+        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! The journal from the spool: at start for what a crash left out, and whole after a lost index.
 
+use super::sealed;
 use crate::capture::record::{Acceptance, SealedManifest};
 use crate::capture::{Binding, CaptureId, Record, Stage};
 use crate::journal::{Commit, Journal};
-use super::sealed;
 use crate::spool::{Entry, Present, Spool};
 
 /// Rows in one flushed batch: bounds memory, and one flush serves many.

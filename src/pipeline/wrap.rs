@@ -8,12 +8,12 @@ use std::sync::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::identify::Doubt;
+use super::sealed;
 use crate::capture::media::Coding;
 use crate::capture::record::{ItemFacts, Manifest};
 use crate::capture::{Binding, Essence, FailureCode, ItemId, MediaKind, Record};
 use crate::dicom::{self, Instance, LossyHistory, LossyMethod, LossyStep, Picture, Pixels};
 use crate::media::raster;
-use super::sealed;
 use crate::spool::{Name, PayloadReader, Spool, SpoolError};
 
 /// JPEG quality of a picture that has to be coded again: differences stay below what an eye finds
@@ -162,7 +162,7 @@ fn decode(facts: &ItemFacts, coded: &[u8]) -> Result<(DerivedPicture, Vec<u8>), 
     let (width, height, samples, bytes, jpeg) = match facts.media {
         MediaKind::Jpeg => {
             let made = raster::upright_jpeg(coded, orientation, QUALITY).map_err(undecodable)?;
-            (made.width, made.height, made.samples, made.bytes, true)
+            (made.width, made.height, made.components, made.jpeg, true)
         }
         MediaKind::Png => {
             let made = raster::native(coded, orientation).map_err(undecodable)?;
