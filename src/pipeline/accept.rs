@@ -18,10 +18,13 @@ use crate::clock::Clock;
 use crate::journal::Journal;
 use crate::scrub::{self, PushError, ScrubError, Scrubber};
 use crate::seal::{digest, random};
-use crate::spool::{Draft, Finished, Spool, SpoolError};
+use crate::spool::{Draft, Finished, Reservation, Spool, SpoolError};
 
 /// Longest Idempotency-Key, characters: a UUID or a digest fits several times.
 const IDEMPOTENCY_KEY_MAX: usize = 255;
+/// Room set aside for a file while it arrives: several usual photos. A larger one meets the same
+/// rule again at the disk.
+const RESERVE_BYTES: u64 = 16 << 20;
 
 /// What the doors ask of the pipeline.
 pub trait Acceptor: Send + Sync {
@@ -91,7 +94,7 @@ impl Acceptor for FrontDesk {
     fn begin(&self, operator: &Operator, claim: &Value, idempotency_key: Option<&str>) -> Result<Box<dyn Intake>, Refusal> {
         let parsed = read_claim(claim, &self.0.options.departments)?;
         let key = idempotency_key.map(|key| key_digest(operator, key)).transpose()?;
-        self.0.spool.ready().map_err(|e| refuse_spool(&e))?;
+        self.0.spool.health().map_err(|e| refuse_spool(&e))?;
         let accepted_at = self.0.clock.now();
         let random = random::random::<10>().map_err(|_| no_randomness())?;
         let id = CaptureId::new(u64::try_from(accepted_at.as_millisecond()).unwrap_or(0), random);
@@ -166,6 +169,8 @@ struct Session {
 struct File {
     scrubber: Scrubber,
     draft: Draft,
+    /// Given back when the file has ended.
+    _room: Reservation,
     received: digest::Hasher,
     received_bytes: u64,
 }
@@ -178,9 +183,10 @@ impl Intake for Session {
             let detail = format!("More than {limit} files in one request. Send the rest as another capture.");
             return Err(Refusal::new(RefusalCode::TooLarge, detail));
         }
+        let room = self.reception.spool.reserve(RESERVE_BYTES).map_err(|e| refuse_spool(&e))?;
         let draft = self.reception.spool.draft(self.id.item(index)).map_err(|e| refuse_spool(&e))?;
         let scrubber = Scrubber::new(scrub::Purpose::Object, &self.reception.options.scrub);
-        self.current = Some(File { scrubber, draft, received: digest::Hasher::new(), received_bytes: 0 });
+        self.current = Some(File { scrubber, draft, _room: room, received: digest::Hasher::new(), received_bytes: 0 });
         Ok(())
     }
 
@@ -201,7 +207,7 @@ impl Intake for Session {
     fn end_file(&mut self) -> Result<(), Refusal> {
         let part = self.part();
         let index = u16::try_from(self.items.len()).unwrap_or(u16::MAX);
-        let File { scrubber, mut draft, received, received_bytes } = self.current.take().ok_or_else(out_of_order)?;
+        let File { scrubber, mut draft, _room, received, received_bytes } = self.current.take().ok_or_else(out_of_order)?;
         let scrubbed = scrubber.finish(&mut |kept: &[u8]| draft.write(kept)).map_err(|e| refuse_push(e, part))?;
         let uuid = random::random::<16>().map_err(|_| no_randomness())?;
         let item = ItemFacts {

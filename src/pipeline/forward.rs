@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::step::{Failed, ItemOutcome, Job, Outcome, Works};
-use super::wrap;
+use super::{sealed, wrap};
 use crate::archive::{Archive, Refused, Stored};
 use crate::capture::{Binding, Failure, FailureCode};
 
@@ -41,11 +41,11 @@ fn one(works: &Works, job: &Job, index: u16) -> Result<Option<String>, Failed> {
     };
     match target.archive.store(&wrapped.instance, &mut payload) {
         Ok(Stored { warning }) => {
-            works.observer.attempted(&target.name, if warning.is_some() { "warning" } else { "stored" });
+            works.observer.attempted(&target.name, Ok(warning.is_some()));
             Ok(warning)
         }
         Err(Refused { code, detail }) => {
-            works.observer.attempted(&target.name, code.word());
+            works.observer.attempted(&target.name, Err(code));
             Err(broke(works, true, code, &detail))
         }
     }
@@ -53,7 +53,7 @@ fn one(works: &Works, job: &Job, index: u16) -> Result<Option<String>, Failed> {
 
 fn binding(works: &Works, job: &Job) -> Result<Binding, Failed> {
     let unreadable = |detail: &str| broke(works, false, FailureCode::SpoolUnreadable, detail);
-    let bytes = works.spool.binding(job.record.id()).map_err(|e| unreadable(&e.to_string()))?;
+    let bytes = sealed::binding(&works.spool, job.record.id()).map_err(|e| unreadable(&e.to_string()))?;
     let bytes = bytes.ok_or_else(|| unreadable("the sealed binding is missing"))?;
     serde_json::from_slice(&bytes).map_err(|_| unreadable("the sealed binding cannot be read"))
 }

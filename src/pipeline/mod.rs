@@ -13,6 +13,7 @@ pub mod observer;
 pub mod pending;
 pub mod recover;
 pub mod refusal;
+mod sealed;
 pub mod step;
 pub mod wrap;
 

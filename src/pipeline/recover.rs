@@ -3,7 +3,8 @@
 use crate::capture::record::{Acceptance, SealedManifest};
 use crate::capture::{Binding, CaptureId, Record, Stage};
 use crate::journal::{Commit, Journal};
-use crate::spool::{Entry, Spool};
+use super::sealed;
+use crate::spool::{Entry, Present, Spool};
 
 /// Rows in one flushed batch: bounds memory, and one flush serves many.
 const BATCH: usize = 500;
@@ -25,7 +26,7 @@ pub fn recover(spool: &Spool, journal: &Journal) -> Result<Recovered, String> {
     let mut batch = Vec::new();
     for entry in spool.list().map_err(|e| e.to_string())? {
         match entry {
-            Entry::Capture { id, .. } => {
+            Entry::Capture(Present { id, .. }) => {
                 if journal.contains(id).map_err(|e| e.to_string())? {
                     report.known += 1;
                     continue;
@@ -38,8 +39,8 @@ pub fn recover(spool: &Spool, journal: &Journal) -> Result<Recovered, String> {
                     report.inserted += insert(journal, &mut batch)?;
                 }
             }
-            Entry::Damaged { name, why } => report.damaged.push((name, why)),
-            Entry::Orphan { .. } => {}
+            Entry::Damaged { name, why } => report.damaged.push((name, why.to_string())),
+            Entry::Orphan(_) => {}
         }
     }
     report.inserted += insert(journal, &mut batch)?;
@@ -65,7 +66,7 @@ fn read(spool: &Spool, id: CaptureId) -> Result<Record, String> {
     }
     let at = acceptance.accepted_at;
     let mut record = Record::accepted(acceptance, items);
-    if let Some(bytes) = spool.binding(id).map_err(|e| e.to_string())? {
+    if let Some(bytes) = sealed::binding(spool, id).map_err(|e| e.to_string())? {
         let binding: Binding = serde_json::from_slice(&bytes).map_err(|e| format!("the binding cannot be read: {e}"))?;
         record.study_instance_uid = Some(binding.study.instance_uid);
         for index in 0..record.acceptance.items {

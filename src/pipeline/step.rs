@@ -17,6 +17,7 @@ use super::forward::{self, NamedArchive};
 use super::identify::{self, Doubt};
 use super::observer::Observer;
 use super::pending::Pending;
+use super::sealed;
 use crate::capture::record::Digest;
 use crate::capture::retry::{Next, RetryPolicy};
 use crate::capture::{Binding, CaptureId, Class, Failure, FailureCode, Record, Stage};
@@ -223,11 +224,12 @@ impl Line {
         let written = done.and_then(|()| round.write());
         let mut state = self.state();
         if let Err(why) = written {
-            self.works.observer.blocked(&why);
+            self.works.observer.written(Err(&why));
             state.outcomes.splice(0..0, outcomes);
             state.woken.extend(woken);
             return Progress::Blocked;
         }
+        self.works.observer.written(Ok(()));
         let settled: Vec<CaptureId> = outcomes.iter().map(|o| o.id).collect();
         state.claimed.retain(|id| !settled.contains(id));
         state.claimed.extend(round.jobs.iter().map(|j| j.record.id()));
@@ -457,7 +459,7 @@ impl<'w> Round<'w> {
     /// Outer error: the disk. Inner: nobody can say whose picture it is.
     fn owner(&mut self, record: &mut Record) -> Result<Result<Binding, Doubt>, String> {
         // A binding that was sealed before a crash is the truth: an object may have left under it.
-        if let Some(bytes) = self.works.spool.binding(record.id()).map_err(|e| e.to_string())? {
+        if let Some(bytes) = sealed::binding(&self.works.spool, record.id()).map_err(|e| e.to_string())? {
             return serde_json::from_slice(&bytes).map(Ok).map_err(|e| format!("a sealed binding cannot be read: {e}"));
         }
         let found = match identify::identify(&record.acceptance.claim, &*self.works.lookup) {
@@ -510,10 +512,7 @@ impl<'w> Round<'w> {
     /// Bindings first: what may be sent under an identity must be sealed before the journal says
     /// that it is known.
     fn write(&mut self) -> Result<(), String> {
-        for (id, binding) in &self.bindings {
-            let bytes = serde_json::to_vec(binding).map_err(|e| e.to_string())?;
-            self.works.spool.attach_binding(*id, &bytes).map_err(|e| e.to_string())?;
-        }
+        sealed::bind_all(&self.works.spool, &self.bindings).map_err(|e| e.to_string())?;
         if self.touched() == 0 && self.studies.is_empty() {
             return Ok(());
         }

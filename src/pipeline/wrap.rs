@@ -11,9 +11,10 @@ use super::identify::Doubt;
 use crate::capture::media::Coding;
 use crate::capture::record::{ItemFacts, Manifest};
 use crate::capture::{Binding, Essence, FailureCode, ItemId, MediaKind, Record};
-use crate::dicom::{self, Instance, LossyHistory, Picture, Pixels};
+use crate::dicom::{self, Instance, LossyHistory, LossyMethod, LossyStep, Picture, Pixels};
 use crate::media::raster;
-use crate::spool::{PayloadReader, Spool, SpoolError};
+use super::sealed;
+use crate::spool::{Name, PayloadReader, Spool, SpoolError};
 
 /// JPEG quality of a picture that has to be coded again: differences stay below what an eye finds
 /// at twice the size.
@@ -44,7 +45,7 @@ impl Wrapped {
     pub fn open(&self, spool: &Spool) -> Result<PayloadReader, String> {
         match self.source {
             Source::Sealed => spool.payload(self.item),
-            Source::Derived => spool.derived(self.item),
+            Source::Derived => spool.payload(Name::Derived(self.item)),
         }
         .map_err(|e| e.to_string())
     }
@@ -83,7 +84,7 @@ pub fn wrap(spool: &Spool, record: &Record, index: u16, binding: &Binding) -> Re
         (coded_again(facts, &derived), Source::Derived, essence)
     };
     let manifest = Manifest { version: Manifest::VERSION, acceptance: record.acceptance.clone(), index, item: facts.clone() };
-    let instance = dicom::build(binding, &manifest, &picture).map_err(|e| (e.code(), e.to_string()))?;
+    let instance = dicom::build(binding, &manifest, &picture).map_err(|e| (e.failure_code(), e.to_string()))?;
     Ok(Wrapped { instance, essence, item: id, source })
 }
 
@@ -100,39 +101,41 @@ fn as_it_is(facts: &ItemFacts) -> Picture {
         height: format.height,
         samples: if format.coding == Coding::JpegBaselineGrey { 1 } else { 3 },
         pixels: Pixels::Jpeg { length: facts.sealed_bytes },
-        history: LossyHistory::CameraJpeg,
+        history: LossyHistory::Original,
         icc_profile: facts.facts.icc_profile.clone(),
     }
 }
 
 fn coded_again(facts: &ItemFacts, derived: &DerivedPicture) -> Picture {
     let length = derived.length;
-    let format = facts.facts.format;
     Picture {
         width: derived.width,
         height: derived.height,
         samples: derived.samples,
         pixels: if derived.jpeg { Pixels::Jpeg { length } } else { Pixels::Native { length } },
         history: match facts.media {
-            MediaKind::Jpeg => {
-                LossyHistory::Reencoded { source_bytes: facts.sealed_bytes, source_samples: samples_of(format.coding, derived) }
-            }
+            MediaKind::Jpeg => LossyHistory::Reencoded {
+                from: Some(LossyStep { method: LossyMethod::Jpeg, ratio: ratio(facts, derived.samples) }),
+            },
             MediaKind::Png => LossyHistory::Lossless,
         },
         icc_profile: facts.facts.icc_profile.clone(),
     }
 }
 
-fn samples_of(coding: Coding, derived: &DerivedPicture) -> u8 {
-    match coding {
-        Coding::JpegBaselineGrey => 1,
-        Coding::JpegBaselineYcbcr | Coding::JpegOther | Coding::Png { .. } => derived.samples,
-    }
+/// What the source's own coding has cost: uncompressed by compressed size.
+fn ratio(facts: &ItemFacts, samples: u8) -> f64 {
+    let format = facts.facts.format;
+    let plain = f64::from(format.width) * f64::from(format.height) * f64::from(samples);
+    // Exact up to 2^53 bytes; a file is smaller.
+    #[allow(clippy::cast_precision_loss)]
+    let coded = facts.sealed_bytes.max(1) as f64;
+    plain / coded
 }
 
 /// The derived picture, made now or found from an earlier attempt.
 fn derived(spool: &Spool, id: ItemId, facts: &ItemFacts) -> Result<DerivedPicture, Doubt> {
-    if let Some(bytes) = spool.derived_manifest(id).map_err(|e| unreadable(&e))? {
+    if let Some(bytes) = sealed::derived_manifest(spool, id).map_err(|e| unreadable(&e))? {
         let manifest: DerivedManifest =
             serde_json::from_slice(&bytes).map_err(|_| failed("the derived picture cannot be read"))?;
         return Ok(manifest.picture);
@@ -147,7 +150,7 @@ fn derived(spool: &Spool, id: ItemId, facts: &ItemFacts) -> Result<DerivedPictur
     let (picture, bytes) = decode(facts, &coded)?;
     drop(coded);
     seal(spool, id, &picture, &bytes).map_err(|e| match e {
-        SpoolError::Full | SpoolError::NotDurable { .. } => (FailureCode::StoreUnavailable, e.to_string()),
+        SpoolError::Full | SpoolError::NotDurable(_) | SpoolError::Unsound => (FailureCode::StoreUnavailable, e.to_string()),
         other => unreadable(&other),
     })?;
     Ok(picture)
@@ -173,7 +176,7 @@ fn decode(facts: &ItemFacts, coded: &[u8]) -> Result<(DerivedPicture, Vec<u8>), 
 fn seal(spool: &Spool, id: ItemId, picture: &DerivedPicture, bytes: &[u8]) -> Result<(), SpoolError> {
     let manifest = DerivedManifest { version: 1, item: id.to_string(), picture: picture.clone() };
     let manifest = serde_json::to_vec(&manifest).unwrap_or_default();
-    let mut draft = spool.draft_derived(id)?;
+    let mut draft = spool.draft(Name::Derived(id))?;
     draft.write(bytes)?;
     spool.promise(vec![draft.finish(&manifest)?])
 }
