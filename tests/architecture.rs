@@ -498,14 +498,8 @@ fn every_dependency_is_introduced() {
 
 #[test]
 fn the_contract_names_the_routes_that_are_served() {
-    let (routes, openapi) = (read("src/http/routes.rs"), read("api-spec/openapi.yaml"));
-    let (Some(routes), Some(openapi)) = (&routes, &openapi) else {
-        assert!(
-            routes.is_none() && openapi.is_none(),
-            "http/routes.rs and api-spec/openapi.yaml come together: one of them is missing"
-        );
-        return;
-    };
+    let routes = &read("src/http/routes.rs").expect("src/http/routes.rs");
+    let openapi = &read("api-spec/openapi.yaml").expect("api-spec/openapi.yaml");
     assert!(
         !routes_of(routes).is_empty(),
         "no row of http/routes.rs was understood: a method, then a path in quotes, on one line"
@@ -517,11 +511,16 @@ fn the_contract_names_the_routes_that_are_served() {
 fn every_code_a_person_can_meet_is_explained() {
     let failures = FailureCode::ALL.iter().map(|c| c.word());
     let words: Vec<&str> = failures.chain(RefusalCode::ALL.iter().map(|c| c.word())).collect();
-    let Some(problems) = read("api-spec/problems.md") else {
-        assert!(!project().join("api-spec").exists(), "api-spec/ has no problems.md");
-        return;
-    };
+    let problems = read("api-spec/problems.md").expect("api-spec/problems.md");
     nobody_complains(&every_code_has_a_heading(&words, &problems));
+}
+
+#[test]
+fn the_readme_points_at_what_is_there() {
+    let readme = read("README.md").expect("README.md");
+    let links = readme.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link);
+    let missing = links.filter(|link| !link.contains("://") && !project().join(link).exists());
+    nobody_complains(&missing.map(|link| format!("README.md points at {link}, which is not there.")).collect::<Vec<_>>());
 }
 
 #[test]
