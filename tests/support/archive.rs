@@ -36,7 +36,7 @@ impl Drop for Storescp {
     fn drop(&mut self) {
         // Its forks too, or an open association would keep the archive alive.
         let group = format!("-{}", self.child.id());
-        let _ = Command::new("sh").args(["-c", "kill -TERM -- \"$1\"", "sh", &group]).status();
+        let _ = Command::new("sh").args(["-c", "kill -TERM \"$1\"", "sh", &group]).status();
         let _ = self.child.wait();
     }
 }

@@ -51,6 +51,17 @@ impl Source {
         head.strip_suffix(".rs").unwrap_or(head)
     }
 
+    /// True in the module at `place` and in those below it: `media`, `media/raster`.
+    pub fn is_in(&self, place: &str) -> bool {
+        self.path.strip_prefix(place).is_some_and(|rest| rest.starts_with(['/', '.']))
+    }
+
+    /// How many `super` lead from here to the root: 1 from `media/mod.rs`, 2 from `media/jpeg.rs`.
+    pub fn depth(&self) -> usize {
+        let module = self.path.trim_end_matches("/mod.rs").trim_end_matches(".rs");
+        module.split('/').count()
+    }
+
     pub fn line_of(&self, offset: usize) -> usize {
         self.code[..offset].matches('\n').count() + 1
     }
