@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::problem::{Origin, Problem};
 use super::schema::{Fallback, Key, SECTIONS, Section};
-use super::suggest::closest;
+use crate::cli::suggest::closest;
 use super::value::{Raw, Value};
 
 /// Most entries of one list; a hospital has fewer departments.

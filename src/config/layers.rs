@@ -8,7 +8,7 @@ use toml_edit::{Document, Item, TableLike};
 use super::draft::{Draft, Place, unknown_key, unknown_section};
 use super::problem::Origin;
 use super::schema::Section;
-use super::suggest::closest;
+use crate::cli::suggest::closest;
 use super::value::Raw;
 
 /// Variables that begin like this are the gateway's; one that is not known is a mistake.

@@ -9,7 +9,7 @@ pub mod options;
 mod print;
 pub mod problem;
 mod schema;
-mod suggest;
+
 pub mod value;
 
 mod layers;

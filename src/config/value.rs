@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::tz::TimeZone;
 
-use super::suggest::closest;
+use crate::cli::suggest::closest;
 use crate::capture::Uid;
 use crate::capture::text::is_plain;
 
