@@ -12,15 +12,16 @@ use crate::identity::Scope;
 /// What a person asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// The text to print.
-    Help(String),
-    Version,
-    Openapi,
+    /// Print this text: the usage, the version, the API.
+    Say(String),
     Demo(DemoArgs),
     Serve(Settings),
     Scrub(ScrubArgs),
     Wrap(WrapArgs),
-    ConfigPrint { settings: Settings, origin: bool },
+    ConfigPrint {
+        settings: Settings,
+        origin: bool,
+    },
     JournalRebuild(Settings),
     SpoolVerify(Settings),
     AuditVerify(Settings),
@@ -153,22 +154,23 @@ const COMMANDS: &[Row] = &[
         what: "Checks the chain of the audit log.",
         read: |o| Ok(Command::AuditVerify(o.settings(true)?)),
     },
-    Row { words: "openapi", usage: "", what: "The HTTP API as OpenAPI.", read: |_| Ok(Command::Openapi) },
+    Row { words: "openapi", usage: "", what: "The HTTP API as OpenAPI.", read: |_| Ok(Command::Say(super::OPENAPI.to_owned())) },
     Row {
         words: "token mint",
         usage: "--key FILE [--jwks FILE] [--issuer I] [--audience A] [--subject S] [--name N] [--scope 'W W'] [--hours H]",
         what: "A token signed with a dev key, for trying things. The key is made where there is none.",
         read: mint,
     },
-    Row { words: "version", usage: "", what: "The version.", read: |_| Ok(Command::Version) },
+    Row { words: "version", usage: "", what: "The version.", read: |_| Ok(Command::Say(super::VERSION.to_owned())) },
 ];
 
 /// Commands of the contract that are not in this build.
 const UNBUILT: &[&str] = &["check", "send", "queue", "audit tail"];
 
 /// Options that take a value, and those that do not.
-const VALUES: &[&str] =
-    &["archive", "audience", "claim", "config", "data", "hours", "issuer", "jwks", "key", "name", "out", "scope", "set", "subject"];
+const VALUES: &[&str] = &[
+    "archive", "audience", "claim", "config", "data", "hours", "issuer", "jwks", "key", "name", "out", "scope", "set", "subject",
+];
 const FLAGS: &[&str] = &["origin"];
 
 /// Most files of one `scrub` or `wrap`; a shell gives fewer.
@@ -181,10 +183,10 @@ const FILES_MAX: usize = 1_000_000;
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, UsageError> {
     let mut options = Options::read(args)?;
     if options.help || options.words.first().is_some_and(|w| w == "help") {
-        return Ok(Command::Help(usage()));
+        return Ok(Command::Say(usage()));
     }
     if options.version {
-        return Ok(Command::Version);
+        return Ok(Command::Say(super::VERSION.to_owned()));
     }
     let Some(row) = options.take_command()? else {
         return Err(UsageError(format!("Say what to do.\n\n{}", usage())));
@@ -397,9 +399,9 @@ mod tests {
             ("journal rebuild --config x", Command::JournalRebuild(settings("x"))),
             ("spool verify --config x", Command::SpoolVerify(settings("x"))),
             ("audit verify --config x", Command::AuditVerify(settings("x"))),
-            ("openapi", Command::Openapi),
-            ("version", Command::Version),
-            ("--version", Command::Version),
+            ("openapi", Command::Say(crate::cli::OPENAPI.to_owned())),
+            ("version", Command::Say(crate::cli::VERSION.to_owned())),
+            ("--version", Command::Say(crate::cli::VERSION.to_owned())),
             (
                 "serve --config x --set a.b=1 --set c.d=2",
                 Command::Serve(Settings { config: Some("x".into()), flags: vec!["a.b=1".to_owned(), "c.d=2".to_owned()] }),
@@ -447,7 +449,7 @@ mod tests {
         for row in COMMANDS {
             assert!(text.contains(&format!("shutterbridge {}", row.words)), "{}", row.words);
         }
-        assert_eq!(told("--help"), Ok(Command::Help(text.clone())));
-        assert_eq!(told("help"), Ok(Command::Help(text)));
+        assert_eq!(told("--help"), Ok(Command::Say(text.clone())));
+        assert_eq!(told("help"), Ok(Command::Say(text)));
     }
 }

@@ -3,13 +3,17 @@
 //! Owns: the words of the command line, what each command prints, the demo.
 //! Never: reads the configuration or opens the gateway: `main.rs` hands it what it needs.
 
+use std::io::Write;
+
 pub mod args;
-pub mod demo;
+//pub mod demo;
 pub mod output;
-pub mod scrub;
+//pub mod scrub;
+pub mod serve;
 pub mod suggest;
 pub mod token;
-pub mod wrap;
+pub mod upkeep;
+//pub mod wrap;
 
 /// Exit codes of every command.
 pub mod status {
@@ -21,7 +25,15 @@ pub mod status {
 }
 
 /// What `version` prints.
-#[must_use]
-pub fn version() -> String {
-    format!("shutterbridge {}\n", env!("CARGO_PKG_VERSION"))
+pub const VERSION: &str = concat!("shutterbridge ", env!("CARGO_PKG_VERSION"), "\n");
+
+/// What `openapi` prints.
+pub const OPENAPI: &str = include_str!("../../api-spec/openapi.yaml");
+
+/// Prints `text`.
+pub fn say(out: &mut dyn Write, text: &str) -> u8 {
+    match write!(out, "{text}").and_then(|()| out.flush()) {
+        Ok(()) => status::DONE,
+        Err(_) => status::FAILED,
+    }
 }

@@ -39,6 +39,14 @@ pub struct Sources {
     pub flags: Vec<String>,
 }
 
+impl Sources {
+    /// That file alone.
+    #[must_use]
+    pub fn of_file(path: &Path) -> Self {
+        Self { file: Some(path.to_owned()), ..Self::default() }
+    }
+}
+
 /// A configuration without a problem.
 #[derive(Clone, Debug)]
 pub struct Loaded {

@@ -10,11 +10,11 @@ mod text;
 
 use std::fs;
 use std::io::Write;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::args::{ArchivePeer, DemoArgs};
+use super::serve::Running;
 use super::{status, token};
 use crate::capture::{Operator, TakenAt};
 use crate::clock::Clock;
@@ -33,23 +33,6 @@ const TOKEN_LIFETIME_S: u32 = 30 * 24 * 3600;
 const FIRST_PATIENT: Duration = Duration::from_secs(10);
 /// How often it looks for new objects at the built-in archive.
 const LOOK: Duration = Duration::from_millis(250);
-
-/// The doors of a running gateway.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Doors {
-    pub https: SocketAddr,
-    pub mllp: SocketAddr,
-    pub ops: SocketAddr,
-    /// What a client must trust.
-    pub dev_ca: PathBuf,
-}
-
-/// A running gateway. It ends when it is stopped or dropped.
-pub trait Running {
-    fn doors(&self) -> Doors;
-    /// Finishes what is in flight.
-    fn stop(self: Box<Self>);
-}
 
 /// What the demo is given by the roof.
 pub struct Roof<'a> {

@@ -1,0 +1,122 @@
+//! `spool verify`, `journal rebuild`, `audit verify`: does what lies on the disk hold?
+
+use std::io::Write;
+
+use super::status;
+use crate::capture::ItemId;
+use crate::capture::record::Manifest;
+use crate::journal::{self, Journal};
+use crate::seal::digest::{self, Hasher};
+use crate::spool::{Damage, Entry, Name, Present, Spool, SpoolError};
+
+/// What was looked at, and what does not hold. Carries ids, never patient data.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Upkeep {
+    /// One line, e.g. `12 captures, 14 files`.
+    pub summary: String,
+    pub faults: Vec<String>,
+}
+
+/// Prints the outcome of `doing`; fails where something does not hold.
+pub fn tell(outcome: Result<Upkeep, String>, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+    let upkeep = match outcome {
+        Ok(upkeep) => upkeep,
+        Err(why) => {
+            let _ = writeln!(err, "{why}");
+            return status::FAILED;
+        }
+    };
+    for fault in &upkeep.faults {
+        let _ = writeln!(err, "{fault}");
+    }
+    let verdict = match upkeep.faults.len() {
+        0 => "all is well".to_owned(),
+        1 => "1 fault".to_owned(),
+        n => format!("{n} faults"),
+    };
+    let _ = writeln!(out, "{}: {verdict}", upkeep.summary);
+    if upkeep.faults.is_empty() { status::DONE } else { status::FAILED }
+}
+
+/// Opens every sealed file and reads it to its end.
+///
+/// # Errors
+/// Where the spool cannot be listed; what is wrong with a file is a fault.
+pub fn verify_spool(spool: &Spool) -> Result<Upkeep, String> {
+    let mut upkeep = Upkeep::default();
+    let (mut captures, mut files) = (0u64, 0u64);
+    for entry in spool.list().map_err(|error| error.to_string())? {
+        match entry {
+            Entry::Capture(present) => {
+                captures += 1;
+                for name in names(&present) {
+                    files += 1;
+                    if let Err(why) = verify_file(spool, name) {
+                        upkeep.faults.push(format!("{name}: {why}"));
+                    }
+                }
+            }
+            Entry::Damaged { name, why } => upkeep.faults.push(damage_line(&name, why)),
+            Entry::Orphan(present) => upkeep.faults.push(format!("{}: files without their head, never promised", present.id)),
+        }
+    }
+    upkeep.summary = format!("{captures} captures, {files} sealed files");
+    Ok(upkeep)
+}
+
+/// A name that is none of ours may be anything, also a person's.
+fn damage_line(name: &str, why: Damage) -> String {
+    if why == Damage::Foreign { "a file in the spool that is none of the gateway's".to_owned() } else { format!("{name}: {why}") }
+}
+
+fn names(present: &Present) -> impl Iterator<Item = Name> {
+    let item = |index: &u16| present.id.item(*index);
+    let items = present.items.iter().map(item).map(Name::Item);
+    let derived = present.derived.iter().map(item).map(Name::Derived);
+    items.chain(derived).chain(present.binding.then_some(Name::Binding(present.id)))
+}
+
+/// Reads all of it; an item must be what its manifest says.
+fn verify_file(spool: &Spool, name: Name) -> Result<(), String> {
+    let told = |error: SpoolError| error.to_string();
+    let mut payload = spool.payload(name).map_err(told)?;
+    let mut hasher = Hasher::new();
+    loop {
+        let chunk = payload.fill_chunk().map_err(told)?;
+        if chunk.is_empty() {
+            break;
+        }
+        hasher.update(chunk);
+    }
+    let Name::Item(item) = name else { return Ok(()) };
+    let manifest = read_manifest(spool, item)?;
+    if digest::equal(&manifest.item.sealed_sha256, &hasher.finish()) {
+        return Ok(());
+    }
+    Err("its bytes are not those that were sealed".to_owned())
+}
+
+fn read_manifest(spool: &Spool, item: ItemId) -> Result<Manifest, String> {
+    let bytes = spool.manifest(item).map_err(|error| error.to_string())?;
+    // serde's message would repeat what stands there.
+    serde_json::from_slice(&bytes).map_err(|_| "its manifest cannot be read by this version".to_owned())
+}
+
+/// Inserts a record for each capture of the spool that the journal does not have.
+///
+/// # Errors
+/// Where the spool cannot be listed or the journal cannot be written; it can be repeated then.
+pub fn rebuild_journal(spool: &Spool, journal: &Journal) -> Result<Upkeep, String> {
+    let mut faults = Vec::new();
+    let listing = spool.list().map_err(|error| error.to_string())?;
+    let manifests = listing.flat_map(|entry| match entry {
+        Entry::Capture(present) => present.items.iter().map(|index| read_manifest(spool, present.id.item(*index))).collect(),
+        Entry::Damaged { name, why } => vec![Err(damage_line(&name, why))],
+        Entry::Orphan(_) => Vec::new(),
+    });
+    let readable = manifests.filter_map(|manifest| manifest.map_err(|why| faults.push(why)).ok());
+    let rebuilt = journal::rebuild(readable, journal).map_err(|error| error.to_string())?;
+    faults.extend(rebuilt.incomplete.iter().map(|id| format!("{id}: not all of its files are there")));
+    let summary = format!("{} records made from the spool, {} were there", rebuilt.inserted, rebuilt.kept);
+    Ok(Upkeep { summary, faults })
+}
