@@ -87,7 +87,7 @@ fn acceptance(n: u64, items: u16) -> Acceptance {
         json!({"patient": {"id": format!("CANARY-{}", n % 50)}, "visit": {"id": format!("V{}", n % 7)}, "department": "derm"});
     Acceptance {
         id: id(n),
-        accepted_at: at(n as i64),
+        accepted_at: at(n.cast_signed()),
         operator: Operator { issuer: "https://id".to_owned(), subject: format!("nurse{}", n % 3), name: "N. Urse".to_owned() },
         idempotency: Some(Idempotency { key: digest(n), request: [0; 32] }),
         claim: Claim::from_json(&claim).unwrap(),
@@ -148,7 +148,7 @@ fn moved(record: &Record, dice: &mut Dice) -> Record {
     let next = if item.stage == Stage::Held && next != Stage::Discarded { item.resume } else { next };
     new.study_instance_uid = Some(Uid::from_uuid_bytes([1; 16]));
     new.move_item(index, next, at(5), None).unwrap();
-    let due = (dice.roll(3) > 0).then(|| at(dice.roll(100) as i64));
+    let due = (dice.roll(3) > 0).then(|| at(dice.roll(100).cast_signed()));
     new.items[usize::from(index)].schedule = Schedule { due, attempts: dice.roll(9) as u32 };
     new
 }
@@ -159,7 +159,7 @@ fn compare(journal: &Journal, model: &BTreeMap<CaptureId, Record>, dice: &mut Di
         let want = model.values().filter(|r| r.stage() == stage).count() as u64;
         assert_eq!(journal.counts().into_iter().find(|(s, _)| *s == stage).unwrap().1, want, "{stage:?}");
     }
-    let now = at(dice.roll(100) as i64);
+    let now = at(dice.roll(100).cast_signed());
     let mut want: Vec<&Record> = model.values().filter(|r| r.due().is_some_and(|due| due <= now)).collect();
     want.sort_by_key(|r| (r.due(), r.id()));
     want.truncate(10);
