@@ -299,10 +299,7 @@ impl Options {
     }
 
     fn settings(&mut self, config_needed: bool) -> Result<Settings, UsageError> {
-        let config = match config_needed {
-            true => Some(self.need_path("config", "FILE")?),
-            false => self.take_path("config")?,
-        };
+        let config = if config_needed { Some(self.need_path("config", "FILE")?) } else { self.take_path("config")? };
         let given = self.values.extract_if(.., |(n, _)| n == "set").map(|(_, v)| v.string());
         let flags = given.collect::<Result<_, _>>().map_err(|_| UsageError("--set is not UTF-8.".to_owned()))?;
         Ok(Settings { config, flags })

@@ -6,14 +6,14 @@
 use std::io::Write;
 
 pub mod args;
-//pub mod demo;
+pub mod demo;
 pub mod output;
-//pub mod scrub;
+pub mod scrub;
 pub mod serve;
 pub mod suggest;
 pub mod token;
 pub mod upkeep;
-//pub mod wrap;
+pub mod wrap;
 
 /// Exit codes of every command.
 pub mod status {

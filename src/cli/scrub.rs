@@ -8,7 +8,7 @@ use super::args::ScrubArgs;
 use super::output::Output;
 use super::status;
 use crate::scrub::report::Report;
-use crate::scrub::{Limits, PushError, Purpose, Scrubbed, Scrubber};
+use crate::scrub::{Limits, Purpose, PushError, Scrubbed, Scrubber};
 
 /// Bytes read at a time.
 const READ_BYTES: usize = 256 * 1024;

@@ -82,22 +82,23 @@ fn wrap_file(path: &Path, folder: &Path, number: u32, wrapper: &mut dyn Wrapper)
         Ok(output) => output,
         Err(error) => return unwritable(input, error),
     };
-    match wrapper.wrap(number, &mut file, &mut output) {
-        Ok(wrapped) => match output.finish("dcm") {
-            Ok(name) => Report {
-                input,
-                output: Some(name.to_string_lossy().into_owned()),
-                media: Some(wrapped.media),
-                location_found: wrapped.location_found,
-                removed: wrapped.removed,
-                essence: Some(wrapped.essence),
-                sop_class: Some(wrapped.sop_class),
-                transfer_syntax: Some(wrapped.transfer_syntax),
-                error: None,
-            },
-            Err(error) => unwritable(input, error),
+    let object = match wrapper.wrap(number, &mut file, &mut output) {
+        Ok(object) => object,
+        Err(Unwrapped { code, detail }) => return Report::refused(input, &code, detail),
+    };
+    match output.finish("dcm") {
+        Ok(name) => Report {
+            input,
+            output: Some(name.to_string_lossy().into_owned()),
+            media: Some(object.media),
+            location_found: object.location_found,
+            removed: object.removed,
+            essence: Some(object.essence),
+            sop_class: Some(object.sop_class),
+            transfer_syntax: Some(object.transfer_syntax),
+            error: None,
         },
-        Err(Unwrapped { code, detail }) => Report::refused(input, &code, detail),
+        Err(error) => unwritable(input, error),
     }
 }
 

@@ -1,11 +1,11 @@
 //! The built-in archive: takes real C-STORE and keeps files.
 
-use std::collections::BTreeSet;
-use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver};
 
 use super::Target;
+use crate::archive::AeTitle;
 use crate::archive::scp::Scp;
 
 /// Its AE title.
@@ -15,15 +15,19 @@ const AE_TITLE: &str = "DEMO";
 pub struct BuiltIn {
     scp: Scp,
     folder: PathBuf,
+    /// Each object that is on the disk.
+    received: Receiver<PathBuf>,
 }
 
 impl BuiltIn {
-    /// Opens it on a free loopback port.
+    /// Opens it on a free loopback port; files go into `folder`.
     pub fn open(folder: &Path) -> Result<Self, String> {
-        fs::create_dir_all(folder).map_err(|error| format!("{} cannot be made: {error}", folder.display()))?;
+        let told = |why: &dyn std::fmt::Display| format!("the built-in archive does not open: {why}");
+        let ae = AeTitle::parse(AE_TITLE).map_err(|why| told(&why))?;
+        let (tell, received) = mpsc::channel();
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let scp = Scp::start(any, AE_TITLE, folder).map_err(|error| format!("the built-in archive does not open: {error}"))?;
-        Ok(Self { scp, folder: folder.to_owned() })
+        let scp = Scp::start(any, ae, folder, move |object| drop(tell.send(object.path.clone()))).map_err(|why| told(&why))?;
+        Ok(Self { scp, folder: folder.to_owned(), received })
     }
 
     pub fn target(&self) -> Target {
@@ -31,9 +35,8 @@ impl BuiltIn {
         Target { address, called_ae: AE_TITLE.to_owned(), files: Some(self.folder.clone()) }
     }
 
-    /// The objects it keeps.
-    pub fn objects(&self) -> BTreeSet<PathBuf> {
-        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
-        entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "dcm")).collect()
+    /// Files that arrived since the last time.
+    pub fn arrived(&self) -> impl Iterator<Item = PathBuf> {
+        self.received.try_iter()
     }
 }

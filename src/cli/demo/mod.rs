@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::args::{ArchivePeer, DemoArgs};
-use super::serve::Running;
+use super::serve::{Doors, Running};
 use super::{status, token};
 use crate::capture::{Operator, TakenAt};
 use crate::clock::Clock;
@@ -34,10 +34,12 @@ const FIRST_PATIENT: Duration = Duration::from_secs(10);
 /// How often it looks for new objects at the built-in archive.
 const LOOK: Duration = Duration::from_millis(250);
 
+/// Starts the gateway from a configuration file.
+pub type Start<'a> = &'a mut dyn FnMut(&Path) -> Result<Box<dyn Running>, String>;
+
 /// What the demo is given by the roof.
 pub struct Roof<'a> {
-    /// Starts the gateway from a configuration file.
-    pub start: &'a mut dyn FnMut(&Path) -> Result<Box<dyn Running>, String>,
+    pub start: Start<'a>,
     /// Waits so long, or until somebody wants the demo to end: true then.
     pub wait: &'a dyn Fn(Duration) -> bool,
     pub clock: Clock,
@@ -78,20 +80,31 @@ fn try_run(args: &DemoArgs, roof: &mut Roof<'_>) -> Result<(), String> {
     let config = folder.path().join(CONFIG);
     write(&config, text::configuration(folder.path(), &target).as_bytes())?;
     let gateway = (roof.start)(&config)?;
-    let doors = gateway.doors();
-    let hospital = Hospital::open(doors.mllp, roof.clock.clone()).map_err(|error| format!("no thread for the hospital: {error}"));
-    let served = hospital.and_then(|hospital| {
-        if !PEOPLE.first().is_some_and(|first| hospital.has_announced(first.mrn, FIRST_PATIENT)) {
-            return Err("the gateway did not accept the hospital's first patient".to_owned());
-        }
-        let (folder, temporary) = (folder.path(), folder.is_temporary());
-        let welcome = text::Welcome { doors: &doors, folder, temporary, token: &token, archive: &target };
-        let _ = write!(roof.out, "{}\nready\n", welcome.text()).and_then(|()| roof.out.flush());
-        watch(roof, built_in.as_ref());
-        Ok(())
-    });
+    let served = serve(roof, &gateway.doors(), &folder, &token, &target, built_in.as_ref());
     gateway.stop();
     served
+}
+
+/// The hospital begins, the person reads, objects arrive.
+fn serve(
+    roof: &mut Roof<'_>,
+    doors: &Doors,
+    folder: &Folder,
+    token: &str,
+    target: &Target,
+    built_in: Option<&BuiltIn>,
+) -> Result<(), String> {
+    let Doors { mllp: Some(mllp), dev_ca: Some(dev_ca), https, ops } = doors else {
+        return Err("the gateway did not open every door".to_owned());
+    };
+    let hospital = Hospital::open(*mllp, roof.clock.clone()).map_err(|error| format!("no thread for the hospital: {error}"))?;
+    if !PEOPLE.first().is_some_and(|first| hospital.has_announced(first.mrn, FIRST_PATIENT)) {
+        return Err("the gateway did not accept the hospital's first patient".to_owned());
+    }
+    let welcome = text::Welcome { https: *https, mllp: *mllp, ops: *ops, dev_ca, folder, token, archive: target };
+    let _ = write!(roof.out, "{}\nready\n", welcome.text()).and_then(|()| roof.out.flush());
+    watch(roof, built_in);
+    Ok(())
 }
 
 fn target(given: Option<&ArchivePeer>, built_in: Option<&BuiltIn>) -> Target {
@@ -104,14 +117,9 @@ fn target(given: Option<&ArchivePeer>, built_in: Option<&BuiltIn>) -> Target {
 
 /// Tells of each object that arrives, until the end.
 fn watch(roof: &mut Roof<'_>, built_in: Option<&BuiltIn>) {
-    let mut seen = built_in.map(BuiltIn::objects).unwrap_or_default();
     while !(roof.wait)(LOOK) {
-        let Some(built_in) = built_in else { continue };
-        for object in built_in.objects() {
-            if !seen.contains(&object) {
-                let _ = writeln!(roof.out, "archive received {}", object.display()).and_then(|()| roof.out.flush());
-                seen.insert(object);
-            }
+        for object in built_in.into_iter().flat_map(BuiltIn::arrived) {
+            let _ = writeln!(roof.out, "archive received {}", object.display()).and_then(|()| roof.out.flush());
         }
     }
 }

@@ -1,9 +1,11 @@
 //! What the demo writes: its configuration, and what a person reads.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
+use super::Target;
+use super::folder::Folder;
 use super::hospital::{PEOPLE, Person};
-use super::{Doors, Target};
 
 /// The claim of the `curl` line: the first of the hospital's people.
 #[must_use]
@@ -17,8 +19,9 @@ pub fn claim(person: &Person) -> String {
 /// The configuration of the demo, as a hospital would write its own.
 #[must_use]
 pub fn configuration(folder: &Path, archive: &Target) -> String {
-    let path = |name: &str| toml_edit::Value::from(folder.join(name).to_string_lossy().as_ref()).to_string();
-    let quoted = |text: &str| toml_edit::Value::from(text).to_string();
+    // A JSON string is a basic string of TOML as well.
+    let quoted = |text: &str| serde_json::Value::from(text).to_string();
+    let path = |name: &str| quoted(&folder.join(name).to_string_lossy());
     format!(
         r#"# Written by `shutterbridge demo` at each start.
 [server]
@@ -82,9 +85,11 @@ file = {audit}
 
 /// What a person needs to try it.
 pub struct Welcome<'a> {
-    pub doors: &'a Doors,
-    pub folder: &'a Path,
-    pub temporary: bool,
+    pub https: SocketAddr,
+    pub mllp: SocketAddr,
+    pub ops: SocketAddr,
+    pub dev_ca: &'a Path,
+    pub folder: &'a Folder,
     pub token: &'a str,
     pub archive: &'a Target,
 }
@@ -93,15 +98,15 @@ impl Welcome<'_> {
     /// The text before `ready`. The `curl` line is one line, to be copied as it is.
     #[must_use]
     pub fn text(&self) -> String {
-        let Doors { https, mllp, ops, dev_ca } = self.doors;
+        let Self { https, mllp, ops, token, .. } = self;
         let archive = match &self.archive.files {
             Some(files) => format!("built in, keeps what it gets in {}", files.display()),
             None => format!("{} at {}", self.archive.called_ae, self.archive.address),
         };
-        let end = if self.temporary {
+        let end = if self.folder.is_temporary() {
             "Ctrl-C ends it and leaves nothing behind.".to_owned()
         } else {
-            format!("Ctrl-C ends it; {} stays.", self.folder.display())
+            format!("Ctrl-C ends it; {} stays.", self.folder.path().display())
         };
         let people = PEOPLE.iter().map(|p| p.mrn).collect::<Vec<_>>().join(" ");
         format!(
@@ -119,8 +124,7 @@ impl Welcome<'_> {
              {curl}\n\
              \n\
              {end}\n",
-            ca = dev_ca.display(),
-            token = self.token,
+            ca = self.dev_ca.display(),
             curl = self.curl(),
         )
     }
@@ -129,11 +133,11 @@ impl Welcome<'_> {
         let claim = PEOPLE.first().map(claim).unwrap_or_default();
         format!(
             "curl --cacert {} -H {} -F {} -F {} https://{}/api/v1/captures",
-            shell_word(&self.doors.dev_ca.to_string_lossy()),
+            shell_word(&self.dev_ca.to_string_lossy()),
             shell_quoted(&format!("Authorization: Bearer {}", self.token), '"'),
             shell_quoted(&format!("claim={claim};type=application/json"), '\''),
-            shell_word(&format!("file=@{}", curl_name(&self.folder.join(super::SAMPLE).to_string_lossy()))),
-            self.doors.https
+            shell_word(&format!("file=@{}", curl_name(&self.folder.path().join(super::SAMPLE).to_string_lossy()))),
+            self.https
         )
     }
 }
