@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use super::problem::{Origin, Problem};
 use super::schema::{Fallback, Key, SECTIONS, Section};
-use super::suggest::closest;
 use super::value::{Raw, Value};
+use crate::cli::suggest::closest;
 
 /// Most entries of one list; a hospital has fewer departments.
 const ENTRIES_MAX: usize = 1_000;

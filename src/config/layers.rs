@@ -8,8 +8,8 @@ use toml_edit::{Document, Item, TableLike};
 use super::draft::{Draft, Place, unknown_key, unknown_section};
 use super::problem::Origin;
 use super::schema::Section;
-use super::suggest::closest;
 use super::value::Raw;
+use crate::cli::suggest::closest;
 
 /// Variables that begin like this are the gateway's; one that is not known is a mistake.
 pub const ENVIRONMENT_PREFIX: &str = "SHUTTERBRIDGE__";

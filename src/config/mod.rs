@@ -9,7 +9,7 @@ pub mod options;
 mod print;
 pub mod problem;
 mod schema;
-mod suggest;
+
 pub mod value;
 
 mod layers;
@@ -37,6 +37,14 @@ pub struct Sources {
     pub environment: Vec<(OsString, OsString)>,
     /// Of `--set section.key=value`, without the `--set`.
     pub flags: Vec<String>,
+}
+
+impl Sources {
+    /// That file alone.
+    #[must_use]
+    pub fn of_file(path: &Path) -> Self {
+        Self { file: Some(path.to_owned()), ..Self::default() }
+    }
 }
 
 /// A configuration without a problem.

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use jiff::tz::TimeZone;
 
-use super::suggest::closest;
 use crate::capture::Uid;
 use crate::capture::text::is_plain;
+use crate::cli::suggest::closest;
 
 /// The kind of a key's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
