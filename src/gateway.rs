@@ -13,11 +13,11 @@ use crate::archive::{AeTitle, Archive};
 use crate::audit::Audit;
 use crate::capture::retry::RetryPolicy;
 use crate::capture::{Claim, FailureCode, MediaKind, Patient, Stage};
-use crate::cli::serve::{Doors, Running};
+use crate::cli::serve::{DemoPersons, Doors, Running};
 use crate::cli::upkeep::{self, Upkeep};
 use crate::cli::wrap::{Unwrapped, Wrapped, Wrapper};
 use crate::clock::Clock;
-use crate::config::options::{ArchiveOptions, Config, KeySource};
+use crate::config::options::{ArchiveOptions, Config, Department, KeySource};
 use crate::config::value::Space;
 use crate::hl7::rules::Authority;
 use crate::hl7::{self, AckCode, Rules, SourceRule};
@@ -49,6 +49,7 @@ use crate::seal::secret::Secret;
 use crate::spool::{self, FreeMin, Spool};
 use crate::store::StoreError;
 use crate::store::sled::SledStore;
+use crate::web;
 
 /// Why the gateway does not start: what happened, and what to do.
 #[derive(Debug)]
@@ -129,12 +130,12 @@ struct House {
     clock: Clock,
 }
 
-/// Opens everything and starts.
+/// Opens everything and starts. `persons`: who may sign in at the page without a token.
 ///
 /// # Errors
 /// Text for the administrator.
-pub fn start(config: &Config) -> Result<Box<dyn Running>, String> {
-    let gateway = open_doors(config).map_err(|StartError(why)| why)?;
+pub fn start(config: &Config, persons: Option<DemoPersons>) -> Result<Box<dyn Running>, String> {
+    let gateway = open_doors(config, persons).map_err(|StartError(why)| why)?;
     Ok(Box::new(gateway))
 }
 
@@ -174,13 +175,13 @@ pub fn verify_spool(config: &Config) -> Result<Upkeep, String> {
     upkeep::verify_spool(&*open().map_err(|StartError(why)| why)?)
 }
 
-fn open_doors(config: &Config) -> Result<Gateway, StartError> {
+fn open_doors(config: &Config, persons: Option<DemoPersons>) -> Result<Gateway, StartError> {
     let clock = Clock::system();
     files::make_private_folder(&config.data.dir).map_err(cannot("data.dir cannot be made"))?;
     let house = open(config, &clock)?;
     let (identity, dev_ca) = certificate(config, &clock)?;
     let expires = identity.expires;
-    let server = open_https(config, &house, &identity)?;
+    let server = open_https(config, &house, &identity, persons)?;
     let listener = config.hl7.listen.map(|at| open_mllp(at, &house)).transpose()?;
     let threads = start_threads(&house.line)?;
     let door = open_ops(config, &house, expires)?;
@@ -328,7 +329,7 @@ fn certificate(config: &Config, clock: &Clock) -> Result<(Identity, Option<PathB
     }
 }
 
-fn open_https(config: &Config, house: &House, identity: &Identity) -> Result<Server, StartError> {
+fn open_https(config: &Config, house: &House, identity: &Identity, persons: Option<DemoPersons>) -> Result<Server, StartError> {
     let issuers = config.issuers.iter().map(|i| IssuerOptions {
         issuer: i.issuer.clone(),
         audience: i.audience.clone(),
@@ -343,8 +344,10 @@ fn open_https(config: &Config, house: &House, identity: &Identity) -> Result<Ser
         audit: house.audit.clone(),
         clock: house.clock.clone(),
     });
+    let clock = house.clock.clone();
+    let pages = web::Web::new(pages(config, persons), acceptor.clone(), desk.clone(), verifier.clone(), clock.clone());
     let services =
-        http::Services { acceptor, desk, verifier, clock: house.clock.clone(), observer: Arc::new(AccessLog), pages: None };
+        http::Services { acceptor, desk, verifier, clock, observer: Arc::new(AccessLog), pages: Some(Arc::new(pages)) };
     let listener = TcpListener::bind(config.server.listen)
         .map_err(cannot(&format!("server.listen {} cannot be opened", config.server.listen)))?;
     let files = u64::from(config.limits.request_files);
@@ -355,6 +358,17 @@ fn open_https(config: &Config, house: &House, identity: &Identity) -> Result<Ser
     };
     Server::start(listener, http::Options { tls: identity.config.clone(), limits }, Arc::new(services))
         .map_err(cannot("the HTTPS door cannot be opened"))
+}
+
+fn pages(config: &Config, persons: Option<DemoPersons>) -> web::Options {
+    let department = |d: &Department| web::Department { id: d.id.clone(), name: d.name.clone() };
+    let person = |(name, role): (String, String)| web::DemoPerson { name, role };
+    web::Options {
+        institution: config.site.institution.clone(),
+        departments: config.departments.iter().map(department).collect(),
+        demo_sign_in: persons
+            .map(|p| web::DemoSignIn { persons: p.persons.into_iter().map(person).collect(), token_of: p.token_of }),
+    }
 }
 
 fn front_desk(config: &Config, house: &House) -> FrontDesk {

@@ -24,9 +24,9 @@ fn run(command: Command) -> Result<u8, u8> {
         Command::Say(text) => cli::say(out, &text),
         Command::Demo(args) => {
             let stop = Stop::on_terminate_or_hang_up().map_err(|why| fail(&why, status::FAILED))?;
-            let start = &mut |file: &Path| {
+            let start = &mut |file: &Path, persons| {
                 let loaded = config::load(&Sources::of_file(file)).map_err(|problems| problems.to_string())?;
-                gateway::start(&loaded.config)
+                gateway::start(&loaded.config, Some(persons))
             };
             let wait = &|longest: Duration| stop.wait_for(longest);
             demo::run(&args, &mut demo::Roof { start, wait, clock: Clock::system(), out, err })
@@ -35,7 +35,7 @@ fn run(command: Command) -> Result<u8, u8> {
             let stop = Stop::on_terminate().map_err(|why| fail(&why, status::FAILED))?;
             let loaded = load(settings)?;
             loaded.warnings.iter().for_each(|warning| drop(writeln!(err, "warning: {warning}")));
-            cli::serve::run(|| gateway::start(&loaded.config), || stop.wait(), err)
+            cli::serve::run(|| gateway::start(&loaded.config, None), || stop.wait(), err)
         }
         Command::Scrub(args) => cli::scrub::run(&args, out, err),
         Command::Wrap(args) => {
