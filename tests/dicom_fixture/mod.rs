@@ -48,13 +48,11 @@ impl Drop for TempDir {
 
 /// Runs a program; `None`, and a word about it, where it is not installed.
 pub fn run(program: &str, args: &[&str]) -> Option<Output> {
-    match Command::new(program).args(args).output() {
-        Ok(output) => Some(output),
-        Err(_) => {
-            eprintln!("skipped: {program} is not installed");
-            None
-        }
+    let output = Command::new(program).args(args).output().ok();
+    if output.is_none() {
+        eprintln!("skipped: {program} is not installed");
     }
+    output
 }
 
 /// What dciodvfy finds; its exit status does not tell.
