@@ -39,7 +39,8 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("clock", 3, &[]),
     ("pipeline", 4, &[]),
     ("http", 5, &[]),
-    ("web", 5, &[]),
+    // The pages are requests and answers of the HTTPS door: its body, its multipart reader, its problems.
+    ("web", 5, &["http"]),
     ("mllp", 5, &[]),
     ("cli", 5, &[]),
     ("ops", 5, &[]),

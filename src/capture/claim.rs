@@ -188,13 +188,7 @@ impl Reader {
             "consent",
         ];
         let root = self.object(value, "", &MEMBERS)?;
-        let patient = self.member(root, "patient", Self::patient);
-        let visit = self.member(root, "visit", |r, v, p| {
-            let o = r.object(v, p, &["id"])?;
-            r.required_id(o, p, "id")
-        });
-        let order = self.member(root, "order", Self::order);
-        let barcode = self.member(root, "barcode", |r, v, p| r.text(v, p, ID_MAX).map(Phi::from));
+        let (patient, visit, order, barcode) = self.named(root);
         let birth_date = self.member(root, "birth_date", |r, v, p| {
             let text = r.text(v, p, 10)?;
             text.parse().map_err(|_| r.wrong(p, "not a date; write YYYY-MM-DD")).ok()
@@ -224,10 +218,6 @@ impl Reader {
             })
         });
         let consent = self.member(root, "consent", Self::consent);
-        let names_one = ["patient", "visit", "order", "barcode"].iter().any(|m| root.get(*m).is_some_and(|v| !v.is_null()));
-        if !names_one {
-            self.wrong("", "names nobody; give one of patient, visit, order or barcode");
-        }
         Some(Claim {
             patient,
             visit,
@@ -244,6 +234,22 @@ impl Reader {
             sensitive: sensitive.unwrap_or(false),
             consent,
         })
+    }
+
+    /// Who or what the claim names: at least one of the four.
+    fn named(&mut self, root: &Map<String, Value>) -> (Option<PatientKey>, Option<Phi>, Option<OrderKey>, Option<Phi>) {
+        let patient = self.member(root, "patient", Self::patient);
+        let visit = self.member(root, "visit", |r, v, p| {
+            let o = r.object(v, p, &["id"])?;
+            r.required_id(o, p, "id")
+        });
+        let order = self.member(root, "order", Self::order);
+        let barcode = self.member(root, "barcode", |r, v, p| r.text(v, p, ID_MAX).map(Phi::from));
+        let names_one = ["patient", "visit", "order", "barcode"].iter().any(|m| root.get(*m).is_some_and(|v| !v.is_null()));
+        if !names_one {
+            self.wrong("", "names nobody; give one of patient, visit, order or barcode");
+        }
+        (patient, visit, order, barcode)
     }
 
     fn patient(&mut self, value: &Value, at: &str) -> Option<PatientKey> {
