@@ -31,9 +31,3 @@ pub fn rebuild_journal(_: &Config) -> Result<Upkeep, String> {
 pub fn verify_spool(_: &Config) -> Result<Upkeep, String> {
     Err(NOT_YET.to_owned())
 }
-
-/// # Errors
-/// Always, for now.
-pub fn verify_audit(_: &Config) -> Result<Upkeep, String> {
-    Err(NOT_YET.to_owned())
-}

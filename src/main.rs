@@ -3,18 +3,17 @@
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use shutterbridge::cli::args::{self, Command, Settings};
-use shutterbridge::cli::{self, demo, status};
+use shutterbridge::cli::{self, demo, status, upkeep};
 use shutterbridge::clock::Clock;
 use shutterbridge::config::{self, Loaded, Sources};
 use shutterbridge::gateway;
 use shutterbridge::ops::signals::Stop;
 
 fn main() -> ExitCode {
-    let code = args::parse(std::env::args_os().skip(1)).map_err(|usage| fail(&usage, status::USAGE)).and_then(run);
-    ExitCode::from(code.unwrap_or_else(|code| code))
+    let command = args::parse(std::env::args_os().skip(1)).map_err(|usage| fail(&usage, status::USAGE));
+    ExitCode::from(command.and_then(run).unwrap_or_else(|code| code))
 }
 
 /// `Err`: the exit code of what was told already.
@@ -28,7 +27,7 @@ fn run(command: Command) -> Result<u8, u8> {
                 let loaded = config::load(&Sources::of_file(file)).map_err(|problems| problems.to_string())?;
                 gateway::start(loaded.config)
             };
-            let wait = &|longest: Duration| stop.wait_for(longest);
+            let wait = &|longest| stop.wait_for(longest);
             demo::run(&args, &mut demo::Roof { start, wait, clock: Clock::system(), out, err })
         }
         Command::Serve(settings) => {
@@ -43,9 +42,9 @@ fn run(command: Command) -> Result<u8, u8> {
             cli::wrap::run(&args, &mut |claim, patient| gateway::wrapper(&config, claim, patient), out, err)
         }
         Command::ConfigPrint { settings, origin } => cli::say(out, &load(settings)?.print(origin)),
-        Command::JournalRebuild(settings) => cli::upkeep::tell(gateway::rebuild_journal(&load(settings)?.config), out, err),
-        Command::SpoolVerify(settings) => cli::upkeep::tell(gateway::verify_spool(&load(settings)?.config), out, err),
-        Command::AuditVerify(settings) => cli::upkeep::tell(gateway::verify_audit(&load(settings)?.config), out, err),
+        Command::JournalRebuild(settings) => upkeep::tell(gateway::rebuild_journal(&load(settings)?.config), out, err),
+        Command::SpoolVerify(settings) => upkeep::tell(gateway::verify_spool(&load(settings)?.config), out, err),
+        Command::AuditVerify(settings) => upkeep::tell(upkeep::verify_audit(&load(settings)?.config.audit.file), out, err),
         Command::TokenMint(args) => cli::token::mint(&args, &Clock::system(), out, err),
     })
 }
