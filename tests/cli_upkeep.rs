@@ -96,7 +96,8 @@ fn spool_verify_finds_the_file_that_was_touched() {
     let folder = Folder::new();
     let spool = folder.spool();
     for n in 1..=3 {
-        promise(&spool, n, &[n; 200_000], &manifest(n, &[n; 200_000], 1));
+        let picture = vec![n; 200_000];
+        promise(&spool, n, &picture, &manifest(n, &picture, 1));
     }
     let good = verify_spool(&spool).unwrap();
     assert_eq!((good.summary.as_str(), good.faults.len()), ("3 captures, 3 sealed files", 0));
