@@ -7,7 +7,7 @@ mod line;
 mod verify;
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -21,6 +21,7 @@ use crate::capture::{CaptureId, Operator, Phi};
 use crate::seal::aead::Kek;
 use crate::seal::digest::{hex, hmac_sha256};
 use crate::seal::secret::Secret;
+use crate::store::Cause;
 use line::{FIRST_PREV, Head, LINE_MAX_BYTES, Line};
 pub use verify::{Verified, VerifyError, verify};
 
@@ -70,8 +71,8 @@ pub enum AuditError {
     /// A line is longer than a line may be.
     TooLong,
     /// The disk did not take or confirm a line, now or before.
-    NotDurable(ErrorKind),
-    Io(ErrorKind),
+    NotDurable(Cause),
+    Io(Cause),
 }
 
 impl fmt::Display for AuditError {
@@ -83,7 +84,7 @@ impl fmt::Display for AuditError {
             Self::NotDurable(kind) => {
                 write!(f, "the disk did not confirm an audit line ({kind}); look at the disk, then restart")
             }
-            Self::Io(kind) => write!(f, "the audit file cannot be opened: {kind}"),
+            Self::Io(why) => write!(f, "the audit file cannot be opened: {why}"),
         }
     }
 }
@@ -107,7 +108,7 @@ struct Shared {
 struct State {
     head: Head,
     unsynced: bool,
-    failed: Option<ErrorKind>,
+    failed: Option<Cause>,
     stopping: bool,
 }
 
@@ -119,15 +120,16 @@ impl Audit {
     /// [`AuditError`].
     pub fn open(path: &Path, kek: &Kek) -> Result<Self, AuditError> {
         let mut options = OpenOptions::new();
-        let file = options.read(true).append(true).create(true).mode(0o600).open(path).map_err(|e| AuditError::Io(e.kind()))?;
+        let file =
+            options.read(true).append(true).create(true).mode(0o600).open(path).map_err(|e| AuditError::Io((&e).into()))?;
         file.try_lock().map_err(|_| AuditError::Locked)?;
         let (head, cut_bytes) = recover(&file)?;
-        sync_name(&file, path).map_err(|e| AuditError::NotDurable(e.kind()))?;
+        sync_name(&file, path).map_err(|e| AuditError::NotDurable((&e).into()))?;
         let state = Mutex::new(State { head, unsynced: false, failed: None, stopping: false });
         let shared = Arc::new(Shared { file, state, changed: Condvar::new() });
         let syncing = Arc::clone(&shared);
         let syncer = thread::Builder::new().name("audit-sync".to_owned()).spawn(move || syncing.sync_until_stopped());
-        let syncer = Some(syncer.map_err(|e| AuditError::Io(e.kind()))?);
+        let syncer = Some(syncer.map_err(|e| AuditError::Io((&e).into()))?);
         Ok(Self { shared, key: kek.derive("audit identifiers"), cut_bytes, syncer })
     }
 
@@ -146,14 +148,14 @@ impl Audit {
     pub fn record(&self, event: &Event<'_>) -> Result<(), AuditError> {
         let object = self.object(event.object);
         let mut state = self.shared.lock();
-        if let Some(kind) = state.failed {
-            return Err(AuditError::NotDurable(kind));
+        if let Some(why) = state.failed {
+            return Err(AuditError::NotDurable(why));
         }
         let (line, head) = Line::of(event, object, &state.head).seal().ok_or(AuditError::TooLong)?;
         if let Err(e) = (&self.shared.file).write_all(line.as_bytes()) {
             // Half a line may stand there: another behind it would break the chain.
-            state.failed = Some(e.kind());
-            return Err(AuditError::NotDurable(e.kind()));
+            state.failed = Some((&e).into());
+            return Err(AuditError::NotDurable((&e).into()));
         }
         state.head = head;
         if !mem::replace(&mut state.unsynced, true) {
@@ -203,7 +205,7 @@ impl Shared {
                 let synced = self.file.sync_data();
                 state = self.lock();
                 if let Err(e) = synced {
-                    state.failed = Some(e.kind());
+                    state.failed = Some((&e).into());
                 }
             }
             if is_last {
@@ -215,7 +217,7 @@ impl Shared {
 
 /// Finds the last whole line, and cuts off what stands behind it.
 fn recover(file: &File) -> Result<(Head, u64), AuditError> {
-    let io_error = |e: io::Error| AuditError::Io(e.kind());
+    let io_error = |e: io::Error| AuditError::Io((&e).into());
     let length = file.metadata().map_err(io_error)?.len();
     // Two lines, one whole and one half, fit.
     let tail_bytes = length.min(2 * LINE_MAX_BYTES as u64);

@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{BufRead, BufReader, ErrorKind, Read};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use super::line::{FIRST_PREV, Head, LINE_MAX_BYTES, Line};
+use crate::store::Cause;
 
 /// The file is whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,14 +23,14 @@ pub enum VerifyError {
         number: u64,
         why: &'static str,
     },
-    Io(ErrorKind),
+    Io(Cause),
 }
 
 impl fmt::Display for VerifyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Line { number, why } => write!(f, "line {number} of the audit file {why}; keep the file as evidence"),
-            Self::Io(kind) => write!(f, "the audit file cannot be read: {kind}"),
+            Self::Io(why) => write!(f, "the audit file cannot be read: {why}"),
         }
     }
 }
@@ -43,7 +44,7 @@ impl std::error::Error for VerifyError {}
 /// # Errors
 /// [`VerifyError::Line`] names the first bad line.
 pub fn verify(path: &Path) -> Result<Verified, VerifyError> {
-    let io_error = |e: std::io::Error| VerifyError::Io(e.kind());
+    let io_error = |e: std::io::Error| VerifyError::Io((&e).into());
     let mut reader = BufReader::new(File::open(path).map_err(io_error)?);
     let mut last = Head { seq: 0, hash: FIRST_PREV.to_owned() };
     let mut text = Vec::new();

@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use super::group::Group;
-use super::{Batch, Row, Store, StoreError, version};
+use super::{Batch, Cause, Row, Store, StoreError, version};
 use crate::seal::aead::{Kek, open_small, seal_small};
 use crate::seal::secret::Secret;
 
@@ -102,7 +102,7 @@ impl SledStore {
             None => batch.remove(key),
             Some(value) if value.is_empty() => batch.insert(key, &[]),
             Some(value) => {
-                let sealed = seal_small(&self.key, key, &value).map_err(|e| StoreError::Io(e.to_string()))?;
+                let sealed = seal_small(&self.key, key, &value).map_err(|_| StoreError::NoRandom)?;
                 let (first, rest) = sealed.split_at(PIECE_BYTES.min(sealed.len()));
                 for piece in rest.chunks(PIECE_BYTES) {
                     batch.insert(piece_key(key, now), piece);
@@ -216,7 +216,7 @@ fn engine_error(error: &::sled::Error) -> StoreError {
 fn words(error: &::sled::Error) -> String {
     match error {
         ::sled::Error::Corruption { .. } => "checksums do not match".to_owned(),
-        ::sled::Error::Io(e) => e.kind().to_string(),
+        ::sled::Error::Io(e) => Cause::from(e).to_string(),
         ::sled::Error::CollectionNotFound(_) | ::sled::Error::Unsupported(_) | ::sled::Error::ReportableBug(_) => {
             "its files contradict each other".to_owned()
         }
@@ -224,7 +224,7 @@ fn words(error: &::sled::Error) -> String {
 }
 
 fn io_error(error: &io::Error) -> StoreError {
-    StoreError::Io(error.kind().to_string())
+    StoreError::Io(error.into())
 }
 
 #[cfg(test)]
