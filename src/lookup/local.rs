@@ -1,1 +1,158 @@
-//! local
+//! The hospital's facts as its HL7 feed told them, durable in a store.
+//!
+//! What a row is:
+//!
+//! | first byte | rest of the key | value |
+//! |---|---|---|
+//! | `P` | person | a patient, or a tombstone that names the survivor |
+//! | `V`, `O` | person, row | a visit, an order |
+//! | `i` | hash of an identifier's value | whose it is, per authority |
+//! | `v` `a` `p` `f` `u` | hash of a visit, accession, placer, filler number, study UID | the rows that have it |
+//! | `M` | hash of a message | when it came: the same message again has no effect |
+//!
+//! Keys stand in clear on the disk, so they hold keyed hashes only; values are sealed by the store.
+//! A merge moves no row: the survivor lists whom it absorbed.
+
+mod apply;
+mod find;
+mod ledger;
+mod row;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use jiff::Timestamp;
+
+use super::{Answer, Asked, Feed, Lookup, Touched, Unavailable};
+use crate::capture::{Identifier, Phi};
+use crate::hl7::rules::Authority;
+use crate::hl7::update::{Act, Change, Update};
+use crate::store::{Store, StoreError};
+
+use apply::Applying;
+use ledger::{Ledger, Transaction};
+use row::{Keys, MessageRow};
+
+/// How long a message is known as seen. HL7 engines resend after hours; a feed that was down for
+/// a long weekend resends four days.
+const SEEN_MS: i64 = 8 * 86_400_000;
+/// Every so many messages some old ones are forgotten …
+const FORGET_EVERY: u64 = 64;
+/// … from so many looked at: four per message keeps the table near its eight days.
+const FORGET_ROWS: usize = 256;
+
+/// What the index must know of the place.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The site's own: asked without an issuer, its identifier wins where several have the value.
+    pub assigning_authority: Authority,
+}
+
+/// The index. Any number of threads may write and read; writers share flushes.
+pub struct Local {
+    ledger: Ledger,
+    keys: Keys,
+    options: Options,
+    applied: AtomicU64,
+}
+
+impl Local {
+    /// `key`: for the hashes in the keys of the store; the same for life.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, key: [u8; 32], options: Options) -> Self {
+        Self { ledger: Ledger::new(store), keys: Keys::new(key), options, applied: AtomicU64::new(0) }
+    }
+
+    fn forget_old(&self, txn: &mut Transaction<'_>, now: Timestamp) -> Result<(), Unavailable> {
+        let turn = self.applied.fetch_add(1, Ordering::Relaxed);
+        if !turn.is_multiple_of(FORGET_EVERY) {
+            return Ok(());
+        }
+        // Hashes are spread evenly: a different part each time reaches every row in its turn.
+        let start = self.keys.spread(turn / FORGET_EVERY);
+        for (key, seen) in txn.rows_from::<MessageRow>(b"M", start, FORGET_ROWS)? {
+            if seen.at_ms < now.as_millisecond() - SEEN_MS {
+                txn.remove(key);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Feed for Local {
+    fn apply(&self, update: &Update) -> Result<Touched, Unavailable> {
+        self.ledger.write(|txn| {
+            let message = self.keys.message(update);
+            let seen: Option<MessageRow> = txn.get(&message)?;
+            let now_ms = update.received_at.as_millisecond();
+            if seen.is_some_and(|seen| seen.at_ms >= now_ms - SEEN_MS) {
+                return Ok(());
+            }
+            let mut applying = Applying { txn, keys: &self.keys, event: update.event, source: &update.source };
+            for fact in &update.facts {
+                applying.fact(fact)?;
+            }
+            txn.put(message, &MessageRow { at_ms: now_ms })?;
+            self.forget_old(txn, update.received_at)
+        })?;
+        Ok(touched(update))
+    }
+}
+
+impl Lookup for Local {
+    fn find(&self, asked: &Asked) -> Result<Answer, Unavailable> {
+        self.ledger.read(|txn| find::find(txn, &self.keys, &self.options, asked))
+    }
+}
+
+/// Everything the update names.
+fn touched(update: &Update) -> Touched {
+    let mut names: Vec<Phi> = Vec::new();
+    let mut add = |id: &Phi| {
+        if !id.is_empty() && !names.contains(id) {
+            names.push(id.clone());
+        }
+    };
+    for fact in &update.facts {
+        fact.patient.ids.iter().for_each(|id| add(&id.identifier.id));
+        fact.patient.visit.iter().for_each(|visit| add(&visit.number.id));
+        for order in &fact.patient.orders {
+            for key in [&order.placer, &order.filler, &order.accession] {
+                if let Change::Set(key) = key {
+                    add(&key.id);
+                }
+            }
+            if let Change::Set(uid) = &order.study_instance_uid {
+                add(&Phi::from(uid.as_str()));
+            }
+        }
+        match &fact.act {
+            Act::Record => {}
+            Act::Merge { prior, .. } | Act::TakeIdentifiers(prior) => prior.iter().for_each(|id| add(&id.id)),
+            Act::TakeVisit { from, visit } => from.iter().chain([visit]).for_each(|id| add(&id.id)),
+            Act::RenumberVisit { prior } => add(&prior.id),
+        }
+    }
+    Touched(names)
+}
+
+/// Whether two identifiers are of one authority: their universal ids decide where both have one,
+/// the names otherwise (a site's local names for one authority differ, and one name is used for
+/// two authorities).
+fn same_authority(a: &Identifier, b: &Identifier) -> bool {
+    if a.issuer_universal_id.is_empty() || b.issuer_universal_id.is_empty() {
+        let unnamed = a.issuer.is_empty() && b.issuer.is_empty();
+        return a.issuer == b.issuer
+            && (!unnamed || (a.issuer_universal_id.is_empty() && b.issuer_universal_id.is_empty()));
+    }
+    a.issuer_universal_id == b.issuer_universal_id
+}
+
+/// True where the identifier names no authority at all.
+fn is_unowned(id: &Identifier) -> bool {
+    id.issuer.is_empty() && id.issuer_universal_id.is_empty()
+}
+
+fn unavailable(error: &StoreError) -> Unavailable {
+    Unavailable(error.to_string())
+}

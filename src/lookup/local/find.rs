@@ -1,0 +1,214 @@
+//! What the rows answer.
+
+use std::collections::BTreeMap;
+
+use super::super::{Answer, Asked, Unavailable};
+use super::Options;
+use super::apply::{homes, person, survivor};
+use super::ledger::Transaction;
+use super::row::{Hash, Index, Keys, Kind, OrderRow, Owned, Owners, PersonRow, RowRef, Told, VisitRow, home_key, row_key};
+use crate::capture::claim::OrderKey;
+use crate::capture::order::{Order, OrderStatus};
+use crate::capture::person::VisitStatus;
+use crate::capture::{Identifier, Patient, Phi, Visit};
+
+/// Most patients told where several match: enough for a person to see that it is not one.
+const MULTIPLE_MAX: usize = 10;
+
+/// What was found, per person.
+#[derive(Default)]
+struct Hits {
+    persons: BTreeMap<Hash, Hit>,
+    /// More have the value than are listed.
+    crowded: bool,
+}
+
+/// The rows found. None: he was found himself, and what is active is told.
+#[derive(Default)]
+struct Hit {
+    visits: Vec<RowRef>,
+    orders: Vec<RowRef>,
+}
+
+pub(super) fn find(txn: &Transaction<'_>, keys: &Keys, options: &Options, asked: &Asked) -> Result<Answer, Unavailable> {
+    let mut hits = Hits::default();
+    match asked {
+        Asked::Patient { id, issuer } => patients(txn, keys, options, id, issuer.as_deref(), &mut hits)?,
+        Asked::Visit { id } => rows(txn, keys, Index::Visit, id.expose(), &mut hits)?,
+        Asked::Order(key) => {
+            let (index, value) = match key {
+                OrderKey::Accession(value) => (Index::Accession, value),
+                OrderKey::Placer(value) => (Index::Placer, value),
+                OrderKey::Filler(value) => (Index::Filler, value),
+                OrderKey::StudyInstanceUid(value) => (Index::StudyUid, value),
+            };
+            rows(txn, keys, index, value.expose(), &mut hits)?;
+        }
+        Asked::Barcode(code) => {
+            patients(txn, keys, options, code, None, &mut hits)?;
+            rows(txn, keys, Index::Visit, code.expose(), &mut hits)?;
+            rows(txn, keys, Index::Accession, code.expose(), &mut hits)?;
+        }
+    }
+    answer(txn, hits)
+}
+
+fn answer(txn: &Transaction<'_>, hits: Hits) -> Result<Answer, Unavailable> {
+    let is_multiple = hits.crowded || hits.persons.len() > 1;
+    let mut patients = Vec::new();
+    for (home, hit) in hits.persons.into_iter().take(MULTIPLE_MAX) {
+        patients.push(patient(txn, home, hit)?);
+    }
+    if is_multiple {
+        return Ok(Answer::Multiple(patients));
+    }
+    Ok(patients.pop().map_or(Answer::None, |patient| Answer::Found(Box::new(patient))))
+}
+
+/// Who has that identifier: of the issuer asked for, else of any; of several, the site's own.
+fn patients(
+    txn: &Transaction<'_>,
+    keys: &Keys,
+    options: &Options,
+    id: &Phi,
+    issuer: Option<&str>,
+    hits: &mut Hits,
+) -> Result<(), Unavailable> {
+    let owners: Owners<Owned> = txn.get(&keys.index(Index::Identifier, id.expose()))?.unwrap_or_default();
+    let is_of = |owned: &&Owned, issuer: &str| owned.id.issuer == issuer || owned.id.issuer_universal_id == issuer;
+    let mut found: Vec<&Owned> = match issuer {
+        Some(issuer) => owners.list.iter().filter(|owned| is_of(owned, issuer)).collect(),
+        None => owners.list.iter().collect(),
+    };
+    let mut persons = survivors(txn, &found)?;
+    if issuer.is_none() && persons.len() > 1 {
+        let site = &options.assigning_authority;
+        found.retain(|owned| {
+            let by_oid = !site.universal_id.is_empty() && owned.id.issuer_universal_id == site.universal_id;
+            by_oid || (!site.namespace.is_empty() && owned.id.issuer == site.namespace)
+        });
+        let own = survivors(txn, &found)?;
+        if own.len() == 1 {
+            persons = own;
+        }
+    }
+    hits.crowded |= owners.crowded;
+    for person in persons {
+        hits.persons.entry(person).or_default();
+    }
+    Ok(())
+}
+
+fn survivors(txn: &Transaction<'_>, owned: &[&Owned]) -> Result<Vec<Hash>, Unavailable> {
+    let mut persons = Vec::new();
+    for owned in owned {
+        let person = survivor(txn, owned.person)?;
+        if !persons.contains(&person) {
+            persons.push(person);
+        }
+    }
+    Ok(persons)
+}
+
+/// Whose rows have that value.
+fn rows(txn: &Transaction<'_>, keys: &Keys, index: Index, value: &str, hits: &mut Hits) -> Result<(), Unavailable> {
+    let owners: Owners<RowRef> = txn.get(&keys.index(index, value))?.unwrap_or_default();
+    hits.crowded |= owners.crowded;
+    for at in owners.list {
+        let hit = hits.persons.entry(survivor(txn, at.home)?).or_default();
+        match index {
+            Index::Visit => hit.visits.push(at),
+            Index::Identifier | Index::Accession | Index::Placer | Index::Filler | Index::StudyUid => hit.orders.push(at),
+        }
+    }
+    Ok(())
+}
+
+fn patient(txn: &Transaction<'_>, home: Hash, hit: Hit) -> Result<Patient, Unavailable> {
+    let row = person(txn, home)?;
+    let (mut visits, mut orders) = (Vec::new(), Vec::new());
+    if hit.visits.is_empty() && hit.orders.is_empty() {
+        for place in homes(home, &row) {
+            visits.extend(txn.rows::<VisitRow>(&home_key(Kind::Visit, place))?.into_iter().map(|(_, row)| row));
+            orders.extend(txn.rows::<OrderRow>(&home_key(Kind::Order, place))?.into_iter().map(|(_, row)| row));
+        }
+        visits.retain(|visit| visit.status.get() == VisitStatus::Active);
+        orders.retain(|order| matches!(order.status.get(), OrderStatus::Ordered | OrderStatus::Held));
+    }
+    for at in hit.visits {
+        visits.extend(txn.get::<VisitRow>(&row_key(Kind::Visit, at))?);
+    }
+    for at in hit.orders {
+        orders.extend(txn.get::<OrderRow>(&row_key(Kind::Order, at))?);
+    }
+    visits.sort_by_key(|visit| std::cmp::Reverse(visit.started_ms));
+    orders.sort_by_key(|order| std::cmp::Reverse(order.created_ms));
+    Ok(Patient {
+        visits: visits.into_iter().map(visit).collect(),
+        orders: orders.into_iter().map(order).collect(),
+        ..demographics(row)
+    })
+}
+
+fn demographics(row: PersonRow) -> Patient {
+    let mut live: Vec<_> = row.ids.iter().filter(|known| !known.retired).collect();
+    if live.is_empty() {
+        live = row.ids.iter().collect();
+    }
+    live.sort_by_key(|known| known.rank); // stable: the first told among equals
+    let mut ids = live.into_iter().map(|known| known.id.clone());
+    let name = row.name.value.unwrap_or_default();
+    Patient {
+        identifier: ids.next().unwrap_or_default(),
+        other_ids: ids.collect(),
+        active: row.active.value.unwrap_or(true),
+        deceased: row.deceased.get(),
+        name: name.display,
+        name_dicom: name.dicom,
+        birth_date: row.birth_date.value,
+        sex: row.sex.get(),
+        visits: Vec::new(),
+        orders: Vec::new(),
+    }
+}
+
+fn visit(row: VisitRow) -> Visit {
+    let location = row.location.get();
+    Visit {
+        class: row.class.get(),
+        status: row.status.get(),
+        department: row.department.get(),
+        attending: row.attending.get(),
+        referring: row.referring.get(),
+        id: row.number.id,
+        issuer: row.number.issuer,
+        issuer_universal_id: row.number.issuer_universal_id,
+        issuer_universal_id_type: row.number.issuer_universal_id_type,
+        ward: location.ward,
+        room: location.room,
+        bed: location.bed,
+        facility: location.facility,
+    }
+}
+
+fn order(row: OrderRow) -> Order {
+    let id = |told: &Told<Identifier>| told.value.as_ref().map(|id| id.id.clone()).unwrap_or_default();
+    let (placer, filler) = (id(&row.placer), id(&row.filler));
+    let accession = row.accession.get();
+    Order {
+        accession: accession.id,
+        accession_issuer: accession.issuer,
+        accession_issuer_universal_id: accession.issuer_universal_id,
+        accession_issuer_universal_id_type: accession.issuer_universal_id_type,
+        placer,
+        filler,
+        requested_procedure_id: row.requested_procedure_id.get(),
+        scheduled_step_id: row.scheduled_step_id.get(),
+        study_instance_uid: row.study_instance_uid.get(),
+        procedure: row.procedure.get(),
+        modality: row.modality.get(),
+        requesting_physician: row.requesting_physician.get(),
+        status: row.status.get(),
+        visit: row.visit.get(),
+    }
+}
