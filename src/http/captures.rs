@@ -146,7 +146,7 @@ pub fn read_listing(query: &str) -> Result<Listing, Refusal> {
     for pair in query.split('&').filter(|p| !p.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let problem = match name {
-            "stage" if value.is_empty() => None,
+            "stage" | "cursor" if value.is_empty() => None,
             "stage" => {
                 listing.stage = Stage::from_word(value);
                 listing.stage.is_none().then_some("not a stage; see the API description for the words")
@@ -156,7 +156,6 @@ pub fn read_listing(query: &str) -> Result<Listing, Refusal> {
                 listing.limit = limit.unwrap_or(LIMIT_DEFAULT);
                 limit.is_none().then_some("not a number from 1 to 200")
             }
-            "cursor" if value.is_empty() => None,
             "cursor" => {
                 listing.after = value.parse().ok();
                 listing.after.is_none().then_some("not a cursor; take `next` of the page before")

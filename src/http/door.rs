@@ -88,7 +88,11 @@ impl Door {
 
     async fn serve(&self, request: &HttpRequest, body: &mut Body) -> Result<HttpResponse, Problem> {
         match self.admit(request.head())? {
-            Admitted::Page(pages) => Ok(pages.answer(request, body).await?),
+            Admitted::Page(pages) => {
+                let uploads = boundary_of(request.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes)).is_ok();
+                let _place = if uploads { Some(self.take_place()?) } else { None };
+                Ok(pages.answer(request, body).await?)
+            }
             Admitted::Api(Handler::Health, ..) => Ok(ok_json("{\"status\":\"ok\"}".to_owned())),
             Admitted::Api(handler, id, Some(permit)) => match handler {
                 Handler::Upload => self.upload(request, body, &permit).await,
@@ -114,10 +118,9 @@ impl Door {
             Found::Nothing => return self.admit_to_page(head, path),
         };
         let permit = if route.scopes.is_empty() { None } else { Some(self.identify(head.headers())?) };
-        if let (Some(permit), [first, ..]) = (&permit, route.scopes) {
-            if !route.scopes.iter().any(|s| permit.may(*s)) {
-                return Err(Problem::forbidden(*first));
-            }
+        let may = permit.as_ref().is_none_or(|permit| route.scopes.iter().any(|s| permit.may(*s)));
+        if let (false, [first, ..]) = (may, route.scopes) {
+            return Err(Problem::forbidden(*first));
         }
         self.check_length(head.headers())?;
         if route.handler == Handler::Upload {
@@ -228,7 +231,7 @@ impl Door {
         // Without random bytes nothing would be accepted anyway; the answer must still go out.
         let request_id = random::<12>().map_or_else(|_| "none".to_owned(), |bytes| hex(&bytes));
         let problem = outcome.as_ref().err().cloned();
-        let mut response = outcome.unwrap_or_else(|problem| problem.to_response(&request_id));
+        let mut response = outcome.unwrap_or_else(|problem| self.explain(head, &problem, &request_id));
         let headers = response.headers_mut();
         for (name, value) in HEADERS {
             if !headers.contains_key(&name) {
@@ -258,6 +261,18 @@ impl Door {
         });
         let rest = body.into_rest();
         response.map_body(|_, answer| BoxBody::new(Held { answer, _rest: rest }))
+    }
+
+    /// A refusal in the words of who asked: a page for a page, else a problem document.
+    fn explain(&self, head: &RequestHead, problem: &Problem, request_id: &str) -> HttpResponse {
+        match self.services.pages.as_ref().filter(|pages| pages.methods(head.uri.path()).is_some()) {
+            None => problem.to_response(request_id),
+            Some(pages) => {
+                let mut response = pages.explain(&problem.refusal, request_id);
+                problem.set_headers(&mut response);
+                response
+            }
+        }
     }
 
     /// The shape of the path, from a closed set.

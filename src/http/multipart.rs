@@ -234,6 +234,7 @@ impl Multipart {
     }
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref)] // the shape of `Iterator::all` over a slice
 fn is_blank(byte: &u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }

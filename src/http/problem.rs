@@ -2,6 +2,7 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 
 use crate::capture::MediaKind;
@@ -70,27 +71,35 @@ impl Problem {
         let code = self.refusal.code;
         let mut response = HttpResponse::build(status(code));
         response.insert_header(("Content-Type", "application/problem+json"));
-        if let Some(allow) = self.allow {
-            response.insert_header(("Allow", allow));
+        let mut response = response.body(document(&self.refusal, request_id).to_string());
+        if code == RefusalCode::Unauthenticated {
+            set(&mut response, header::WWW_AUTHENTICATE, "Bearer realm=\"shutterbridge\"");
         }
-        match code {
-            RefusalCode::Unauthenticated => {
-                response.insert_header(("WWW-Authenticate", "Bearer realm=\"shutterbridge\""));
-            }
-            RefusalCode::Forbidden => {
-                let scope = self.scope.map_or("", Scope::word);
-                let challenge = format!("Bearer realm=\"shutterbridge\", error=\"insufficient_scope\", scope=\"{scope}\"");
-                response.insert_header(("WWW-Authenticate", challenge));
-            }
-            RefusalCode::Busy | RefusalCode::Conflict => {
-                response.insert_header(("Retry-After", BUSY_RETRY_S));
-            }
-            RefusalCode::SpoolFull | RefusalCode::Unavailable => {
-                response.insert_header(("Retry-After", UNAVAILABLE_RETRY_S));
-            }
+        if code == RefusalCode::Forbidden {
+            let scope = self.scope.map_or("", Scope::word);
+            let challenge = format!("Bearer realm=\"shutterbridge\", error=\"insufficient_scope\", scope=\"{scope}\"");
+            set(&mut response, header::WWW_AUTHENTICATE, &challenge);
+        }
+        self.set_headers(&mut response);
+        response
+    }
+
+    /// What belongs to the answer whether a program or a person reads it.
+    pub fn set_headers(&self, response: &mut HttpResponse) {
+        if let Some(allow) = self.allow {
+            set(response, header::ALLOW, allow);
+        }
+        match self.refusal.code {
+            RefusalCode::Busy | RefusalCode::Conflict => set(response, header::RETRY_AFTER, BUSY_RETRY_S),
+            RefusalCode::SpoolFull | RefusalCode::Unavailable => set(response, header::RETRY_AFTER, UNAVAILABLE_RETRY_S),
             _ => {}
         }
-        response.body(document(&self.refusal, request_id).to_string())
+    }
+}
+
+fn set(response: &mut HttpResponse, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        response.headers_mut().insert(name, value);
     }
 }
 

@@ -109,6 +109,9 @@ pub trait Pages: Send + Sync {
 
     /// Answers a request for a page by one of its methods.
     fn answer<'a>(&'a self, request: &'a HttpRequest, body: &'a mut Body) -> LocalBoxFuture<'a, Result<HttpResponse, Refusal>>;
+
+    /// A refusal as a page: where one cannot be answered by the page itself.
+    fn explain(&self, refusal: &Refusal, request_id: &str) -> HttpResponse;
 }
 
 /// A running server.
@@ -125,13 +128,14 @@ impl Server {
     /// The listener or the threads could not be set up.
     pub fn start(listener: TcpListener, options: Options, services: Arc<Services>) -> io::Result<Self> {
         let local_addr = listener.local_addr()?;
-        let mut tls = (*options.tls).clone();
+        let Options { tls, limits } = options;
+        let mut tls = Arc::unwrap_or_clone(tls);
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         let tls = TlsAcceptor::from(Arc::new(tls));
         let (tell, told) = mpsc::channel();
         let thread = std::thread::Builder::new().name("https".to_owned()).spawn(move || {
             System::new().block_on(async move {
-                let server = build(listener, tls, options.limits, services)?;
+                let server = build(listener, tls, limits, services)?;
                 // The other side waits for this; where it is gone nobody can stop us.
                 tell.send(server.handle()).map_err(|_| io::ErrorKind::BrokenPipe)?;
                 server.await

@@ -108,7 +108,8 @@ impl Denied {
 
 #[derive(Debug)]
 struct Issuer {
-    issuer: String,
+    /// `iss`.
+    name: String,
     audience: String,
     keys: Keys,
 }
@@ -134,7 +135,7 @@ impl Verifier {
     /// # Errors
     /// [`IdentityError`] names the issuer's key set that cannot be read.
     pub fn open(issuers: Vec<IssuerOptions>) -> Result<Self, IdentityError> {
-        let open = |o: IssuerOptions| Ok(Issuer { issuer: o.issuer, audience: o.audience, keys: Keys::open(o.jwks)? });
+        let open = |o: IssuerOptions| Ok(Issuer { name: o.issuer, audience: o.audience, keys: Keys::open(o.jwks)? });
         let issuers = issuers.into_iter().map(open).collect::<Result<_, _>>()?;
         Ok(Self { issuers, remembered: Mutex::default() })
     }
@@ -142,7 +143,7 @@ impl Verifier {
     /// How many keys of each issuer can verify a token now.
     #[must_use]
     pub fn usable_keys(&self, now: Timestamp) -> Vec<(&str, usize)> {
-        self.issuers.iter().map(|i| (i.issuer.as_str(), i.keys.current(now).len())).collect()
+        self.issuers.iter().map(|i| (i.name.as_str(), i.keys.current(now).len())).collect()
     }
 
     /// # Errors
@@ -158,15 +159,15 @@ impl Verifier {
         }
         let unverified = token::read(token)?;
         let issuer = unverified.claims.get("iss").and_then(Value::as_str).ok_or(Denied::Issuer)?;
-        let ours = |(_, i): &(usize, &Issuer)| i.issuer == issuer && is_for(&unverified.claims, &i.audience);
+        let ours = |(_, i): &(usize, &Issuer)| i.name == issuer && is_for(&unverified.claims, &i.audience);
         let (index, issuer) = self.issuers.iter().enumerate().find(ours).ok_or_else(|| {
-            let known = self.issuers.iter().any(|i| i.issuer == issuer);
+            let known = self.issuers.iter().any(|i| i.name == issuer);
             if known { Denied::Audience } else { Denied::Issuer }
         })?;
         let set = issuer.keys.current(now);
         let key = set.find(unverified.kid.as_deref(), unverified.scheme)?;
         unverified.check_signature(key)?;
-        let (permit, not_before_s, expires_s) = read_claims(&unverified.claims, &issuer.issuer, now_s)?;
+        let (permit, not_before_s, expires_s) = read_claims(&unverified.claims, &issuer.name, now_s)?;
         let remembered = Remembered { permit: permit.clone(), issuer: index, set, not_before_s, expires_s };
         self.remember(fingerprint, remembered, now_s);
         Ok(permit)
