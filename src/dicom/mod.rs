@@ -18,6 +18,8 @@ mod value;
 
 use std::fmt;
 
+use dicom_core::Tag;
+use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 
 pub use build::build;
@@ -136,6 +138,31 @@ impl Instance {
             Pixels::Jpeg { .. } => &[Syntax::JpegBaseline],
             Pixels::Native { .. } => &[Syntax::ExplicitLe, Syntax::ImplicitLe],
         }
+    }
+}
+
+/// Attributes whose words name a person or a number of theirs.
+const PERSONAL: &[Tag] = &[
+    tags::PATIENT_NAME,
+    tags::PATIENT_ID,
+    tags::PATIENT_BIRTH_DATE,
+    tags::ACCESSION_NUMBER,
+    tags::ADMISSION_ID,
+    tags::REFERRING_PHYSICIAN_NAME,
+    tags::PHYSICIANS_OF_RECORD,
+    tags::OPERATORS_NAME,
+    tags::SERIES_DESCRIPTION,
+];
+
+impl Instance {
+    /// True where `word` is part of a name or number in this object, whatever its case: for
+    /// those who repeat an archive's words.
+    #[must_use]
+    pub fn names(&self, word: &str) -> bool {
+        let word = word.to_lowercase();
+        let values = PERSONAL.iter().filter_map(|tag| self.dataset.get(*tag)?.to_str().ok());
+        !word.is_empty()
+            && values.into_iter().any(|v| v.to_lowercase().split(['^', '=', '\\', ' ', ',']).any(|part| part == word))
     }
 }
 

@@ -142,8 +142,7 @@ fn touched(update: &Update) -> Touched {
 fn same_authority(a: &Identifier, b: &Identifier) -> bool {
     if a.issuer_universal_id.is_empty() || b.issuer_universal_id.is_empty() {
         let unnamed = a.issuer.is_empty() && b.issuer.is_empty();
-        return a.issuer == b.issuer
-            && (!unnamed || (a.issuer_universal_id.is_empty() && b.issuer_universal_id.is_empty()));
+        return a.issuer == b.issuer && (!unnamed || (a.issuer_universal_id.is_empty() && b.issuer_universal_id.is_empty()));
     }
     a.issuer_universal_id == b.issuer_universal_id
 }

@@ -7,8 +7,8 @@ use super::row::{
     home_key, person_key, row_key,
 };
 use super::{is_unowned, same_authority};
-use crate::capture::order::OrderStatus;
 use crate::capture::Identifier;
+use crate::capture::order::OrderStatus;
 use crate::hl7::dates::Moment;
 use crate::hl7::update::{Act, Change, Fact, MergeKind, OrderFact, PatientFact, RankedIdentifier, Source, VisitFact};
 
@@ -456,8 +456,7 @@ impl Applying<'_, '_> {
     fn agrees(&self, row: &OrderRow, known: &Told<Identifier>, wanted: Option<&Identifier>) -> bool {
         let (Some(known), Some(wanted)) = (&known.value, wanted) else { return true };
         let one_source = row.application == self.source.application && row.facility == self.source.facility;
-        let one_authority =
-            if is_unowned(known) || is_unowned(wanted) { one_source } else { same_authority(known, wanted) };
+        let one_authority = if is_unowned(known) || is_unowned(wanted) { one_source } else { same_authority(known, wanted) };
         known.id == wanted.id && one_authority
     }
 
