@@ -1,6 +1,8 @@
 //! The composition root: opens the adapters, starts the threads, opens the doors, closes them
 //! again. It makes no decisions.
 
+pub mod commands;
+
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};

@@ -5,11 +5,11 @@ use std::path::Path;
 
 use super::status;
 use crate::audit;
-use crate::capture::ItemId;
-use crate::capture::record::Manifest;
-use crate::journal::{self, Journal};
-use crate::seal::digest::{self, Hasher};
-use crate::spool::{Damage, Entry, Name, Present, Spool, SpoolError};
+use crate::capture::CaptureId;
+use crate::capture::record::SealedManifest;
+use crate::journal::Journal;
+use crate::pipeline::recover;
+use crate::spool::{Entry, Name, Present, Spool, SpoolError};
 
 /// What was looked at, and what does not hold. Carries ids, never patient data.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub fn verify_spool(spool: &Spool) -> Result<Upkeep, String> {
                     }
                 }
             }
-            Entry::Damaged { name, why } => upkeep.faults.push(damage_line(&name, why)),
+            Entry::Damaged { name, why } => upkeep.faults.push(format!("{}: {why}", own_name(&name))),
             Entry::Orphan(present) => upkeep.faults.push(format!("{}: files without their head, never promised", present.id)),
         }
     }
@@ -67,8 +67,9 @@ pub fn verify_spool(spool: &Spool) -> Result<Upkeep, String> {
 }
 
 /// A name that is none of ours may be anything, also a person's.
-fn damage_line(name: &str, why: Damage) -> String {
-    if why == Damage::Foreign { "a file in the spool that is none of the gateway's".to_owned() } else { format!("{name}: {why}") }
+fn own_name(name: &str) -> &str {
+    let is_ours = name.parse::<CaptureId>().is_ok() || name.parse::<Name>().is_ok();
+    if is_ours { name } else { "a file in the spool that is none of the gateway's" }
 }
 
 fn names(present: &Present) -> impl Iterator<Item = Name> {
@@ -82,26 +83,23 @@ fn names(present: &Present) -> impl Iterator<Item = Name> {
 fn verify_file(spool: &Spool, name: Name) -> Result<(), String> {
     let told = |error: SpoolError| error.to_string();
     let mut payload = spool.payload(name).map_err(told)?;
-    let mut hasher = Hasher::new();
+    let mut length = 0;
     loop {
         let chunk = payload.fill_chunk().map_err(told)?;
         if chunk.is_empty() {
             break;
         }
-        hasher.update(chunk);
+        length += chunk.len() as u64;
     }
     let Name::Item(item) = name else { return Ok(()) };
-    let manifest = read_manifest(spool, item)?;
-    if digest::equal(&manifest.item.sealed_sha256, &hasher.finish()) {
-        return Ok(());
-    }
-    Err("its bytes are not those that were sealed".to_owned())
-}
-
-fn read_manifest(spool: &Spool, item: ItemId) -> Result<Manifest, String> {
-    let bytes = spool.manifest(item).map_err(|error| error.to_string())?;
+    let bytes = spool.manifest(item).map_err(told)?;
     // serde's message would repeat what stands there.
-    serde_json::from_slice(&bytes).map_err(|_| "its manifest cannot be read by this version".to_owned())
+    let manifest: SealedManifest =
+        serde_json::from_slice(&bytes).map_err(|_| "its manifest cannot be read by this version".to_owned())?;
+    if manifest.capture != item.capture || manifest.index != item.index || manifest.item.sealed_bytes != length {
+        return Err("it is not the file that its manifest tells of".to_owned());
+    }
+    Ok(())
 }
 
 /// Inserts a record for each capture of the spool that the journal does not have.
@@ -109,18 +107,10 @@ fn read_manifest(spool: &Spool, item: ItemId) -> Result<Manifest, String> {
 /// # Errors
 /// Where the spool cannot be listed or the journal cannot be written; it can be repeated then.
 pub fn rebuild_journal(spool: &Spool, journal: &Journal) -> Result<Upkeep, String> {
-    let mut faults = Vec::new();
-    let listing = spool.list().map_err(|error| error.to_string())?;
-    let manifests = listing.flat_map(|entry| match entry {
-        Entry::Capture(present) => present.items.iter().map(|index| read_manifest(spool, present.id.item(*index))).collect(),
-        Entry::Damaged { name, why } => vec![Err(damage_line(&name, why))],
-        Entry::Orphan(_) => Vec::new(),
-    });
-    let readable = manifests.filter_map(|manifest| manifest.map_err(|why| faults.push(why)).ok());
-    let rebuilt = journal::rebuild(readable, journal).map_err(|error| error.to_string())?;
-    faults.extend(rebuilt.incomplete.iter().map(|id| format!("{id}: not all of its files are there")));
-    let summary = format!("{} records made from the spool, {} were there", rebuilt.inserted, rebuilt.kept);
-    Ok(Upkeep { summary, faults })
+    let recovered = recover::recover(spool, journal)?;
+    let summary = format!("{} records made from the spool, {} were there", recovered.inserted, recovered.known);
+    let faults = recovered.damaged.iter().map(|(name, why)| format!("{}: {why}", own_name(name)));
+    Ok(Upkeep { summary, faults: faults.collect() })
 }
 
 /// Checks the chain of the audit log.
