@@ -1,10 +1,8 @@
 //! The composition root: opens the adapters, starts the threads, opens the doors, closes them
 //! again. It makes no decisions.
 
-pub mod commands;
-
 use std::fmt;
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,9 +12,12 @@ use crate::archive::dimse::{self, Dimse};
 use crate::archive::{AeTitle, Archive};
 use crate::audit::Audit;
 use crate::capture::retry::RetryPolicy;
-use crate::capture::{FailureCode, MediaKind, Stage};
+use crate::capture::{Claim, FailureCode, MediaKind, Patient, Stage};
+use crate::cli::serve::{DemoPersons, Doors, Running};
+use crate::cli::upkeep::{self, Upkeep};
+use crate::cli::wrap::{Unwrapped, Wrapped, Wrapper};
 use crate::clock::Clock;
-use crate::config::options::{ArchiveOptions, Config, KeySource};
+use crate::config::options::{ArchiveOptions, Config, Department, KeySource};
 use crate::config::value::Space;
 use crate::hl7::rules::Authority;
 use crate::hl7::{self, AckCode, Rules, SourceRule};
@@ -36,15 +37,19 @@ use crate::pipeline::desk::Counter;
 use crate::pipeline::feed::{Delivered, Inlet};
 use crate::pipeline::forward::NamedArchive;
 use crate::pipeline::observer::Observer;
+use crate::pipeline::offline::Offline;
 use crate::pipeline::pending::Pending;
 use crate::pipeline::recover;
 use crate::pipeline::step::{Line, Works};
 use crate::pipeline::{Acceptor, Desk, WORKERS};
 use crate::scrub;
 use crate::seal::aead::Kek;
+use crate::seal::random::random;
+use crate::seal::secret::Secret;
 use crate::spool::{self, FreeMin, Spool};
 use crate::store::StoreError;
 use crate::store::sled::SledStore;
+use crate::web;
 
 /// Why the gateway does not start: what happened, and what to do.
 #[derive(Debug)]
@@ -63,12 +68,8 @@ fn cannot<E: fmt::Display>(what: &str) -> impl Fn(E) -> StartError {
 }
 
 /// A gateway whose doors are open.
-pub struct Running {
-    pub https: SocketAddr,
-    pub mllp: Option<SocketAddr>,
-    pub ops: SocketAddr,
-    /// What a client has to trust where no certificate is configured.
-    pub dev_ca: Option<PathBuf>,
+struct Gateway {
+    doors: Doors,
     server: Server,
     listener: Option<Listener>,
     door: Door,
@@ -77,9 +78,12 @@ pub struct Running {
     threads: Vec<JoinHandle<()>>,
 }
 
-impl Running {
-    /// Accepts nothing more, lets what is in flight end, and returns when every thread has.
-    pub fn stop(self) {
+impl Running for Gateway {
+    fn doors(&self) -> Doors {
+        self.doors.clone()
+    }
+
+    fn stop(self: Box<Self>) {
         self.readiness.fails(Condition::Doors, "stopping");
         if let Err(e) = self.server.stop() {
             log::warn("https-stop", &[("cause", &e)]);
@@ -93,6 +97,22 @@ impl Running {
             let _ended = thread.join();
         }
         self.door.stop();
+    }
+}
+
+struct OfflineWrapper(Offline);
+
+impl Wrapper for OfflineWrapper {
+    fn wrap(&mut self, number: u32, file: &mut dyn Read, object: &mut dyn Write) -> Result<Wrapped, Unwrapped> {
+        let made = self.0.wrap(number, file, object).map_err(|(code, detail)| Unwrapped { code: code.to_owned(), detail })?;
+        Ok(Wrapped {
+            media: made.media,
+            location_found: made.location_found,
+            removed: made.removed,
+            essence: made.essence,
+            sop_class: made.sop_class,
+            transfer_syntax: made.transfer_syntax,
+        })
     }
 }
 
@@ -110,33 +130,65 @@ struct House {
     clock: Clock,
 }
 
-/// Opens everything and starts. `sign_in`: persons whom the page lets in by a button; the demo's.
+/// Opens everything and starts. `persons`: who may sign in at the page without a token.
 ///
 /// # Errors
-/// [`StartError`] for the administrator.
-pub fn start(config: &Config) -> Result<Running, StartError> {
+/// Text for the administrator.
+pub fn start(config: &Config, persons: Option<DemoPersons>) -> Result<Box<dyn Running>, String> {
+    let gateway = open_doors(config, persons).map_err(|StartError(why)| why)?;
+    Ok(Box::new(gateway))
+}
+
+/// What `wrap` uses: the configuration's names, no data folder.
+///
+/// # Errors
+/// Text for the person at the shell.
+pub fn wrapper(config: &Config, claim: Claim, patient: Patient) -> Result<Box<dyn Wrapper>, String> {
+    let key = random::<32>().map_err(|_| "the system gives no random numbers".to_owned())?;
+    let place = place(config, &Kek::new(Secret::new(key)));
+    let offline = Offline::new(claim, patient, place, config.limits.photo_bytes, &Clock::system())?;
+    Ok(Box::new(OfflineWrapper(offline)))
+}
+
+/// The index from the spool, after it was deleted or put aside.
+///
+/// # Errors
+/// Text for the administrator, where key, spool or index cannot be opened.
+pub fn rebuild_journal(config: &Config) -> Result<Upkeep, String> {
+    let open = || -> Result<(Arc<Spool>, Journal), StartError> {
+        let kek = open_key(config)?;
+        Ok((open_spool(config, &kek)?, open_journal(&config.data.dir.join("index"), &kek, &Clock::system())?))
+    };
+    let (spool, journal) = open().map_err(|StartError(why)| why)?;
+    let recovered = recover::recover(&spool, &journal)?;
+    let summary = format!("{} captures known, {} added", recovered.known, recovered.inserted);
+    let faults = recovered.damaged.into_iter().map(|(name, why)| format!("{name}: {why}")).collect();
+    Ok(Upkeep { summary, faults })
+}
+
+/// Whether every sealed file opens to its end.
+///
+/// # Errors
+/// Text for the administrator, where key or spool cannot be opened.
+pub fn verify_spool(config: &Config) -> Result<Upkeep, String> {
+    let open = || open_spool(config, &open_key(config)?);
+    upkeep::verify_spool(&*open().map_err(|StartError(why)| why)?)
+}
+
+fn open_doors(config: &Config, persons: Option<DemoPersons>) -> Result<Gateway, StartError> {
     let clock = Clock::system();
     files::make_private_folder(&config.data.dir).map_err(cannot("data.dir cannot be made"))?;
     let house = open(config, &clock)?;
     let (identity, dev_ca) = certificate(config, &clock)?;
     let expires = identity.expires;
-    let server = open_https(config, &house, &identity)?;
+    let server = open_https(config, &house, &identity, persons)?;
     let listener = config.hl7.listen.map(|at| open_mllp(at, &house)).transpose()?;
     let threads = start_threads(&house.line)?;
     let door = open_ops(config, &house, expires)?;
     house.readiness.holds(Condition::Doors);
-    Ok(Running {
-        https: server.local_addr(),
-        mllp: listener.as_ref().map(Listener::address),
-        ops: door.address,
-        dev_ca,
-        server,
-        listener,
-        door,
-        readiness: house.readiness,
-        line: house.line,
-        threads,
-    })
+    let doors = Doors { https: server.local_addr(), mllp: listener.as_ref().map(Listener::address), ops: door.address, dev_ca };
+    let House { readiness, line, .. } = house;
+    Ok(Gateway { doors, server, listener, door, readiness, line, threads })
 }
 
 fn open(config: &Config, clock: &Clock) -> Result<House, StartError> {
@@ -277,7 +329,7 @@ fn certificate(config: &Config, clock: &Clock) -> Result<(Identity, Option<PathB
     }
 }
 
-fn open_https(config: &Config, house: &House, identity: &Identity) -> Result<Server, StartError> {
+fn open_https(config: &Config, house: &House, identity: &Identity, persons: Option<DemoPersons>) -> Result<Server, StartError> {
     let issuers = config.issuers.iter().map(|i| IssuerOptions {
         issuer: i.issuer.clone(),
         audience: i.audience.clone(),
@@ -292,8 +344,10 @@ fn open_https(config: &Config, house: &House, identity: &Identity) -> Result<Ser
         audit: house.audit.clone(),
         clock: house.clock.clone(),
     });
+    let clock = house.clock.clone();
+    let pages = web::Web::new(pages(config, persons), acceptor.clone(), desk.clone(), verifier.clone(), clock.clone());
     let services =
-        http::Services { acceptor, desk, verifier, clock: house.clock.clone(), observer: Arc::new(AccessLog), pages: None };
+        http::Services { acceptor, desk, verifier, clock, observer: Arc::new(AccessLog), pages: Some(Arc::new(pages)) };
     let listener = TcpListener::bind(config.server.listen)
         .map_err(cannot(&format!("server.listen {} cannot be opened", config.server.listen)))?;
     let files = u64::from(config.limits.request_files);
@@ -304,6 +358,17 @@ fn open_https(config: &Config, house: &House, identity: &Identity) -> Result<Ser
     };
     Server::start(listener, http::Options { tls: identity.config.clone(), limits }, Arc::new(services))
         .map_err(cannot("the HTTPS door cannot be opened"))
+}
+
+fn pages(config: &Config, persons: Option<DemoPersons>) -> web::Options {
+    let department = |d: &Department| web::Department { id: d.id.clone(), name: d.name.clone() };
+    let person = |(name, role): (String, String)| web::DemoPerson { name, role };
+    web::Options {
+        institution: config.site.institution.clone(),
+        departments: config.departments.iter().map(department).collect(),
+        demo_sign_in: persons
+            .map(|p| web::DemoSignIn { persons: p.persons.into_iter().map(person).collect(), token_of: p.token_of }),
+    }
 }
 
 fn front_desk(config: &Config, house: &House) -> FrontDesk {

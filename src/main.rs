@@ -8,7 +8,7 @@ use shutterbridge::cli::args::{self, Command, Settings};
 use shutterbridge::cli::{self, demo, status, upkeep};
 use shutterbridge::clock::Clock;
 use shutterbridge::config::{self, Loaded, Sources};
-use shutterbridge::gateway::commands;
+use shutterbridge::gateway;
 use shutterbridge::ops::signals::Stop;
 
 fn main() -> ExitCode {
@@ -23,9 +23,9 @@ fn run(command: Command) -> Result<u8, u8> {
         Command::Say(text) => cli::say(out, &text),
         Command::Demo(args) => {
             let stop = Stop::on_terminate_or_hang_up().map_err(|why| fail(&why, status::FAILED))?;
-            let start = &mut |file: &Path| {
+            let start = &mut |file: &Path, persons| {
                 let loaded = config::load(&Sources::of_file(file)).map_err(|problems| problems.to_string())?;
-                commands::start(&loaded.config)
+                gateway::start(&loaded.config, Some(persons))
             };
             let wait = &|longest| stop.wait_for(longest);
             demo::run(&args, &mut demo::Roof { start, wait, clock: Clock::system(), out, err })
@@ -34,16 +34,16 @@ fn run(command: Command) -> Result<u8, u8> {
             let stop = Stop::on_terminate().map_err(|why| fail(&why, status::FAILED))?;
             let loaded = load(settings)?;
             loaded.warnings.iter().for_each(|warning| drop(writeln!(err, "warning: {warning}")));
-            cli::serve::run(|| commands::start(&loaded.config), || stop.wait(), err)
+            cli::serve::run(|| gateway::start(&loaded.config, None), || stop.wait(), err)
         }
         Command::Scrub(args) => cli::scrub::run(&args, out, err),
         Command::Wrap(args) => {
             let config = load(args.settings.clone())?.config;
-            cli::wrap::run(&args, &mut |claim, patient| commands::wrapper(&config, claim, patient), out, err)
+            cli::wrap::run(&args, &mut |claim, patient| gateway::wrapper(&config, claim, patient), out, err)
         }
         Command::ConfigPrint { settings, origin } => cli::say(out, &load(settings)?.print(origin)),
-        Command::JournalRebuild(settings) => upkeep::tell(commands::rebuild_journal(&load(settings)?.config), out, err),
-        Command::SpoolVerify(settings) => upkeep::tell(commands::verify_spool(&load(settings)?.config), out, err),
+        Command::JournalRebuild(settings) => upkeep::tell(gateway::rebuild_journal(&load(settings)?.config), out, err),
+        Command::SpoolVerify(settings) => upkeep::tell(gateway::verify_spool(&load(settings)?.config), out, err),
         Command::AuditVerify(settings) => upkeep::tell(upkeep::verify_audit(&load(settings)?.config.audit.file), out, err),
         Command::TokenMint(args) => cli::token::mint(&args, &Clock::system(), out, err),
     })

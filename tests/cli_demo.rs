@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use shutterbridge::cli::args::{ArchivePeer, DemoArgs};
 use shutterbridge::cli::demo::{Roof, run};
-use shutterbridge::cli::serve::{Doors, Running};
+use shutterbridge::cli::serve::{DemoPersons, Doors, Running};
 use shutterbridge::clock::Clock;
 use shutterbridge::config::{self, Sources};
 use shutterbridge::media::exif::Block;
@@ -68,7 +68,7 @@ struct Ran {
 fn demo(args: &DemoArgs) -> Ran {
     let seen = RefCell::new(None);
     let stopped = Rc::new(Cell::new(false));
-    let start = &mut |file: &Path| {
+    let start = &mut |file: &Path, _: DemoPersons| {
         let folder = file.parent().unwrap().to_owned();
         let loaded = config::load(&Sources::of_file(file)).map_err(|problems| problems.to_string())?;
         assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
@@ -139,7 +139,7 @@ fn the_built_in_archive_listens_unless_a_real_one_is_named() {
 fn a_gateway_that_does_not_start_ends_the_demo_with_its_reason() {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let folder = RefCell::new(PathBuf::new());
-    let start = &mut |file: &Path| {
+    let start = &mut |file: &Path, _: DemoPersons| {
         *folder.borrow_mut() = file.parent().unwrap().to_owned();
         Err("the disk is full".to_owned())
     };

@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use jiff::Timestamp;
@@ -12,12 +11,13 @@ use shutterbridge::audit::{Audit, Event, Object, Outcome};
 use shutterbridge::capture::media::{Coding, Orientation, PictureFormat};
 use shutterbridge::capture::record::{Acceptance, ItemFacts, SealedManifest};
 use shutterbridge::capture::{CaptureId, Claim, Essence, Facts, MediaKind, Operator, Phi, Uid};
-use shutterbridge::cli::upkeep::{rebuild_journal, tell, verify_audit, verify_spool};
-use shutterbridge::journal::Journal;
+use shutterbridge::cli::upkeep::{tell, verify_audit, verify_spool};
+use shutterbridge::config::{self, Sources};
+use shutterbridge::gateway;
+use shutterbridge::ops::key;
 use shutterbridge::seal::aead::Kek;
 use shutterbridge::seal::secret::Secret;
 use shutterbridge::spool::{FreeMin, Options, Spool};
-use shutterbridge::store::memory::MemoryStore;
 
 struct Folder(PathBuf);
 
@@ -124,16 +124,21 @@ fn spool_verify_holds_a_file_against_its_manifest() {
 #[test]
 fn journal_rebuild_makes_what_is_missing_and_names_what_is_incomplete() {
     let folder = Folder::new();
-    let spool = folder.spool();
+    let file = folder.0.join("gw.toml");
+    fs::write(&file, "[limits]\nspool_free_min = \"0%\"\n").unwrap();
+    let config = config::load(&Sources::of_file(&file)).unwrap().config;
+    let made = key::load_or_make(&folder.0.join("data.key"), true).unwrap();
+    fs::create_dir(folder.0.join("data")).unwrap();
+    let options = Options { free_min: FreeMin::Bytes(0) };
+    let spool = Spool::open(&folder.0.join("data/spool"), &Kek::new(made.key), options).unwrap();
     promise(&spool, 1, b"whole", &manifest(1, b"whole", 1));
     promise(&spool, 2, b"half", &manifest(2, b"half", 2));
-    let journal = Journal::open(Arc::new(MemoryStore::new()), &kek()).unwrap();
-    let first = rebuild_journal(&spool, &journal).unwrap();
-    assert_eq!(first.summary, "1 records made from the spool, 0 were there");
+    drop(spool);
+    let first = gateway::rebuild_journal(&config).unwrap();
+    assert_eq!(first.summary, "0 captures known, 1 added");
     assert_eq!(first.faults.len(), 1);
     assert!(first.faults[0].starts_with(&capture(2).to_string()), "{:?}", first.faults);
-    assert!(journal.contains(capture(1)).unwrap());
-    assert_eq!(rebuild_journal(&spool, &journal).unwrap().summary, "0 records made from the spool, 1 were there");
+    assert_eq!(gateway::rebuild_journal(&config).unwrap().summary, "1 captures known, 0 added");
 }
 
 #[test]

@@ -1,4 +1,5 @@
 //! What a validator and a reader say of the objects.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod dicom_fixture;
 
@@ -24,7 +25,7 @@ fn judge(name: &str, file: &[u8]) -> DefaultDicomObject {
 }
 
 fn text(of: &InMemDicomObject, tag: Tag) -> String {
-    of.element(tag).map(|e| e.to_str().unwrap().trim_end_matches([' ', '\0']).to_owned()).unwrap_or_else(|_| "(absent)".into())
+    of.get(tag).map_or_else(|| "(absent)".into(), |e| e.to_str().unwrap().trim_end_matches([' ', '\0']).to_owned())
 }
 
 fn item(of: &InMemDicomObject, tag: Tag) -> InMemDicomObject {
@@ -369,7 +370,8 @@ fn own_checks_see_what_a_validator_does_not() {
     use dicom_core::{DataElement, VR};
     let payload = jpeg(64, 48, 3);
     let good = file_bytes(&photograph(9, &payload, 64, 48), &payload);
-    let spoil: [(&str, fn(&mut DefaultDicomObject)); 8] = [
+    type Spoil = fn(&mut DefaultDicomObject);
+    let spoil: [(&str, Spoil); 8] = [
         ("zone", |o| {
             o.put_str(tags::TIMEZONE_OFFSET_FROM_UTC, VR::SH, "+01:00");
         }),

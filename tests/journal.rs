@@ -1,4 +1,4 @@
-//! What the journal keeps, finds and rebuilds.
+//! What the journal keeps and finds.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::cast_possible_truncation)]
 
 use std::collections::BTreeMap;
@@ -7,15 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
 use jiff::Timestamp;
 use serde_json::json;
 use shutterbridge::capture::binding::StudyBinding;
 use shutterbridge::capture::media::{Coding, Orientation, PictureFormat};
-use shutterbridge::capture::record::{Acceptance, Digest, Idempotency, ItemFacts, Manifest, Schedule};
+use shutterbridge::capture::record::{Acceptance, Digest, Idempotency, ItemFacts, Schedule};
 use shutterbridge::capture::{CaptureId, Claim, Essence, Facts, MediaKind, Operator, Phi, Record, Stage, Uid};
-use shutterbridge::journal::{Commit, Filter, Journal, JournalError, StudyRow, rebuild};
+use shutterbridge::journal::{Commit, Filter, Journal, JournalError, StudyRow};
 use shutterbridge::seal::aead::Kek;
 use shutterbridge::seal::secret::Secret;
 use shutterbridge::store::memory::MemoryStore;
@@ -65,7 +64,6 @@ fn facts(n: u64) -> ItemFacts {
         size_bytes: 3_500_000,
         sha256: [n as u8; 32],
         sealed_bytes: 3_400_000,
-        sealed_sha256: [n as u8; 32],
         sop_instance_uid: Uid::from_uuid_bytes([n as u8; 16]),
         location_found: true,
         removed: vec!["exif.gps".to_owned(), "xmp".to_owned()],
@@ -353,50 +351,6 @@ fn nothing_of_a_patient_stands_in_the_index_in_clear() {
             assert!(!bytes.windows(5).any(|w| w == b"nurse"));
         }
     }
-}
-
-fn manifests(captures: impl IntoIterator<Item = u64>) -> Vec<Manifest> {
-    let items = captures.into_iter().flat_map(|n| {
-        let items = (n % 3) as u16 + 1;
-        (0..items).rev().map(move |index| Manifest {
-            version: Manifest::VERSION,
-            acceptance: acceptance(n, items),
-            index,
-            item: facts(n),
-        })
-    });
-    items.collect()
-}
-
-#[test]
-fn ten_thousand_captures_are_rebuilt_within_seconds() {
-    let folder = Folder::new();
-    let journal = on_disk(&folder.0);
-    // One is on its way already and stays as it is.
-    let first = record(0, 1);
-    let on_its_way = moved(&first, &mut Dice(3));
-    journal.commit(insert([first.clone()])).unwrap();
-    journal.commit(replace(&first, &on_its_way)).unwrap();
-    let begun = Instant::now();
-    let rebuilt = rebuild(manifests(0..10_000), &journal).unwrap();
-    println!("{:?}", begun.elapsed());
-    assert_eq!((rebuilt.inserted, rebuilt.kept, rebuilt.incomplete.len()), (9_999, 1, 0));
-    assert_eq!(journal.get(id(0)), Ok(Some(on_its_way)));
-    assert_eq!(journal.get(id(4711)), Ok(Some(record(4711, 4711 % 3 + 1))));
-    assert!(journal.by_idempotency(&digest(4711)).unwrap().is_some());
-    let again = rebuild(manifests(0..10_000), &journal).unwrap();
-    assert_eq!((again.inserted, again.kept), (0, 10_000));
-}
-
-#[test]
-fn a_capture_with_a_missing_manifest_is_told_and_not_invented() {
-    let journal = in_memory();
-    let mut found = manifests([1, 2, 3]);
-    found.remove(1);
-    let rebuilt = rebuild(found, &journal).unwrap();
-    assert_eq!(rebuilt.incomplete, [id(1)]);
-    assert_eq!(rebuilt.inserted, 2);
-    assert_eq!(journal.contains(id(1)), Ok(false));
 }
 
 /// Not a claim by itself: the process that the next test kills.

@@ -10,7 +10,9 @@ use dicom_ul::pdu::{
 
 use super::command::{COMMAND_BYTES_MAX, Command, echo_request, store_request};
 use super::dimse::Options;
-use super::wire::{Fault, Incoming, PDU_BYTES_MAX, PDU_HEAD_BYTES, PDV_HEAD_BYTES, Patience, Wire, data_head};
+use super::wire::{
+    Fault, Incoming, PDU_BYTES_ANNOUNCED, PDU_BYTES_MAX, PDU_HEAD_BYTES, PDV_HEAD_BYTES, Patience, Wire, data_head,
+};
 use crate::dicom::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, Instance, Syntax, iod};
 
 /// PS3.7 §A.2.1.
@@ -285,7 +287,7 @@ fn contexts() -> Vec<PresentationContextProposed> {
 /// The same on both sides of the house.
 pub(super) fn user_variables() -> Vec<UserVariableItem> {
     vec![
-        UserVariableItem::MaxLength(PDU_BYTES_MAX as u32),
+        UserVariableItem::MaxLength(PDU_BYTES_ANNOUNCED),
         UserVariableItem::ImplementationClassUID(IMPLEMENTATION_CLASS_UID.to_owned()),
         UserVariableItem::ImplementationVersionName(IMPLEMENTATION_VERSION_NAME.to_owned()),
     ]

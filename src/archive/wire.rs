@@ -10,6 +10,8 @@ use dicom_ul::pdu::{Pdu, read_pdu, write_pdu};
 /// Longest PDU that is received and sent, bytes after its head. Beyond 128 KiB nothing gets
 /// faster and memory per association grows.
 pub(super) const PDU_BYTES_MAX: usize = 128 << 10;
+/// The same as it is announced (PS3.8 §D.1).
+pub(super) const PDU_BYTES_ANNOUNCED: u32 = 128 << 10;
 /// Type, a reserved byte, length.
 pub(super) const PDU_HEAD_BYTES: usize = 6;
 /// Item length, context, message control header (PS3.8 §9.3.5.1).
@@ -180,7 +182,7 @@ impl Wire {
         if kind == P_DATA_TF {
             return Ok(Incoming::Data(Fragments(whole.get(PDU_HEAD_BYTES..).unwrap_or_default())));
         }
-        match read_pdu(whole, PDU_BYTES_MAX as u32, true) {
+        match read_pdu(whole, PDU_BYTES_ANNOUNCED, true) {
             Ok(Some(pdu)) => Ok(Incoming::Other(pdu)),
             Ok(None) | Err(_) => Err(Fault::Protocol("a PDU cannot be read")),
         }

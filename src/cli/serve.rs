@@ -17,6 +17,14 @@ pub struct Doors {
     pub dev_ca: Option<PathBuf>,
 }
 
+/// Persons whom the page lets in by a button. Only the demo has them.
+pub struct DemoPersons {
+    /// Name and role of each.
+    pub persons: Vec<(String, String)>,
+    /// A token for the person of this index; it is verified like any other.
+    pub token_of: Box<dyn Fn(usize) -> Option<String> + Send + Sync>,
+}
+
 /// A running gateway.
 pub trait Running {
     fn doors(&self) -> Doors;

@@ -7,8 +7,6 @@ use super::status;
 use crate::audit;
 use crate::capture::CaptureId;
 use crate::capture::record::SealedManifest;
-use crate::journal::Journal;
-use crate::pipeline::recover;
 use crate::spool::{Entry, Name, Present, Spool, SpoolError};
 
 /// What was looked at, and what does not hold. Carries ids, never patient data.
@@ -79,7 +77,7 @@ fn names(present: &Present) -> impl Iterator<Item = Name> {
     items.chain(derived).chain(present.binding.then_some(Name::Binding(present.id)))
 }
 
-/// Reads all of it; an item must be what its manifest says.
+/// Reads all of it: every chunk is authenticated, and the end is the true end.
 fn verify_file(spool: &Spool, name: Name) -> Result<(), String> {
     let told = |error: SpoolError| error.to_string();
     let mut payload = spool.payload(name).map_err(told)?;
@@ -100,17 +98,6 @@ fn verify_file(spool: &Spool, name: Name) -> Result<(), String> {
         return Err("it is not the file that its manifest tells of".to_owned());
     }
     Ok(())
-}
-
-/// Inserts a record for each capture of the spool that the journal does not have.
-///
-/// # Errors
-/// Where the spool cannot be listed or the journal cannot be written; it can be repeated then.
-pub fn rebuild_journal(spool: &Spool, journal: &Journal) -> Result<Upkeep, String> {
-    let recovered = recover::recover(spool, journal)?;
-    let summary = format!("{} records made from the spool, {} were there", recovered.inserted, recovered.known);
-    let faults = recovered.damaged.iter().map(|(name, why)| format!("{}: {why}", own_name(name)));
-    Ok(Upkeep { summary, faults: faults.collect() })
 }
 
 /// Checks the chain of the audit log.

@@ -82,7 +82,7 @@ const RULES: &[Rule] = &[
     ("PS3.3 §C.7.6.1", "a lossy picture names one ratio for each method, and a lossless one none", is_lossy_history_whole),
     ("PS3.3 §C.11.15", "a profile is of the input class, for RGB", |f| {
         f.get(tags::ICC_PROFILE)
-            .is_none_or(|e| e.to_bytes().is_ok_and(|p| p.get(12..20) == Some(b"scnrRGB ") && p.len() % 2 == 0))
+            .is_none_or(|e| e.to_bytes().is_ok_and(|p| p.get(12..20) == Some(b"scnrRGB ") && p.len().is_multiple_of(2)))
     }),
     ("PS3.5 §A.4", "pixel data is one fragment after an empty table, or native and whole", has_whole_pixels),
     ("PS3.3 §C.8.12", "no attribute of the place, the owner or the lens", |f| {
@@ -204,7 +204,7 @@ fn has_whole_pixels(file: &DefaultDicomObject) -> bool {
 /// One baseline picture of that size: no application data that tells of more than the colour
 /// model, no comment, nothing behind its end but one byte of padding.
 fn is_bare_jpeg(stream: &[u8], rows: u64, columns: u64, samples: u64) -> bool {
-    let is_even = stream.len() % 2 == 0;
+    let is_even = stream.len().is_multiple_of(2);
     let ends = matches!(stream, [.., 0xFF, 0xD9] | [.., 0xFF, 0xD9, 0x00]);
     let mut at = 2;
     let mut is_frame_right = false;

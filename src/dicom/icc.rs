@@ -41,11 +41,11 @@ fn is_rgb(profile: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn profile(space: &[u8; 4], length: usize) -> Vec<u8> {
+    fn profile(space: [u8; 4], length: usize) -> Vec<u8> {
         let mut p = vec![7u8; length];
         p[..4].copy_from_slice(&u32::try_from(length).unwrap().to_be_bytes());
         p[12..16].copy_from_slice(b"mntr");
-        p[16..20].copy_from_slice(space);
+        p[16..20].copy_from_slice(&space);
         p[20..24].copy_from_slice(b"XYZ ");
         p[36..40].copy_from_slice(b"acsp");
         p
@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn a_display_profile_becomes_an_input_profile_and_nothing_else_changes() {
-        let given = profile(b"RGB ", 201);
+        let given = profile(*b"RGB ", 201);
         let then = input_class(&given).expect("usable");
         assert_eq!(then.len(), 202);
         assert_eq!(&then[12..20], b"scnrRGB ");
@@ -63,8 +63,8 @@ mod tests {
 
     #[test]
     fn what_is_no_rgb_profile_is_not_used() {
-        assert!(input_class(&profile(b"CMYK", 200)).is_none());
-        assert!(input_class(&profile(b"RGB ", 200)[..150]).is_none());
+        assert!(input_class(&profile(*b"CMYK", 200)).is_none());
+        assert!(input_class(&profile(*b"RGB ", 200)[..150]).is_none());
         assert!(input_class(b"").is_none());
     }
 }

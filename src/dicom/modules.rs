@@ -9,7 +9,7 @@ use super::data_set::DataSet;
 use super::moment::{age, date, time};
 use super::value::{LO_MAX, SH_MAX, ST_MAX, decimal, description, display_name, identifier, person_name, plain};
 use super::{DicomError, LossyHistory, LossyMethod, LossyStep, Pixels, icc, macros, region};
-use crate::capture::claim::View;
+use crate::capture::claim::{Laterality, View};
 use crate::capture::order::Code;
 use crate::capture::{Order, Uid};
 
@@ -298,7 +298,7 @@ pub(super) fn vl_image(to: &mut DataSet, source: &Source) {
     to.put_some(tags::BODY_PART_EXAMINED, VR::CS, known.map(|r| r.term).unwrap_or_default());
     // One of the two and never both: Image Laterality where the side is known, or where there is
     // only one such part; else an empty Laterality, which says "not known".
-    let side = claim.laterality.map(|l| l.term()).or_else(|| known.filter(|r| !r.is_paired).map(|_| "U"));
+    let side = claim.laterality.map(Laterality::term).or_else(|| known.filter(|r| !r.is_paired).map(|_| "U"));
     match side {
         Some(side) => to.put(tags::IMAGE_LATERALITY, VR::CS, side),
         None => to.put(tags::LATERALITY, VR::CS, ""),

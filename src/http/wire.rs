@@ -21,8 +21,6 @@ use tokio_rustls::server::TlsStream;
 
 use super::server::Limits;
 
-/// Most bytes of one read, so that actix's buffer cannot double past its limit.
-const READ_MAX_BYTES: usize = 64 * 1024;
 /// Bytes thrown away behind an answer: the largest photo, several times.
 const DISCARD_MAX_BYTES: usize = 256 * 1024 * 1024;
 /// A client that sends nothing for so long behind its answer has read it or never will.
@@ -128,12 +126,10 @@ impl AsyncRead for Wire {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let mut line = self.0.borrow_mut();
         line.check_head(cx)?;
-        let room = buf.remaining().min(READ_MAX_BYTES);
-        let mut piece = ReadBuf::new(buf.initialize_unfilled_to(room));
-        ready!(Pin::new(&mut line.tls).poll_read(cx, &mut piece))?;
-        let read = piece.filled().len();
-        buf.advance(read);
-        if read == 0 {
+        let before = buf.filled().len();
+        // At most one TLS record (16 KiB) at a time, so that actix's buffer stays near its limit.
+        ready!(Pin::new(&mut line.tls).poll_read(cx, buf))?;
+        if buf.filled().len() == before {
             line.saw_end = true;
         } else if line.pace.0.get() == Phase::Between {
             line.pace.set(Phase::Head);

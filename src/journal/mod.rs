@@ -1,10 +1,9 @@
 //! One row per capture, and when it is due.
 //!
-//! Owns: the record's row and every index over it, the rows of studies, rebuilding from manifests.
+//! Owns: the record's row and every index over it, the rows of studies.
 //! Never: decides what happens to a capture; reads the spool.
 
 mod index;
-mod rebuild;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -22,7 +21,6 @@ use crate::seal::aead::Kek;
 use crate::store::group::Group;
 use crate::store::{Batch, Store, StoreError, Table};
 use index::Indexes;
-pub use rebuild::{Rebuilt, rebuild};
 
 const RECORDS: Table<CaptureId, Record> = Table::new(0x10);
 /// By [`crate::capture::record::Idempotency::key`].

@@ -10,6 +10,7 @@ pub mod feed;
 pub mod forward;
 pub mod identify;
 pub mod observer;
+pub mod offline;
 pub mod pending;
 pub mod recover;
 pub mod refusal;

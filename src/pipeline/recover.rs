@@ -4,7 +4,7 @@ use super::sealed;
 use crate::capture::record::{Acceptance, SealedManifest};
 use crate::capture::{Binding, CaptureId, Record, Stage};
 use crate::journal::{Commit, Journal};
-use crate::spool::{Entry, Present, Spool};
+use crate::spool::{Damage, Entry, Present, Spool};
 
 /// Rows in one flushed batch: bounds memory, and one flush serves many.
 const BATCH: usize = 500;
@@ -38,6 +38,10 @@ pub fn recover(spool: &Spool, journal: &Journal) -> Result<Recovered, String> {
                 if batch.len() >= BATCH {
                     report.inserted += insert(journal, &mut batch)?;
                 }
+            }
+            // A name that is none of ours may be anything, also a person's.
+            Entry::Damaged { why: Damage::Foreign, .. } => {
+                report.damaged.push(("a foreign file".to_owned(), Damage::Foreign.to_string()))
             }
             Entry::Damaged { name, why } => report.damaged.push((name, why.to_string())),
             Entry::Orphan(_) => {}

@@ -80,12 +80,27 @@ pub fn wrap(spool: &Spool, record: &Record, index: u16, binding: &Binding) -> Re
         (as_it_is(facts), Source::Sealed, Essence::Unchanged)
     } else {
         let derived = derived(spool, id, facts)?;
-        let essence = if derived.jpeg { Essence::Reencoded } else { Essence::Unchanged };
-        (coded_again(facts, &derived), Source::Derived, essence)
+        (coded_again(facts, &derived), Source::Derived, essence_of(&derived))
     };
     let manifest = Manifest { version: Manifest::VERSION, acceptance: record.acceptance.clone(), index, item: facts.clone() };
     let instance = dicom::build(binding, &manifest, &picture).map_err(|e| (e.failure_code(), e.to_string()))?;
     Ok(Wrapped { instance, essence, item: id, source })
+}
+
+/// The same for bytes that lie in memory: the picture, its coded bytes, what happened to them.
+///
+/// # Errors
+/// A [`Doubt`] where it cannot be decoded.
+pub fn in_memory(facts: &ItemFacts, coded: Vec<u8>) -> Result<(Picture, Vec<u8>, Essence), Doubt> {
+    if goes_as_it_is(facts) {
+        return Ok((as_it_is(facts), coded, Essence::Unchanged));
+    }
+    let (derived, bytes) = decode(facts, &coded)?;
+    Ok((coded_again(facts, &derived), bytes, essence_of(&derived)))
+}
+
+fn essence_of(derived: &DerivedPicture) -> Essence {
+    if derived.jpeg { Essence::Reencoded } else { Essence::Unchanged }
 }
 
 /// True for an upright baseline JPEG: .50 carries it as it came.

@@ -48,13 +48,11 @@ impl Drop for TempDir {
 
 /// Runs a program; `None`, and a word about it, where it is not installed.
 pub fn run(program: &str, args: &[&str]) -> Option<Output> {
-    match Command::new(program).args(args).output() {
-        Ok(output) => Some(output),
-        Err(_) => {
-            eprintln!("skipped: {program} is not installed");
-            None
-        }
+    let output = Command::new(program).args(args).output().ok();
+    if output.is_none() {
+        eprintln!("skipped: {program} is not installed");
     }
+    output
 }
 
 /// What dciodvfy finds; its exit status does not tell.
@@ -164,7 +162,6 @@ pub fn manifest(claim: Claim, number: u8) -> Manifest {
             size_bytes: 1,
             sha256: [0; 32],
             sealed_bytes: 1,
-            sealed_sha256: [0; 32],
             sop_instance_uid: Uid::from_uuid_bytes([number; 16]),
             location_found: false,
             removed: Vec::new(),

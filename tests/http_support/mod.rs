@@ -193,7 +193,6 @@ pub fn record(id: CaptureId, operator: &Operator, claim: &Claim, files: &[Vec<u8
         size_bytes: file.len() as u64,
         sha256: sha256(file),
         sealed_bytes: file.len() as u64,
-        sealed_sha256: sha256(file),
         sop_instance_uid: Uid::from_uuid_bytes([7; 16]),
         location_found: true,
         removed: vec!["exif.gps".to_owned(), "xmp".to_owned()],

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::args::{ArchivePeer, DemoArgs};
-use super::serve::{Doors, Running};
+use super::serve::{DemoPersons, Doors, Running};
 use super::{status, token};
 use crate::capture::{Operator, TakenAt};
 use crate::clock::Clock;
@@ -35,7 +35,7 @@ const FIRST_PATIENT: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(250);
 
 /// Starts the gateway from a configuration file.
-pub type Start<'a> = &'a mut dyn FnMut(&Path) -> Result<Box<dyn Running>, String>;
+pub type Start<'a> = &'a mut dyn FnMut(&Path, DemoPersons) -> Result<Box<dyn Running>, String>;
 
 /// What the demo is given by the roof.
 pub struct Roof<'a> {
@@ -75,11 +75,11 @@ fn try_run(args: &DemoArgs, roof: &mut Roof<'_>) -> Result<(), String> {
         None => Some(BuiltIn::open(&folder.path().join("archive"))?),
     };
     let target = target(args.archive.as_ref(), built_in.as_ref());
-    let token = write_sign_in(folder.path(), &roof.clock)?;
+    let (token, persons) = write_sign_in(folder.path(), &roof.clock)?;
     write_sample(folder.path(), &roof.clock)?;
     let config = folder.path().join(CONFIG);
     write(&config, text::configuration(folder.path(), &target).as_bytes())?;
-    let gateway = (roof.start)(&config)?;
+    let gateway = (roof.start)(&config, persons)?;
     let served = serve(roof, &gateway.doors(), &folder, &token, &target, built_in.as_ref());
     gateway.stop();
     served
@@ -124,13 +124,23 @@ fn watch(roof: &mut Roof<'_>, built_in: Option<&BuiltIn>) {
     }
 }
 
-/// The issuer's key and what it publishes; a token for the demo's one person.
-fn write_sign_in(folder: &Path, clock: &Clock) -> Result<String, String> {
+/// Who may be at the demo's ward.
+const PERSONS: [(&str, &str); 2] = [("Rivera, Ana", "Nurse, Dermatology"), ("Okafor, Ben", "Physician, Wound Care")];
+
+/// The issuer's key and what it publishes; a token for the `curl` line, and the persons of the page.
+fn write_sign_in(folder: &Path, clock: &Clock) -> Result<(String, DemoPersons), String> {
     let issuer = DevIssuer::load(&folder.join("dev-issuer.key"), token::AUDIENCE).map_err(|error| error.to_string())?;
     write(&folder.join("jwks.json"), issuer.jwks().as_bytes())?;
-    let operator =
-        Operator { issuer: token::DEV_ISSUER.to_owned(), subject: "demo".to_owned(), name: "Rivera, Ana (demo)".to_owned() };
-    issuer.mint(&operator, &Scope::ALL, clock.now(), TOKEN_LIFETIME_S).map_err(|error| error.to_string())
+    let clock = clock.clone();
+    let mint = move |index: usize| {
+        let (name, _) = PERSONS.get(index)?;
+        let operator =
+            Operator { issuer: token::DEV_ISSUER.to_owned(), subject: format!("demo-{index}"), name: (*name).to_owned() };
+        issuer.mint(&operator, &Scope::ALL, clock.now(), TOKEN_LIFETIME_S).ok()
+    };
+    let token = mint(0).ok_or("no token could be signed")?;
+    let persons = PERSONS.map(|(name, role)| (name.to_owned(), role.to_owned())).to_vec();
+    Ok((token, DemoPersons { persons, token_of: Box::new(mint) }))
 }
 
 /// A photo as a phone would hand it in. The place is the Royal Observatory at Greenwich.
