@@ -3,7 +3,6 @@
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use shutterbridge::cli::args::{self, Command, Settings};
 use shutterbridge::cli::{self, demo, status, upkeep};
@@ -13,8 +12,8 @@ use shutterbridge::gateway;
 use shutterbridge::ops::signals::Stop;
 
 fn main() -> ExitCode {
-    let code = args::parse(std::env::args_os().skip(1)).map_err(|usage| fail(&usage, status::USAGE)).and_then(run);
-    ExitCode::from(code.unwrap_or_else(|code| code))
+    let command = args::parse(std::env::args_os().skip(1)).map_err(|usage| fail(&usage, status::USAGE));
+    ExitCode::from(command.and_then(run).unwrap_or_else(|code| code))
 }
 
 /// `Err`: the exit code of what was told already.
@@ -28,7 +27,7 @@ fn run(command: Command) -> Result<u8, u8> {
                 let loaded = config::load(&Sources::of_file(file)).map_err(|problems| problems.to_string())?;
                 gateway::start(&loaded.config, Some(persons))
             };
-            let wait = &|longest: Duration| stop.wait_for(longest);
+            let wait = &|longest| stop.wait_for(longest);
             demo::run(&args, &mut demo::Roof { start, wait, clock: Clock::system(), out, err })
         }
         Command::Serve(settings) => {

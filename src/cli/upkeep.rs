@@ -5,8 +5,9 @@ use std::path::Path;
 
 use super::status;
 use crate::audit;
+use crate::capture::CaptureId;
 use crate::capture::record::SealedManifest;
-use crate::spool::{Damage, Entry, Name, Present, Spool, SpoolError};
+use crate::spool::{Entry, Name, Present, Spool, SpoolError};
 
 /// What was looked at, and what does not hold. Carries ids, never patient data.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,7 +56,7 @@ pub fn verify_spool(spool: &Spool) -> Result<Upkeep, String> {
                     }
                 }
             }
-            Entry::Damaged { name, why } => upkeep.faults.push(damage_line(&name, why)),
+            Entry::Damaged { name, why } => upkeep.faults.push(format!("{}: {why}", own_name(&name))),
             Entry::Orphan(present) => upkeep.faults.push(format!("{}: files without their head, never promised", present.id)),
         }
     }
@@ -64,8 +65,9 @@ pub fn verify_spool(spool: &Spool) -> Result<Upkeep, String> {
 }
 
 /// A name that is none of ours may be anything, also a person's.
-fn damage_line(name: &str, why: Damage) -> String {
-    if why == Damage::Foreign { "a file in the spool that is none of the gateway's".to_owned() } else { format!("{name}: {why}") }
+fn own_name(name: &str) -> &str {
+    let is_ours = name.parse::<CaptureId>().is_ok() || name.parse::<Name>().is_ok();
+    if is_ours { name } else { "a file in the spool that is none of the gateway's" }
 }
 
 fn names(present: &Present) -> impl Iterator<Item = Name> {
@@ -79,13 +81,23 @@ fn names(present: &Present) -> impl Iterator<Item = Name> {
 fn verify_file(spool: &Spool, name: Name) -> Result<(), String> {
     let told = |error: SpoolError| error.to_string();
     let mut payload = spool.payload(name).map_err(told)?;
-    while !payload.fill_chunk().map_err(told)?.is_empty() {}
+    let mut length = 0;
+    loop {
+        let chunk = payload.fill_chunk().map_err(told)?;
+        if chunk.is_empty() {
+            break;
+        }
+        length += chunk.len() as u64;
+    }
     let Name::Item(item) = name else { return Ok(()) };
     let bytes = spool.manifest(item).map_err(told)?;
     // serde's message would repeat what stands there.
-    serde_json::from_slice::<SealedManifest>(&bytes)
-        .map(drop)
-        .map_err(|_| "its manifest cannot be read by this version".to_owned())
+    let manifest: SealedManifest =
+        serde_json::from_slice(&bytes).map_err(|_| "its manifest cannot be read by this version".to_owned())?;
+    if manifest.capture != item.capture || manifest.index != item.index || manifest.item.sealed_bytes != length {
+        return Err("it is not the file that its manifest tells of".to_owned());
+    }
+    Ok(())
 }
 
 /// Checks the chain of the audit log.

@@ -159,6 +159,10 @@ pub fn check(draft: &mut Draft) {
     check_unique(draft, "issuer", &["issuer", "audience"], &mut found);
     check_unique(draft, "hl7.source", &["application", "facility"], &mut found);
     check_unique(draft, "archive", &["name"], &mut found);
+    if let Some(second) = draft.of("archive").nth(1) {
+        let text = "a second [[archive]] is not built yet; keep the one that objects go to".to_owned();
+        found.push(Problem { origin: second.origin.clone(), text });
+    }
     draft.problems.append(&mut found);
 }
 

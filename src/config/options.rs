@@ -19,6 +19,7 @@ pub struct Config {
     pub issuers: Vec<IssuerOptions>,
     pub hl7: Hl7Options,
     pub lookup: LookupOptions,
+    /// At most one.
     pub archives: Vec<ArchiveOptions>,
     pub transcode: TranscodeOptions,
     pub audit: AuditOptions,
@@ -69,7 +70,6 @@ pub struct SiteOptions {
     /// Has an IANA name.
     pub timezone: TimeZone,
     pub assigning_authority: String,
-    /// At most 24 characters.
     pub uid_root: Uid,
 }
 

@@ -172,7 +172,7 @@ pub const SECTIONS: &[Section] = &[
             ),
             key(
                 "unknown_patient",
-                Kind::Choice { built: &["hold", "refuse"], unbuilt: &[] },
+                Kind::Choice { built: &["hold"], unbuilt: &["refuse"] },
                 Text("hold"),
                 "what becomes of a capture of a patient nobody announced",
             ),

@@ -140,8 +140,8 @@ const CHARSETS: &[&str] = &[
     "WINDOWS-1252",
 ];
 
-/// A root leaves room for a dot and the 39 digits of a 128-bit number in 64 characters (PS3.5 §9.1).
-const UID_ROOT_MAX: usize = 24;
+/// UIDs are made of UUIDs (PS3.5 §B.2).
+const UUID_ROOT: &str = "2.25";
 
 impl Kind {
     /// Reads a value; `folder` is what a relative path is relative to.
@@ -393,10 +393,9 @@ fn read_zone(text: &str) -> Result<TimeZone, String> {
 }
 
 fn read_uid_root(text: &str) -> Result<Uid, String> {
-    if text.len() > UID_ROOT_MAX {
-        return Err(format!("has {} characters; {UID_ROOT_MAX} leave room for the rest of a UID", text.len()));
-    }
-    Uid::parse(text).map_err(|bad| format!("\"{}\" is {bad}; digits and single dots, as \"2.25\"", shown(text)))
+    let root =
+        Uid::parse(text).map_err(|bad| format!("\"{}\" is {bad}; digits and single dots, as \"{UUID_ROOT}\"", shown(text)))?;
+    if root.as_str() == UUID_ROOT { Ok(root) } else { Err(format!("\"{root}\" is not built yet; use \"{UUID_ROOT}\"")) }
 }
 
 fn read_ae_title(text: &str) -> Result<String, String> {

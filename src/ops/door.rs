@@ -19,8 +19,6 @@ const REQUEST_HEAD: Duration = Duration::from_secs(5);
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// A few agents and a person; never a crowd.
 const CONNECTIONS_MAX: usize = 64;
-/// Nothing that is asked here takes longer.
-const SHUTDOWN_SECONDS: u64 = 1;
 
 /// What the door shows.
 #[derive(Clone)]
@@ -59,12 +57,13 @@ impl Door {
         }
     }
 
+    /// Closes at once: nothing that is asked here is worth waiting for.
     pub fn stop(self) {
         let (done, waited) = mpsc::channel::<()>();
         let handle = self.handle;
         // The handle's future may be awaited on any thread; a small runtime does it here.
         let _ = std::thread::spawn(move || {
-            actix_web::rt::System::new().block_on(handle.stop(true));
+            actix_web::rt::System::new().block_on(handle.stop(false));
             drop(done);
         });
         let _ = waited.recv();
@@ -89,7 +88,6 @@ fn serve(listen: SocketAddr, shown: &Shown, told: &Told) {
         .max_connections(CONNECTIONS_MAX)
         .client_request_timeout(REQUEST_HEAD)
         .keep_alive(KEEP_ALIVE)
-        .shutdown_timeout(SHUTDOWN_SECONDS)
         .disable_signals()
         .bind(listen);
     let opened = server.and_then(|server| {

@@ -110,15 +110,29 @@ mod tests {
 
     use super::*;
 
-    fn place(name: &str) -> PathBuf {
-        let folder = std::env::temp_dir().join(format!("shutterbridge-key-{}-{name}", std::process::id()));
-        let _ = fs::remove_dir_all(&folder);
-        folder.join("deep").join("data.key")
+    /// A place for a key file; its folder is gone after the test.
+    struct Place(PathBuf);
+
+    impl Place {
+        fn new(name: &str) -> Self {
+            Self(std::env::temp_dir().join(format!("shutterbridge-key-{}-{name}", std::process::id())))
+        }
+
+        fn path(&self) -> PathBuf {
+            self.0.join("deep").join("data.key")
+        }
+    }
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
     }
 
     #[test]
     fn the_first_start_makes_a_key_and_the_next_reads_it() {
-        let path = place("first");
+        let place = Place::new("first");
+        let path = place.path();
         let made = load_or_make(&path, true).expect("made");
         assert!(made.made);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
@@ -131,14 +145,16 @@ mod tests {
 
     #[test]
     fn a_lost_key_is_never_replaced_where_something_is_sealed_with_it() {
-        let path = place("lost");
+        let place = Place::new("lost");
+        let path = place.path();
         assert!(matches!(load_or_make(&path, false), Err(KeyError::Lost(_))));
         assert!(!path.exists());
     }
 
     #[test]
     fn a_file_that_is_no_key_is_left_as_it_is() {
-        let path = place("wrong");
+        let place = Place::new("wrong");
+        let path = place.path();
         files::make_private_folder(path.parent().unwrap()).unwrap();
         for text in ["", "short", &"A".repeat(44), &format!("{}B=", "A".repeat(42)), &format!("{}=", "-".repeat(43))] {
             fs::write(&path, text).unwrap();

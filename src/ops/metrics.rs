@@ -11,8 +11,9 @@ use crate::capture::{Class, MediaKind, Stage};
 /// Upper bounds of `capture_to_archive_seconds`: from a good second to a weekend's outage.
 const ARCHIVE_SECONDS: [f64; 13] = [0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0];
 
-/// Stages in which an item still waits for something.
-const QUEUED: [Stage; 5] = [Stage::Accepted, Stage::Identified, Stage::Wrapped, Stage::Forwarded, Stage::Held];
+/// Stages in which an item still waits for something: without storage commitment a forwarded one
+/// does not.
+const QUEUED: [Stage; 4] = [Stage::Accepted, Stage::Identified, Stage::Wrapped, Stage::Held];
 
 /// How an attempt to forward ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

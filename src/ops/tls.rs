@@ -253,10 +253,28 @@ mod tests {
 
     use super::*;
 
-    fn folder(name: &str) -> PathBuf {
-        let path = std::env::temp_dir().join(format!("shutterbridge-tls-{}-{name}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        path
+    /// A dev CA in a folder of its own, gone after the test.
+    struct Own(DevCa);
+
+    impl Own {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("shutterbridge-tls-{}-{name}", std::process::id()));
+            Self(DevCa::in_folder(&path))
+        }
+    }
+
+    impl std::ops::Deref for Own {
+        type Target = DevCa;
+
+        fn deref(&self) -> &DevCa {
+            &self.0
+        }
+    }
+
+    impl Drop for Own {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(self.0.ca.parent().unwrap());
+        }
     }
 
     fn now() -> Timestamp {
@@ -265,7 +283,7 @@ mod tests {
 
     #[test]
     fn a_dev_certificate_is_made_once_and_kept() {
-        let dev = DevCa::in_folder(&folder("once"));
+        let dev = Own::new("once");
         let made = dev.ensure(now()).expect("made");
         assert_eq!(made.expires, Some("2027-02-23T00:00:00Z".parse().unwrap()));
         let files = |dev: &DevCa| [&dev.ca, &dev.cert, &dev.key, &dev.ca_key].map(|f| fs::read(f).unwrap());
@@ -279,7 +297,7 @@ mod tests {
 
     #[test]
     fn a_dev_certificate_near_its_end_is_renewed_under_the_same_ca() {
-        let dev = DevCa::in_folder(&folder("renewed"));
+        let dev = Own::new("renewed");
         dev.ensure(now()).expect("made");
         let (ca, cert) = (fs::read(&dev.ca).unwrap(), fs::read(&dev.cert).unwrap());
         let later = days_after(now(), 70);
@@ -290,7 +308,7 @@ mod tests {
 
     #[test]
     fn a_damaged_dev_certificate_is_made_anew() {
-        let dev = DevCa::in_folder(&folder("damaged"));
+        let dev = Own::new("damaged");
         dev.ensure(now()).expect("made");
         fs::write(&dev.key, "cut").unwrap();
         dev.ensure(now()).expect("made anew");
@@ -302,7 +320,7 @@ mod tests {
 
     #[test]
     fn a_wrong_certificate_says_why() {
-        let (one, two) = (DevCa::in_folder(&folder("wrong-one")), DevCa::in_folder(&folder("wrong-two")));
+        let (one, two) = (Own::new("wrong-one"), Own::new("wrong-two"));
         one.ensure(now()).expect("made");
         two.ensure(now()).expect("made");
         let told = |cert: &Path, key: &Path, at| load(cert, key, at).expect_err("refused").to_string();
