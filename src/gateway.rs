@@ -319,14 +319,12 @@ fn place(config: &Config, kek: &Kek) -> Place {
 }
 
 fn certificate(config: &Config, clock: &Clock) -> Result<(Identity, Option<PathBuf>), StartError> {
-    match &config.server.tls {
-        Some(files) => Ok((tls::load(&files.cert, &files.key, clock.now()).map_err(|e| StartError(e.to_string()))?, None)),
-        None => {
-            let ca = DevCa::in_folder(&config.data.dir.join("dev-ca"));
-            let identity = ca.ensure(clock.now()).map_err(|e| StartError(e.to_string()))?;
-            Ok((identity, Some(ca.ca)))
-        }
+    if let Some(files) = &config.server.tls {
+        return Ok((tls::load(&files.cert, &files.key, clock.now()).map_err(|e| StartError(e.to_string()))?, None));
     }
+    let ca = DevCa::in_folder(&config.data.dir.join("dev-ca"));
+    let identity = ca.ensure(clock.now()).map_err(|e| StartError(e.to_string()))?;
+    Ok((identity, Some(ca.ca)))
 }
 
 fn open_https(config: &Config, house: &House, identity: &Identity, persons: Option<DemoPersons>) -> Result<Server, StartError> {
@@ -466,7 +464,10 @@ impl Observer for Counting {
         let how = match outcome {
             Ok(false) => Attempt::Stored,
             Ok(true) => Attempt::Warned,
-            Err(code) => Attempt::Failed(code.class()),
+            Err(code) => {
+                log::warn("not-stored", &[("archive", &archive), ("code", &code.word()), ("advice", &code.advice())]);
+                Attempt::Failed(code.class())
+            }
         };
         self.metrics.forward_attempted(archive, how);
     }

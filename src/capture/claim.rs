@@ -302,13 +302,11 @@ impl Reader {
         let form = self.optional_text(o, at, "form", ID_MAX).map(Phi::from);
         let witness = self.optional_text(o, at, "witness", ID_MAX).map(Phi::from);
         let pointer = format!("{at}/level");
-        let level = match o.get("level") {
-            Some(level) => self.term(level, &pointer, "record, teaching or publication"),
-            None => {
-                self.wrong(&pointer, "missing; record, teaching or publication");
-                None
-            }
-        }?;
+        let Some(level) = o.get("level") else {
+            self.wrong(&pointer, "missing; record, teaching or publication");
+            return None;
+        };
+        let level = self.term(level, &pointer, "record, teaching or publication")?;
         Some(Consent { level, given_by, form, witness })
     }
 

@@ -52,11 +52,13 @@ impl Stage {
     #[must_use]
     pub fn may_become(self, next: Self) -> bool {
         use Stage::{Accepted, Committed, Discarded, Forwarded, Held, Identified, Wrapped};
-        match (self, next) {
-            (Accepted, Identified) | (Identified, Wrapped) | (Wrapped, Forwarded) | (Forwarded, Committed) => true,
-            (Accepted | Identified | Wrapped, Held) | (Held, Accepted | Identified | Wrapped | Discarded) => true,
-            _ => self == next,
-        }
+        let forward = matches!(
+            (self, next),
+            (Accepted, Identified) | (Identified, Wrapped) | (Wrapped, Forwarded) | (Forwarded, Committed)
+        );
+        let by_doubt = matches!((self, next), (Accepted | Identified | Wrapped, Held));
+        let by_person = matches!((self, next), (Held, Accepted | Identified | Wrapped | Discarded));
+        self == next || forward || by_doubt || by_person
     }
 }
 

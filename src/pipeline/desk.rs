@@ -83,7 +83,7 @@ impl Desk for Counter {
             Ok(Answer::Multiple(_)) => (Outcome::Done, "multiple"),
             Err(_) => (Outcome::Failed, ""),
         };
-        let object = asked_for(asked).map_or(Object::None, Object::Identifier);
+        let object = Object::Identifier(asked_for(asked));
         let actor = Some(permit.operator());
         let event = Event { at: self.clock.now(), actor, action: "patient.lookup", outcome, object, detail };
         self.audit.record(&event).map_err(|_| {
@@ -97,11 +97,11 @@ impl Desk for Counter {
 }
 
 /// The number that was asked for.
-fn asked_for(asked: &Asked) -> Option<&Phi> {
+fn asked_for(asked: &Asked) -> &Phi {
     match asked {
-        Asked::Patient { id, .. } | Asked::Visit { id } | Asked::Barcode(id) => Some(id),
+        Asked::Patient { id, .. } | Asked::Visit { id } | Asked::Barcode(id) => id,
         Asked::Order(OrderKey::Accession(id) | OrderKey::Placer(id) | OrderKey::Filler(id) | OrderKey::StudyInstanceUid(id)) => {
-            Some(id)
+            id
         }
     }
 }

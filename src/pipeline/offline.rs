@@ -1,5 +1,6 @@
 //! Scrub and wrap without a server: the patient was resolved beforehand, and nothing is kept.
 
+use std::convert::Infallible;
 use std::io::{Read, Write};
 
 use super::bind::{self, Place};
@@ -90,7 +91,7 @@ impl Offline {
     }
 
     fn scrub(&self, file: &mut dyn Read) -> Result<(ItemFacts, Vec<u8>, Scrubbed), Unwrapped> {
-        let mut scrubber = Scrubber::new(Purpose::Object, &Limits::default());
+        let mut sieve = Scrubber::new(Purpose::Object, &Limits::default());
         let (mut received, mut size_bytes, mut coded) = (Hasher::new(), 0u64, Vec::new());
         let mut buffer = vec![0; READ_BYTES];
         loop {
@@ -104,9 +105,9 @@ impl Offline {
                 return Err(("too-large", format!("The file is larger than {} bytes, the limit for a photo.", self.photo_bytes)));
             }
             received.update(chunk);
-            scrubber.push(chunk, &mut |kept: &[u8]| keep(&mut coded, kept)).map_err(refused)?;
+            sieve.push(chunk, &mut into(&mut coded)).map_err(refused)?;
         }
-        let scrubbed = scrubber.finish(&mut |kept: &[u8]| keep(&mut coded, kept)).map_err(refused)?;
+        let scrubbed = sieve.finish(&mut into(&mut coded)).map_err(refused)?;
         let uuid = random::<16>().map_err(|_| ("unavailable", "The system gives no random numbers.".to_owned()))?;
         let item = ItemFacts {
             media: scrubbed.media,
@@ -136,12 +137,15 @@ impl Offline {
     }
 }
 
-fn keep(coded: &mut Vec<u8>, kept: &[u8]) -> Result<(), std::convert::Infallible> {
-    coded.extend_from_slice(kept);
-    Ok(())
+/// A sink in memory takes everything.
+fn into(coded: &mut Vec<u8>) -> impl FnMut(&[u8]) -> Result<(), Infallible> {
+    |kept| {
+        coded.extend_from_slice(kept);
+        Ok(())
+    }
 }
 
-fn refused(error: PushError<std::convert::Infallible>) -> Unwrapped {
+fn refused(error: PushError<Infallible>) -> Unwrapped {
     let PushError::Scrub(ScrubError { code, detail }) = error;
     let word = match code {
         ScrubCode::UnsupportedMedia => "unsupported-media",

@@ -41,7 +41,7 @@ pub fn recover(spool: &Spool, journal: &Journal) -> Result<Recovered, String> {
             }
             // A name that is none of ours may be anything, also a person's.
             Entry::Damaged { why: Damage::Foreign, .. } => {
-                report.damaged.push(("a foreign file".to_owned(), Damage::Foreign.to_string()))
+                report.damaged.push(("a foreign file".to_owned(), Damage::Foreign.to_string()));
             }
             Entry::Damaged { name, why } => report.damaged.push((name, why.to_string())),
             Entry::Orphan(_) => {}

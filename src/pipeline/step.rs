@@ -264,11 +264,11 @@ impl Line {
         }
         room = room.saturating_sub(round.jobs.len());
         let due = self.works.journal.due(round.now, claimed.len() + room).map_err(|e| e.to_string())?;
-        for record in due.into_iter().filter(|r| !busy(&r.id())) {
+        for id in due.iter().map(Record::id).filter(|id| !busy(id)) {
             if room == 0 {
                 break;
             }
-            if round.claim(record)? {
+            if round.claim(id)? {
                 room -= 1;
             }
         }
@@ -396,8 +396,7 @@ impl<'w> Round<'w> {
     }
 
     /// A capture whose time has come; false where nothing of it is for a worker.
-    fn claim(&mut self, record: Record) -> Result<bool, String> {
-        let id = record.id();
+    fn claim(&mut self, id: CaptureId) -> Result<bool, String> {
         let Some((old, mut record)) = self.load(id)? else { return Ok(false) };
         if record.items.iter().any(|i| i.stage == Stage::Accepted) {
             self.find_owner(&mut record)?;
