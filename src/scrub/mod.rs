@@ -5,8 +5,9 @@
 //! own reads every byte that is about to leave and stops what is not on the list.
 //! Never: re-encodes a picture, keeps what it does not know, does I/O.
 //!
-//! Memory is bounded whatever the size of the file: one segment or chunk (64 to 128 KiB) and a
-//! colour profile (up to [`policy::PROFILE_BYTES_MAX`]) at most; the coded picture is not copied.
+//! Memory is bounded whatever the size of the file: one segment or chunk (at most 96 KiB), a
+//! window over what goes (128 KiB) where the location is not found yet, and a colour profile (a
+//! few KiB; never over [`policy::PROFILE_BYTES_MAX`]). The coded picture is not copied.
 
 mod apply;
 mod findings;

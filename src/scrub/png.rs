@@ -25,8 +25,8 @@ const SIGNATURE_BYTES: usize = 8;
 const HEAD_BYTES: usize = 8;
 const CRC_BYTES: usize = 4;
 /// Chunks that are read whole, and what they inflate to; larger texts go unread but for words in
-/// the clear. The Exif block of a phone is at most 64 KiB, and twice that as hexadecimal text.
-const HELD_BYTES_MAX: usize = 160 * 1024;
+/// the clear. Exif of a phone with its thumbnail has some 20 KiB, twice that as hexadecimal text.
+const HELD_BYTES_MAX: usize = 96 * 1024;
 /// Inflated bytes looked at together.
 const SCRATCH_BYTES: usize = 32 * 1024;
 
@@ -458,10 +458,13 @@ impl Planner {
 
 /// The bytes of a raw profile: a line with its name, a line with its length, hexadecimal digits.
 fn unhex(text: &[u8]) -> Vec<u8> {
-    let digits = text.trim_ascii_start().splitn(3, |b| *b == b'\n').nth(2).unwrap_or_default();
-    let nibbles: Vec<u8> =
-        digits.iter().filter_map(|d| char::from(*d).to_digit(16)).filter_map(|d| u8::try_from(d).ok()).collect();
-    nibbles.as_chunks::<2>().0.iter().map(|[high, low]| high << 4 | low).collect()
+    let text = text.trim_ascii_start().splitn(3, |b| *b == b'\n').nth(2).unwrap_or_default();
+    let mut digits = text.iter().filter_map(|d| char::from(*d).to_digit(16));
+    let mut bytes = Vec::with_capacity(text.len() / 2);
+    while let (Some(high), Some(low)) = (digits.next(), digits.next()) {
+        bytes.extend(u8::try_from(high << 4 | low));
+    }
+    bytes
 }
 
 /// Name and packed profile of an iCCP chunk.
