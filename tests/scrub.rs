@@ -1,11 +1,14 @@
 //! What leaves a scrub, as a user would look at it.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::similar_names)]
+
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use shutterbridge::capture::claim::parse_taken_at;
-use shutterbridge::capture::media::{Coding, Essence, MediaKind};
+use shutterbridge::capture::media::{Coding, Essence, MediaKind, Orientation};
 use shutterbridge::media::exif::with_location;
+use shutterbridge::media::raster;
 use shutterbridge::scrub::{Limits, Purpose, PushError, ScrubCode, ScrubError, Scrubbed, Scrubber, Verifier};
 
 /// Stands wherever a file has room for a word; may come out nowhere.
@@ -433,6 +436,25 @@ fn the_coded_picture_is_not_copied() {
     }
     scrubber.finish(&mut sink).unwrap();
     assert!(shared > 50_000 && copied < 1000, "{shared} shared, {copied} copied");
+}
+
+#[test]
+fn a_picture_coded_anew_may_leave_as_it_is() {
+    let turn = Orientation::from_exif(6).unwrap();
+    let upright = raster::upright_jpeg(&[SOI, &coded(48, 32)].concat(), turn, 90).unwrap();
+    assert_eq!((upright.width, upright.height, upright.components), (32, 48, 3));
+    let (out, scrubbed) = scrub(&upright.jpeg, Purpose::Object).unwrap();
+    assert_eq!(out, upright.jpeg);
+    assert_eq!(scrubbed.facts.format.coding, Coding::JpegBaselineYcbcr);
+}
+
+#[test]
+fn the_sample_photo_is_a_phone_photo() {
+    let taken = parse_taken_at("2026-03-01T10:15:30+01:00").unwrap();
+    let photo = with_location(&raster::draw_sample_photo(), 47.3769, 8.5417, &taken);
+    let (_, scrubbed) = scrub(&photo, Purpose::Object).unwrap();
+    assert!(scrubbed.location_found);
+    assert_eq!((scrubbed.facts.format.width, scrubbed.facts.format.height), (1600, 1200));
 }
 
 // ---------------------------------------------------------------- refusals

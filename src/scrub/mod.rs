@@ -20,6 +20,7 @@ pub mod report;
 pub mod verify;
 
 use std::fmt;
+use std::marker::PhantomData;
 
 pub use plan::{Action, Entry, Plan};
 pub use policy::{Limits, Purpose};
@@ -113,7 +114,6 @@ impl<E> From<ScrubError> for PushError<E> {
 /// The result of a scrub. Only [`Scrubber::finish`] makes one, and only when the verifier has
 /// read the whole output to its end and found nothing that does not belong there.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct Scrubbed {
     pub media: MediaKind,
     pub location_found: bool,
@@ -124,6 +124,8 @@ pub struct Scrubbed {
     /// Bytes of the output.
     pub kept_bytes: u64,
     pub plan: Plan,
+    /// Nobody else can write one down.
+    verified: PhantomData<Verifier>,
 }
 
 /// Scrubs one file while it arrives. Push its bytes in any portions; what may stay comes out of
@@ -213,6 +215,7 @@ impl Run {
             facts,
             kept_bytes: self.ledger.kept_bytes,
             plan: self.ledger.plan,
+            verified: PhantomData,
         })
     }
 }
