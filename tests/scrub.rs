@@ -329,6 +329,22 @@ fn an_interlaced_png_is_counted_row_by_row() {
     assert!(scrub(&file(80), Purpose::Object).is_err());
 }
 
+#[test]
+fn bytes_behind_the_picture_data_of_a_png_go() {
+    let (head, picture) = (ihdr(9, 5, [8, 2, 0, 0, 0]), packed(&rows()));
+    let clean = png(&[head.clone(), chunk("IDAT", &[&picture])]);
+    let tail = png(&[head.clone(), chunk("IDAT", &[&picture, CANARY])]);
+    let more =
+        png(&[head, chunk("IDAT", &[&picture]), chunk("IDAT", &[CANARY]), chunk("teXt", &[CANARY]), chunk("IDAT", &[CANARY])]);
+    for file in [tail, more] {
+        for portion in [1, usize::MAX] {
+            let (out, scrubbed) = scrub_by(&file, Purpose::File, portion).unwrap();
+            assert_eq!(out, clean);
+            assert_eq!(scrubbed.removed.join(" "), "png.unknown");
+        }
+    }
+}
+
 // ---------------------------------------------------------------- whatever arrives, however it arrives
 
 #[test]
@@ -483,7 +499,11 @@ fn what_is_not_accepted_is_refused_with_its_reason() {
         ("a PNG whose picture is noise", png(&[rgb(9, 5), chunk("IDAT", &[b"noise"])]), DamagedMedia),
         ("a PNG with a row too few", png(&[rgb(9, 5), idat(&rows()[28..])]), DamagedMedia),
         ("a PNG with a row too many", png(&[rgb(9, 4), idat(&rows())]), DamagedMedia),
-        ("a tail in a PNG's picture", png(&[rgb(9, 5), chunk("IDAT", &[&packed(&rows()), CANARY])]), DamagedMedia),
+        (
+            "a long tail in a PNG's picture",
+            png(&[rgb(9, 5), chunk("IDAT", &[&packed(&rows()), &vec![7; 100_000]])]),
+            DamagedMedia,
+        ),
         ("a PNG without its palette", png(&[ihdr(3, 1, [8, 3, 0, 0, 0]), idat(&[0; 4])]), DamagedMedia),
         ("a PNG with a wrong checksum", checksum, DamagedMedia),
     ];

@@ -377,7 +377,9 @@ impl Planner {
         if payload.len() == JFIF_BYTES && payload.ends_with(&[0, 0]) {
             return out.keep(bytes, "jfif");
         }
-        self.findings.remove("jpeg.thumbnail");
+        // Apple appends `AMPF` where there is no thumbnail.
+        let has_thumbnail = payload.get(JFIF_BYTES - 2..JFIF_BYTES) != Some(&[0, 0]);
+        self.findings.remove(if has_thumbnail { "jpeg.thumbnail" } else { "jpeg.app0" });
         let fields = payload.get(..JFIF_BYTES - 2).unwrap_or_default();
         out.replace(bytes.len(), &[&[0xFF, marker::APP0, 0, 16], fields, &[0, 0]].concat(), "jfif")
     }

@@ -7,7 +7,7 @@
 //!
 //! Memory is bounded whatever the size of the file: one segment or chunk (at most 96 KiB), a
 //! window over what goes (128 KiB) where the location is not found yet, and a colour profile (a
-//! few KiB; never over [`policy::PROFILE_BYTES_MAX`]). The coded picture is not copied.
+//! few KiB; never over [`policy::PROFILE_BYTES_MAX`]). The coded picture of a JPEG is not copied.
 
 mod apply;
 mod findings;
