@@ -1,19 +1,13 @@
 //! A drawn photo for the demo and for tests: a forearm on a drape, a wound, a ruler, and words
 //! that say that it is nobody's.
 
-use image::ExtendedColorType;
-use image::codecs::jpeg::JpegEncoder;
-
-const WIDTH: u32 = 1600;
-const HEIGHT: u32 = 1200;
-const QUALITY: u8 = 88;
+pub(super) const WIDTH: u32 = 1600;
+pub(super) const HEIGHT: u32 = 1200;
 
 type Rgb = [f32; 3];
 
-/// A JPEG of 1600 × 1200 pixels; each call gives the same bytes. It has no Exif:
-/// [`crate::media::exif::with_location`] makes a phone's photo of it.
-#[must_use]
-pub fn draw_sample_photo() -> Vec<u8> {
+/// RGB samples; each call draws the same.
+pub(super) fn draw() -> Vec<u8> {
     let mut samples = Vec::with_capacity((WIDTH * HEIGHT * 3) as usize);
     for y in 0..HEIGHT {
         for x in 0..WIDTH {
@@ -22,10 +16,7 @@ pub fn draw_sample_photo() -> Vec<u8> {
             samples.extend(pixel.map(|s| s.clamp(0.0, 255.0) as u8));
         }
     }
-    let mut jpeg = Vec::new();
-    // Encoding into memory cannot fail with a buffer of the size it announces.
-    let _ = JpegEncoder::new_with_quality(&mut jpeg, QUALITY).encode(&samples, WIDTH, HEIGHT, ExtendedColorType::Rgb8);
-    jpeg
+    samples
 }
 
 #[allow(clippy::cast_precision_loss)] // coordinates are below 2^24
