@@ -127,7 +127,11 @@ pub fn native(png: &[u8], orientation: Orientation) -> Result<Native, RasterErro
 }
 
 fn check_pixels(width: u32, height: u32) -> Result<(), RasterError> {
-    if u64::from(width) * u64::from(height) > PIXELS_MAX { Err(RasterError::TooLarge) } else { Ok(()) }
+    match u64::from(width) * u64::from(height) {
+        0 => Err(RasterError::Undecodable),
+        1..=PIXELS_MAX => Ok(()),
+        _ => Err(RasterError::TooLarge),
+    }
 }
 
 fn buffer(bytes: u64) -> Result<Vec<u8>, RasterError> {
