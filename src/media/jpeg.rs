@@ -125,6 +125,9 @@ impl Tables {
     /// Tables that do not fill the segment exactly.
     pub fn define_quantization(&mut self, mut payload: &[u8]) -> Result<(), Fault> {
         const WRONG: Fault = Fault("has quantization tables that do not add up");
+        if payload.is_empty() {
+            return Err(WRONG);
+        }
         while let Some((head, rest)) = payload.split_first() {
             let (precision, slot) = (head >> 4, head & 15);
             if precision > 1 || slot > 3 {
@@ -143,6 +146,9 @@ impl Tables {
     /// Tables that do not fill the segment exactly, or have more than 256 codes.
     pub fn define_huffman(&mut self, mut payload: &[u8]) -> Result<(), Fault> {
         const WRONG: Fault = Fault("has Huffman tables that do not add up");
+        if payload.is_empty() {
+            return Err(WRONG);
+        }
         while let Some((head, rest)) = payload.split_first() {
             let (class, slot) = (head >> 4, head & 15);
             let (counts, rest) = rest.split_at_checked(16).ok_or(WRONG)?;

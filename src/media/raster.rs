@@ -10,8 +10,6 @@ use image::{ColorType, ExtendedColorType, ImageDecoder};
 
 use crate::capture::media::Orientation;
 
-pub use sample::draw_sample_photo;
-
 /// Most pixels of a picture that is decoded: at three bytes each 384 MB, and as much again while
 /// it is turned. Phones take 12 to 50 million unless told otherwise.
 pub const PIXELS_MAX: u64 = 128_000_000;
@@ -74,12 +72,27 @@ pub fn upright_jpeg(jpeg: &[u8], orientation: Orientation, quality: u8) -> Resul
     let mut bytes = buffer(decoder.total_bytes())?;
     decoder.read_image(&mut bytes).map_err(|_| RasterError::Undecodable)?;
     let native = turned(Native { width, height, samples: components, bytes }, orientation);
-    let colour = if components == 1 { ExtendedColorType::L8 } else { ExtendedColorType::Rgb8 };
+    let jpeg = encode(&native, quality)?;
+    Ok(Upright { jpeg, width: native.width, height: native.height, components })
+}
+
+fn encode(picture: &Native, quality: u8) -> Result<Vec<u8>, RasterError> {
+    let colour = if picture.samples == 1 { ExtendedColorType::L8 } else { ExtendedColorType::Rgb8 };
     let mut jpeg = Vec::new();
     JpegEncoder::new_with_quality(&mut jpeg, quality)
-        .encode(&native.bytes, native.width, native.height, colour)
+        .encode(&picture.bytes, picture.width, picture.height, colour)
         .map_err(|_| RasterError::Uncodable)?;
-    Ok(Upright { jpeg, width: native.width, height: native.height, components })
+    Ok(jpeg)
+}
+
+/// A drawn photo for the demo and for tests, a JPEG of 1600 × 1200 pixels: a forearm on a drape, a
+/// wound, a ruler, and words that say that it is nobody's. It has no Exif:
+/// [`crate::media::exif::with_location`] makes a phone's photo of it.
+#[must_use]
+pub fn draw_sample_photo() -> Vec<u8> {
+    let picture = Native { width: sample::WIDTH, height: sample::HEIGHT, samples: 3, bytes: sample::draw() };
+    // Coding into memory has no way to fail: the buffer has the size that it announces.
+    encode(&picture, 88).unwrap_or_default()
 }
 
 /// Decodes a PNG to 8 bit grey or RGB, upright: palettes are looked up, 16 bits cut to 8, 1 to 4
@@ -114,7 +127,11 @@ pub fn native(png: &[u8], orientation: Orientation) -> Result<Native, RasterErro
 }
 
 fn check_pixels(width: u32, height: u32) -> Result<(), RasterError> {
-    if u64::from(width) * u64::from(height) > PIXELS_MAX { Err(RasterError::TooLarge) } else { Ok(()) }
+    match u64::from(width) * u64::from(height) {
+        0 => Err(RasterError::Undecodable),
+        1..=PIXELS_MAX => Ok(()),
+        _ => Err(RasterError::TooLarge),
+    }
 }
 
 fn buffer(bytes: u64) -> Result<Vec<u8>, RasterError> {

@@ -297,7 +297,10 @@ pub(super) mod tests {
             for bit in [0x80, 1] {
                 let mut broken = whole.clone();
                 broken[at] ^= bit;
-                let _ = rewrite(&broken);
+                if let Ok(clean) = rewrite(&broken) {
+                    assert_eq!(crate::scrub::verify::check_profile(&clean), Ok(()), "{at} {bit}");
+                    assert_eq!(rewrite(&clean), Ok(clean), "{at} {bit}");
+                }
             }
         }
     }

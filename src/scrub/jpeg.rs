@@ -198,9 +198,9 @@ impl Planner {
     }
 
     fn take<O: Edits>(&mut self, unit: &Unit, bytes: &[u8], out: &mut O) -> Result<(), O::Stop> {
-        self.segments += 1;
-        if self.segments > self.limits.segments_max {
-            return Err(ScrubError::too_large(format!("The JPEG has more than {} segments.", self.limits.segments_max)).into());
+        // A run of stray bytes may come in any number of portions; what ends it is counted.
+        if !matches!(unit, Unit::Stray(_)) {
+            self.count_segment()?;
         }
         match *unit {
             Unit::Stray(length) => self.drop_stray(length, out),
@@ -221,6 +221,15 @@ impl Planner {
                 let payload = bytes.get(4..).ok_or_else(|| damaged(Fault("has a segment without a length")))?;
                 self.take_segment(code, bytes, payload, out)?;
             }
+        }
+        Ok(())
+    }
+
+    fn count_segment(&mut self) -> Result<(), ScrubError> {
+        self.segments += 1;
+        let most = self.limits.segments_max;
+        if self.segments > most {
+            return Err(ScrubError::too_large(format!("The JPEG has more than {most} segments; a camera writes some twenty.")));
         }
         Ok(())
     }
@@ -368,7 +377,9 @@ impl Planner {
         if payload.len() == JFIF_BYTES && payload.ends_with(&[0, 0]) {
             return out.keep(bytes, "jfif");
         }
-        self.findings.remove("jpeg.thumbnail");
+        // Apple appends `AMPF` where there is no thumbnail.
+        let has_thumbnail = payload.get(JFIF_BYTES - 2..JFIF_BYTES) != Some(&[0, 0]);
+        self.findings.remove(if has_thumbnail { "jpeg.thumbnail" } else { "jpeg.app0" });
         let fields = payload.get(..JFIF_BYTES - 2).unwrap_or_default();
         out.replace(bytes.len(), &[&[0xFF, marker::APP0, 0, 16], fields, &[0, 0]].concat(), "jfif")
     }
@@ -532,6 +543,7 @@ impl Planner {
             if next == 0 {
                 return Err(damaged(Fault("has fill bytes before a stuffed byte")).into());
             }
+            self.count_segment()?;
             self.drop_stray(fill - 1, out);
         }
         if matches!(next, 0 | marker::RST0..=marker::RST7) {
@@ -646,6 +658,16 @@ mod tests {
         }
         let bytes: Vec<&[u8]> = photo.chunks(1).collect();
         assert_eq!(plan(&bytes).unwrap().0, whole);
+    }
+
+    #[test]
+    fn a_flood_of_segments_ends_and_a_gap_in_small_portions_does_not() {
+        let flood = [&[0xFF, 0xD8][..], &b"\xff\x01".repeat(20_000), &picture(b"a")].concat();
+        assert_eq!(plan(&[&flood]).unwrap_err().code, ScrubCode::TooLarge);
+        let flood = [&[0xFF, 0xD8][..], &picture(&b"\xff\xff\xd0".repeat(20_000))].concat();
+        assert_eq!(plan(&[&flood]).unwrap_err().code, ScrubCode::TooLarge);
+        let gap = [&[0xFF, 0xD8][..], &[7; 9_000], &picture(b"a")].concat();
+        assert!(plan(&gap.chunks(1).collect::<Vec<_>>()).is_ok());
     }
 
     #[test]

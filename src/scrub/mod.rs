@@ -5,8 +5,9 @@
 //! own reads every byte that is about to leave and stops what is not on the list.
 //! Never: re-encodes a picture, keeps what it does not know, does I/O.
 //!
-//! Memory is bounded whatever the size of the file: one segment or chunk (64 to 128 KiB) and a
-//! colour profile (up to [`policy::PROFILE_BYTES_MAX`]) at most; the coded picture is not copied.
+//! Memory is bounded whatever the size of the file: one segment or chunk (at most 96 KiB), a
+//! window over what goes (128 KiB) where the location is not found yet, and a colour profile (a
+//! few KiB; never over [`policy::PROFILE_BYTES_MAX`]). The coded picture of a JPEG is not copied.
 
 mod apply;
 mod findings;
@@ -19,6 +20,7 @@ pub mod report;
 pub mod verify;
 
 use std::fmt;
+use std::marker::PhantomData;
 
 pub use plan::{Action, Entry, Plan};
 pub use policy::{Limits, Purpose};
@@ -112,7 +114,6 @@ impl<E> From<ScrubError> for PushError<E> {
 /// The result of a scrub. Only [`Scrubber::finish`] makes one, and only when the verifier has
 /// read the whole output to its end and found nothing that does not belong there.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct Scrubbed {
     pub media: MediaKind,
     pub location_found: bool,
@@ -123,6 +124,8 @@ pub struct Scrubbed {
     /// Bytes of the output.
     pub kept_bytes: u64,
     pub plan: Plan,
+    /// Nobody else can write one down.
+    verified: PhantomData<Verifier>,
 }
 
 /// Scrubs one file while it arrives. Push its bytes in any portions; what may stay comes out of
@@ -212,6 +215,7 @@ impl Run {
             facts,
             kept_bytes: self.ledger.kept_bytes,
             plan: self.ledger.plan,
+            verified: PhantomData,
         })
     }
 }

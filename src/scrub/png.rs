@@ -25,8 +25,8 @@ const SIGNATURE_BYTES: usize = 8;
 const HEAD_BYTES: usize = 8;
 const CRC_BYTES: usize = 4;
 /// Chunks that are read whole, and what they inflate to; larger texts go unread but for words in
-/// the clear. The Exif block of a phone is at most 64 KiB, and twice that as hexadecimal text.
-const HELD_BYTES_MAX: usize = 160 * 1024;
+/// the clear. Exif of a phone with its thumbnail has some 20 KiB, twice that as hexadecimal text.
+const HELD_BYTES_MAX: usize = 96 * 1024;
 /// Inflated bytes looked at together.
 const SCRATCH_BYTES: usize = 32 * 1024;
 
@@ -190,7 +190,7 @@ impl Planner {
         let total = usize::try_from(length).unwrap_or(usize::MAX).saturating_add(HEAD_BYTES + CRC_BYTES);
         let left = u64::from(length) + 12;
         match chunk {
-            PngChunk::Picture => return self.begin_picture(head, length, out),
+            PngChunk::Picture => return self.begin_picture(head, length, total, out),
             PngChunk::Other(word) => {
                 if kind.first().is_some_and(u8::is_ascii_uppercase) {
                     return Err(ScrubError::unsupported("a PNG with a chunk that viewers must know and do not").into());
@@ -239,13 +239,14 @@ impl Planner {
         let kind = head.last_chunk::<4>().copied().unwrap_or_default();
         let is_sound = crc_of(kind, data) == *crc;
         let chunk = PngChunk::of(kind);
-        let is_critical = matches!(chunk, PngChunk::Header | PngChunk::Palette | PngChunk::End);
+        let is_critical = matches!(chunk, PngChunk::Header | PngChunk::Palette | PngChunk::Picture | PngChunk::End);
         if is_critical && !is_sound {
             return Err(damaged("has a chunk whose checksum (CRC) is wrong").into());
         }
         match chunk {
             PngChunk::Header => self.take_header(data)?,
             PngChunk::Palette => self.take_palette(data)?,
+            PngChunk::Picture => return self.take_picture(bytes, data, out),
             PngChunk::End => return self.take_end(bytes, data, out),
             PngChunk::Text => {
                 self.see_text(kind, data);
@@ -255,7 +256,7 @@ impl Planner {
             PngChunk::Exif => return self.take_exif(bytes, data, is_sound, out),
             PngChunk::Profile if is_sound && self.is_first(kind) => return self.take_profile(bytes, data, out),
             PngChunk::Colour(length) if is_sound && self.fits(kind, length, data) && self.is_first(kind) => {}
-            PngChunk::Colour(_) | PngChunk::Profile | PngChunk::Picture | PngChunk::Other(_) => {
+            PngChunk::Colour(_) | PngChunk::Profile | PngChunk::Other(_) => {
                 // Viewers do not use it either: broken, too late, or the second of its kind.
                 self.findings.remove_bytes(data, "png.unknown");
                 out.discard(bytes.len(), "unusable");
@@ -322,37 +323,69 @@ impl Planner {
         out.keep(bytes, "end")
     }
 
-    fn begin_picture<O: Edits>(&mut self, head: &[u8], length: u32, out: &mut O) -> Result<(), O::Stop> {
-        if self.picture == Picture::After {
-            return Err(damaged("has its picture in two places").into());
+    /// A picture chunk of common size is taken whole, so that what stands behind the end of the
+    /// picture data can be cut off; a larger one passes as it comes, and a tail in it is refused.
+    fn begin_picture<O: Edits>(&mut self, head: &[u8], length: u32, total: usize, out: &mut O) -> Result<(), O::Stop> {
+        if self.rows.as_ref().is_some_and(|rows| rows.is_ended) {
+            self.findings.remove("png.unknown");
+            out.discard(head.len(), "behind the picture");
+            let left = u64::from(length) + 4;
+            self.at = At::Dropped { left, what: "behind the picture" };
+            return Ok(());
         }
-        if self.picture == Picture::Before {
-            if self.header.is_some_and(|h| h.colour == Colour::Palette) && self.palette_entries.is_none() {
-                return Err(damaged("has no palette").into());
-            }
-            self.picture = Picture::In;
-            let turn = self.findings.exif.as_ref().or(self.text_exif.as_ref()).and_then(|b| b.orientation);
-            if let Some(turn) = turn.filter(|_| self.purpose == Purpose::File) {
-                self.has_turn = true;
-                out.replace(0, &chunk(*b"eXIf", &exif::orientation_block(turn)), "exif")?;
-            }
+        match self.picture {
+            Picture::After => return Err(damaged("has its picture in two places").into()),
+            Picture::In => {}
+            Picture::Before => self.begin_first_picture(out)?,
+        }
+        if total <= HELD_BYTES_MAX {
+            self.held.extend_from_slice(head);
+            self.at = At::Whole(total);
+            return Ok(());
         }
         self.crc = Crc::new();
         self.crc.update(b"IDAT");
-        self.at = if length > 0 { At::Picture(u64::from(length)) } else { At::PictureCrc };
+        self.at = At::Picture(u64::from(length));
         out.keep(head, "picture")
+    }
+
+    fn begin_first_picture<O: Edits>(&mut self, out: &mut O) -> Result<(), O::Stop> {
+        if self.header.is_some_and(|h| h.colour == Colour::Palette) && self.palette_entries.is_none() {
+            return Err(damaged("has no palette").into());
+        }
+        self.picture = Picture::In;
+        let turn = self.findings.exif.as_ref().or(self.text_exif.as_ref()).and_then(|b| b.orientation);
+        if let Some(turn) = turn.filter(|_| self.purpose == Purpose::File) {
+            self.has_turn = true;
+            out.replace(0, &chunk(*b"eXIf", &exif::orientation_block(turn)), "exif")?;
+        }
+        Ok(())
     }
 
     fn pass_picture<'c, O: Edits>(&mut self, left: u64, rest: &'c [u8], out: &mut O) -> Result<&'c [u8], O::Stop> {
         let (now, later) = rest.split_at_checked(usize::try_from(left).unwrap_or(usize::MAX)).unwrap_or((rest, &[]));
         self.crc.update(now);
-        if let Some(rows) = &mut self.rows {
-            rows.inflate(now)?;
+        if self.inflate(now)? < now.len() {
+            return Err(damaged("has bytes behind its picture data").into());
         }
         let left = left - u64::try_from(now.len()).unwrap_or(left).min(left);
         self.at = if left > 0 { At::Picture(left) } else { At::PictureCrc };
         out.keep(now, "picture")?;
         Ok(later)
+    }
+
+    fn take_picture<O: Edits>(&mut self, bytes: &[u8], data: &[u8], out: &mut O) -> Result<(), O::Stop> {
+        let used = self.inflate(data)?;
+        let Some((picture, tail)) = data.split_at_checked(used).filter(|(_, tail)| !tail.is_empty()) else {
+            return out.keep(bytes, "picture");
+        };
+        self.findings.remove_bytes(tail, "png.unknown");
+        out.replace(bytes.len(), &chunk(*b"IDAT", picture), "picture")
+    }
+
+    /// How many bytes of `data` are picture.
+    fn inflate(&mut self, data: &[u8]) -> Result<usize, ScrubError> {
+        self.rows.as_mut().map_or(Ok(0), |rows| rows.inflate(data))
     }
 
     /// Goes; what it says of the turn is written before the picture, or here where the picture
@@ -458,10 +491,13 @@ impl Planner {
 
 /// The bytes of a raw profile: a line with its name, a line with its length, hexadecimal digits.
 fn unhex(text: &[u8]) -> Vec<u8> {
-    let digits = text.trim_ascii_start().splitn(3, |b| *b == b'\n').nth(2).unwrap_or_default();
-    let nibbles: Vec<u8> =
-        digits.iter().filter_map(|d| char::from(*d).to_digit(16)).filter_map(|d| u8::try_from(d).ok()).collect();
-    nibbles.as_chunks::<2>().0.iter().map(|[high, low]| high << 4 | low).collect()
+    let text = text.trim_ascii_start().splitn(3, |b| *b == b'\n').nth(2).unwrap_or_default();
+    let mut digits = text.iter().filter_map(|d| char::from(*d).to_digit(16));
+    let mut bytes = Vec::with_capacity(text.len() / 2);
+    while let (Some(high), Some(low)) = (digits.next(), digits.next()) {
+        bytes.extend(u8::try_from(high << 4 | low));
+    }
+    bytes
 }
 
 /// Name and packed profile of an iCCP chunk.
@@ -532,10 +568,12 @@ impl Rows {
         self.is_ended && self.passes.is_empty() && self.to_filter == 0
     }
 
-    fn inflate(&mut self, mut packed: &[u8]) -> Result<(), ScrubError> {
+    /// How many bytes of `source` belong to the stream.
+    fn inflate(&mut self, source: &[u8]) -> Result<usize, ScrubError> {
+        let mut packed = source;
         loop {
             if self.is_ended {
-                return if packed.is_empty() { Ok(()) } else { Err(damaged("has bytes behind its picture data")) };
+                return Ok(source.len() - packed.len());
             }
             let (taken, given) = (self.inflater.total_in(), self.inflater.total_out());
             let status = self.inflater.decompress(packed, &mut self.scratch, FlushDecompress::None);
@@ -549,7 +587,7 @@ impl Rows {
             counted?;
             self.is_ended = status == Status::StreamEnd;
             if !self.is_ended && taken == 0 && given == 0 {
-                return if packed.is_empty() { Ok(()) } else { Err(damaged("has picture data that does not unpack")) };
+                return if packed.is_empty() { Ok(source.len()) } else { Err(damaged("has picture data that does not unpack")) };
             }
         }
     }

@@ -22,7 +22,7 @@ pub struct Limits {
     /// Pixels of a picture that has to be decoded to become an object: PNG, and every JPEG that is
     /// turned or that no transfer syntax carries as it is.
     pub decoded_pixels_max: u64,
-    /// Segments, chunks and runs of stray bytes in one file.
+    /// Segments or chunks of one file, stray markers among them.
     pub segments_max: u32,
     /// Scans in one JPEG.
     pub scans_max: u32,

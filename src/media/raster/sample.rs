@@ -1,19 +1,13 @@
 //! A drawn photo for the demo and for tests: a forearm on a drape, a wound, a ruler, and words
 //! that say that it is nobody's.
 
-use image::ExtendedColorType;
-use image::codecs::jpeg::JpegEncoder;
-
-const WIDTH: u32 = 1600;
-const HEIGHT: u32 = 1200;
-const QUALITY: u8 = 88;
+pub(super) const WIDTH: u32 = 1600;
+pub(super) const HEIGHT: u32 = 1200;
 
 type Rgb = [f32; 3];
 
-/// A JPEG of 1600 × 1200 pixels; each call gives the same bytes. It has no Exif:
-/// [`crate::media::exif::with_location`] makes a phone's photo of it.
-#[must_use]
-pub fn draw_sample_photo() -> Vec<u8> {
+/// RGB samples; each call draws the same.
+pub(super) fn draw() -> Vec<u8> {
     let mut samples = Vec::with_capacity((WIDTH * HEIGHT * 3) as usize);
     for y in 0..HEIGHT {
         for x in 0..WIDTH {
@@ -22,10 +16,7 @@ pub fn draw_sample_photo() -> Vec<u8> {
             samples.extend(pixel.map(|s| s.clamp(0.0, 255.0) as u8));
         }
     }
-    let mut jpeg = Vec::new();
-    // Encoding into memory cannot fail with a buffer of the size it announces.
-    let _ = JpegEncoder::new_with_quality(&mut jpeg, QUALITY).encode(&samples, WIDTH, HEIGHT, ExtendedColorType::Rgb8);
-    jpeg
+    samples
 }
 
 #[allow(clippy::cast_precision_loss)] // coordinates are below 2^24
@@ -43,7 +34,7 @@ fn pixel(x: u32, y: u32) -> Rgb {
         let shade = 1.0 - 0.45 * (1.0 - (across.abs() - 1.0) * 3.0).clamp(0.0, 1.0);
         scale([44.0, 112.0, 118.0], shade * (0.92 + 0.16 * cloud))
     } else {
-        let light = 0.45 + 0.55 * (1.0 - (across + 0.25).powi(2)).max(0.0).sqrt();
+        let light = 0.4 + 0.6 * (1.0 - ((across + 0.3) / 1.32).powi(2)).max(0.0).sqrt();
         let skin = scale([226.0, 178.0, 150.0], light * (0.96 + 0.08 * cloud));
         wound(fx, fy, cloud).map_or(skin, |(wound, depth)| mix(skin, scale(wound, light), depth))
     };
@@ -67,12 +58,14 @@ fn wound(x: f32, y: f32, cloud: f32) -> Option<(Rgb, f32)> {
     })
 }
 
+const CENTIMETRES: [&str; 11] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10"];
+
 /// A paper ruler: 100 pixels are one centimetre.
 fn ruler(x: u32, y: u32) -> Option<Rgb> {
     const LEFT: u32 = 280;
     const TOP: u32 = 900;
     let (x, y) = (x.checked_sub(LEFT)?, y.checked_sub(TOP)?);
-    if x >= 1040 || y >= 190 {
+    if x >= 1070 || y >= 190 {
         return None;
     }
     let at = x.checked_sub(20);
@@ -80,7 +73,7 @@ fn ruler(x: u32, y: u32) -> Option<Rgb> {
         let length = if at % 100 < 2 { 44 } else { 22 };
         y < length
     });
-    let digits = (0..=10).any(|cm| letter_at(&cm.to_string(), x, y, 12 + cm * 100, 50, 3));
+    let digits = (0..).zip(CENTIMETRES).any(|(cm, digits)| letter_at(digits, x, y, 12 + cm * 100, 50, 3));
     let words = letter_at("TEST PICTURE - NO PATIENT - CM", x, y, 66, 116, 5);
     let ink = tick || digits || words;
     Some(if ink { [24.0, 24.0, 28.0] } else { [244.0, 243.0, 236.0] })
@@ -90,8 +83,11 @@ fn ruler(x: u32, y: u32) -> Option<Rgb> {
 fn letter_at(text: &str, x: u32, y: u32, left: u32, top: u32, dot: u32) -> bool {
     let (Some(x), Some(y)) = (x.checked_sub(left), y.checked_sub(top)) else { return false };
     let (column, row) = (x / dot, y / dot);
+    if row >= 7 || column % 6 == 5 {
+        return false;
+    }
     let letter = text.chars().nth((column / 6) as usize);
-    column % 6 < 5 && row < 7 && letter.is_some_and(|c| rows_of(c) >> (row * 5 + 4 - column % 6) & 1 == 1)
+    letter.is_some_and(|c| rows_of(c) >> (row * 5 + 4 - column % 6) & 1 == 1)
 }
 
 /// Seven rows of five dots, the top row in the lowest bits.
