@@ -76,7 +76,7 @@ const COLLEAGUES: &[(&str, &[&str], &str)] = &[
     ("image", &["media/raster"], "decodes for previews and for what DICOM cannot carry"),
     ("jiff", &["anywhere"], "dates, times and zones; only clock.rs asks it what time it is"),
     ("jsonwebtoken", &["identity/token"], "verifies tokens; one file, so that one review covers it"),
-    ("kamadak-exif", &["media/exif"], "reads Exif: orientation, time, presence of location"),
+    ("kamadak-exif", &["media/exif"], "reads the times of an Exif block"),
     ("lexopt", &["cli", "main"], "splits the command line"),
     ("memchr", &["anywhere"], "finds a byte fast; pure"),
     ("png", &["media/raster"], "decodes PNG with limits"),

@@ -1,6 +1,6 @@
 //! An Exif block: what the record needs of it, and whether it knows a position.
 //!
-//! The walk is our own. It reads a handful of fields in place, in time linear in the block, and
+//! The walk is our own, the grammar of times kamadak-exif's. The walk reads a handful of fields in place, in time linear in the block, and
 //! takes what a broken block still tells; a reader that lists every field can be made to list
 //! hundreds of megabytes by directories that overlap.
 //!
@@ -11,7 +11,6 @@ use jiff::tz::Offset;
 
 use super::field::Order;
 use crate::capture::TakenAt;
-use crate::capture::claim::parse_taken_at;
 use crate::capture::media::Orientation;
 use crate::capture::text::is_plain;
 
@@ -109,18 +108,25 @@ impl Block {
     }
 }
 
-fn taken_at(exif: &Directory<'_>) -> Option<TakenAt> {
-    let date = exif.text(tag::DATE_TIME_ORIGINAL)?;
-    let (day, time) = date.split_once([' ', 'T'])?;
-    let fraction = exif.text(tag::SUB_SEC_TIME_ORIGINAL).filter(|f| f.bytes().all(|b| b.is_ascii_digit()));
-    let fraction: String = fraction.map(|f| format!(".{}", f.chars().take(9).collect::<String>())).unwrap_or_default();
-    let local: DateTime = format!("{}T{}{fraction}", day.replace(':', "-"), time.trim()).parse().ok()?;
-    let offset = exif.text(tag::OFFSET_TIME_ORIGINAL).and_then(|zone| offset_of(&zone));
-    Some(TakenAt { local, offset })
-}
-
-fn offset_of(zone: &str) -> Option<Offset> {
-    parse_taken_at(&format!("2000-01-01T00:00:00{zone}")).and_then(|t| t.offset)
+/// kamadak-exif reads the three fields that make a time: their grammar has blanks, missing
+/// fractions and half-hour zones.
+fn taken_at(directory: &Directory<'_>) -> Option<TakenAt> {
+    let mut read = exif::DateTime::from_ascii(directory.ascii(tag::DATE_TIME_ORIGINAL)?).ok()?;
+    // Neither is worth the time itself: what cannot be read stays unknown.
+    let _fraction = directory.ascii(tag::SUB_SEC_TIME_ORIGINAL).map(|f| read.parse_subsec(f));
+    let _zone = directory.ascii(tag::OFFSET_TIME_ORIGINAL).map(|z| read.parse_offset(z));
+    let small = |number: u8| i8::try_from(number).ok();
+    let local = DateTime::new(
+        i16::try_from(read.year).ok()?,
+        small(read.month)?,
+        small(read.day)?,
+        small(read.hour)?,
+        small(read.minute)?,
+        small(read.second)?,
+        i32::try_from(read.nanosecond.unwrap_or(0)).ok()?,
+    );
+    let offset = read.offset.and_then(|minutes| Offset::from_seconds(i32::from(minutes) * 60).ok());
+    Some(TakenAt { local: local.ok()?, offset })
 }
 
 /// One image file directory (TIFF 6.0 §2).
@@ -180,12 +186,16 @@ impl<'t> Directory<'t> {
         if self.next == 0 { None } else { Self::read(self.tiff, self.order, self.next) }
     }
 
-    /// Text up to its NUL, trimmed, cut to [`TEXT_MAX`]; `None` where it is empty or may not
-    /// stand in a DICOM value.
-    fn text(&self, tag: u16) -> Option<String> {
+    /// The letters of an ASCII field up to its NUL.
+    fn ascii(&self, tag: u16) -> Option<&'t [u8]> {
         let entry = self.find(tag).filter(|e| e.kind == kind::ASCII)?;
-        let bytes = entry.bytes.split(|b| *b == 0).next()?;
-        let text: String = std::str::from_utf8(bytes).ok()?.trim().chars().take(TEXT_MAX).collect();
+        entry.bytes.split(|b| *b == 0).next()
+    }
+
+    /// Text, trimmed, cut to [`TEXT_MAX`]; `None` where it is empty or may not stand in a DICOM
+    /// value.
+    fn text(&self, tag: u16) -> Option<String> {
+        let text: String = std::str::from_utf8(self.ascii(tag)?).ok()?.trim().chars().take(TEXT_MAX).collect();
         (!text.is_empty() && is_plain(&text)).then_some(text)
     }
 }
@@ -324,7 +334,7 @@ mod tests {
     use super::*;
 
     fn taken() -> TakenAt {
-        parse_taken_at("2026-03-01T10:15:30+01:00").unwrap()
+        crate::capture::claim::parse_taken_at("2026-03-01T10:15:30+01:00").unwrap()
     }
 
     fn block() -> Vec<u8> {
