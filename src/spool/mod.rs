@@ -139,9 +139,17 @@ fn create_file(path: &Path) -> std::io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(path)
 }
 
+/// Makes the names in an open folder durable. XFS answers an fsync of a folder with success after
+/// it has shut itself down over a failed write of its log (measured with Linux 6.18); only then does
+/// it refuse a stat, which costs a microsecond.
+fn sync_names(folder: &File) -> std::io::Result<()> {
+    folder.sync_all()?;
+    folder.metadata().map(drop)
+}
+
 fn sync_folder(path: &Path) -> Result<(), SpoolError> {
     let folder = File::open(path).map_err(SpoolError::io("opening a folder of the spool"))?;
-    folder.sync_all().map_err(|e| SpoolError::NotDurable((&e).into()))
+    sync_names(&folder).map_err(|e| SpoolError::NotDurable((&e).into()))
 }
 
 /// Makes `path` and what is missing above it; each new name is durable.

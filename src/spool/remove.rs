@@ -8,7 +8,7 @@ use std::sync::PoisonError;
 use super::error::SpoolError;
 use super::format::WRAPPED_AT;
 use super::name::Name;
-use super::{Inner, Spool, create_file};
+use super::{Inner, Spool, create_file, sync_names};
 use crate::capture::CaptureId;
 use crate::seal::aead::WRAPPED_BYTES;
 
@@ -55,7 +55,7 @@ impl Spool {
             }
         }
         let folder = File::open(&inner.quarantine).map_err(SpoolError::io(doing))?;
-        folder.sync_all().map_err(|e| inner.not_durable((&e).into()))?;
+        sync_names(&folder).map_err(|e| inner.not_durable((&e).into()))?;
         inner.sync_live()
     }
 }
