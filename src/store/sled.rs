@@ -91,7 +91,10 @@ impl SledStore {
         self.db.apply_batch(batch).map_err(|e| engine_error(&e))?;
         drop(applying);
         self.db.flush().map_err(|_| StoreError::NotDurable)?;
-        self.file.sync_data().map_err(|_| StoreError::NotDurable)
+        // XFS may answer a sync with success while it shuts down over a failed write of its log; it
+        // refuses a stat from then on.
+        self.file.sync_data().and_then(|()| self.file.metadata()).map_err(|_| StoreError::NotDurable)?;
+        Ok(())
     }
 
     /// Adds a row, in as many pieces as it needs, and removes the pieces it had more.
