@@ -13,9 +13,9 @@ mod reader;
 mod remove;
 mod space;
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
@@ -29,12 +29,11 @@ pub use space::{Capacity, FreeMin, Reservation};
 
 use crate::seal::aead::Kek;
 use crate::seal::secret::Secret;
-use crate::store::Cause;
 use crate::store::group::Group;
+use crate::store::{Cause, folder};
 
 /// Files of the spool: nobody but the gateway reads them.
 const FILE_MODE: u32 = 0o600;
-const FOLDER_MODE: u32 = 0o700;
 /// What the format file says; the number is that of the folder's layout.
 const FORMAT_WORDS: &str = "shutterbridge spool ";
 const FORMAT: u16 = 1;
@@ -139,32 +138,12 @@ fn create_file(path: &Path) -> std::io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(path)
 }
 
-/// Makes the names in an open folder durable. XFS answers an fsync of a folder with success after
-/// it has shut itself down over a failed write of its log (measured with Linux 6.18); only then does
-/// it refuse a stat, which costs a microsecond.
-fn sync_names(folder: &File) -> std::io::Result<()> {
-    folder.sync_all()?;
-    folder.metadata().map(drop)
-}
-
 fn sync_folder(path: &Path) -> Result<(), SpoolError> {
-    let folder = File::open(path).map_err(SpoolError::io("opening a folder of the spool"))?;
-    sync_names(&folder).map_err(|e| SpoolError::NotDurable((&e).into()))
+    folder::sync(path).map_err(|e| SpoolError::NotDurable((&e).into()))
 }
 
-/// Makes `path` and what is missing above it; each new name is durable.
 fn make_folder(path: &Path) -> Result<(), SpoolError> {
-    if path.is_dir() {
-        return Ok(());
-    }
-    let above = path.parent().filter(|p| !p.as_os_str().is_empty());
-    if let Some(above) = above {
-        make_folder(above)?;
-    }
-    match DirBuilder::new().mode(FOLDER_MODE).create(path) {
-        Err(e) if e.kind() != ErrorKind::AlreadyExists => Err(SpoolError::io("making a folder of the spool")(e)),
-        _ => sync_folder(above.unwrap_or(Path::new("."))),
-    }
+    folder::make(path).map_err(SpoolError::io("making a folder of the spool"))
 }
 
 fn lock_folder(dir: &Path) -> Result<File, SpoolError> {

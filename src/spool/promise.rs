@@ -8,8 +8,9 @@ use std::sync::atomic::Ordering;
 use super::draft::Finished;
 use super::error::SpoolError;
 use super::name::Name;
-use super::{Inner, Spool, create_file, sync_names};
+use super::{Inner, Spool, create_file};
 use crate::store::Cause;
+use crate::store::folder::sync_names;
 
 impl Spool {
     /// Makes `finished` durable, contents and names, all or none. After this returned `Ok` the

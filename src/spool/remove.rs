@@ -1,6 +1,6 @@
 //! What leaves the spool, and how.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::FileExt;
 use std::sync::PoisonError;
@@ -8,9 +8,10 @@ use std::sync::PoisonError;
 use super::error::SpoolError;
 use super::format::WRAPPED_AT;
 use super::name::Name;
-use super::{Inner, Spool, create_file, sync_names};
+use super::{Inner, Spool, create_file};
 use crate::capture::CaptureId;
 use crate::seal::aead::WRAPPED_BYTES;
+use crate::store::folder;
 
 impl Spool {
     /// Erases a capture of so many items, and all that is attached to it: the data keys are
@@ -54,8 +55,7 @@ impl Spool {
                 _ => {}
             }
         }
-        let folder = File::open(&inner.quarantine).map_err(SpoolError::io(doing))?;
-        sync_names(&folder).map_err(|e| inner.not_durable((&e).into()))?;
+        folder::sync(&inner.quarantine).map_err(|e| inner.not_durable((&e).into()))?;
         inner.sync_live()
     }
 }
