@@ -21,7 +21,7 @@ use crate::capture::{CaptureId, Operator, Phi};
 use crate::seal::aead::Kek;
 use crate::seal::digest::{hex, hmac_sha256};
 use crate::seal::secret::Secret;
-use crate::store::Cause;
+use crate::store::{Cause, folder};
 use line::{FIRST_PREV, Head, LINE_MAX_BYTES, Line};
 pub use verify::{Verified, VerifyError, verify};
 
@@ -124,7 +124,7 @@ impl Audit {
             options.read(true).append(true).create(true).mode(0o600).open(path).map_err(|e| AuditError::Io((&e).into()))?;
         file.try_lock().map_err(|_| AuditError::Locked)?;
         let (head, cut_bytes) = recover(&file)?;
-        sync_name(&file, path).map_err(|e| AuditError::NotDurable((&e).into()))?;
+        file.sync_all().and_then(|()| folder::sync(folder::above(path))).map_err(|e| AuditError::NotDurable((&e).into()))?;
         let state = Mutex::new(State { head, unsynced: false, failed: None, stopping: false });
         let shared = Arc::new(Shared { file, state, changed: Condvar::new() });
         let syncing = Arc::clone(&shared);
@@ -237,10 +237,4 @@ fn recover(file: &File) -> Result<(Head, u64), AuditError> {
         file.set_len(length - half.len() as u64).map_err(io_error)?;
     }
     Ok((head, half.len() as u64))
-}
-
-fn sync_name(file: &File, path: &Path) -> io::Result<()> {
-    file.sync_all()?;
-    let above = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(above)?.sync_all()
 }

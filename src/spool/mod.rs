@@ -13,9 +13,9 @@ mod reader;
 mod remove;
 mod space;
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
@@ -29,12 +29,11 @@ pub use space::{Capacity, FreeMin, Reservation};
 
 use crate::seal::aead::Kek;
 use crate::seal::secret::Secret;
-use crate::store::Cause;
 use crate::store::group::Group;
+use crate::store::{Cause, folder};
 
 /// Files of the spool: nobody but the gateway reads them.
 const FILE_MODE: u32 = 0o600;
-const FOLDER_MODE: u32 = 0o700;
 /// What the format file says; the number is that of the folder's layout.
 const FORMAT_WORDS: &str = "shutterbridge spool ";
 const FORMAT: u16 = 1;
@@ -140,23 +139,11 @@ fn create_file(path: &Path) -> std::io::Result<File> {
 }
 
 fn sync_folder(path: &Path) -> Result<(), SpoolError> {
-    let folder = File::open(path).map_err(SpoolError::io("opening a folder of the spool"))?;
-    folder.sync_all().map_err(|e| SpoolError::NotDurable((&e).into()))
+    folder::sync(path).map_err(|e| SpoolError::NotDurable((&e).into()))
 }
 
-/// Makes `path` and what is missing above it; each new name is durable.
 fn make_folder(path: &Path) -> Result<(), SpoolError> {
-    if path.is_dir() {
-        return Ok(());
-    }
-    let above = path.parent().filter(|p| !p.as_os_str().is_empty());
-    if let Some(above) = above {
-        make_folder(above)?;
-    }
-    match DirBuilder::new().mode(FOLDER_MODE).create(path) {
-        Err(e) if e.kind() != ErrorKind::AlreadyExists => Err(SpoolError::io("making a folder of the spool")(e)),
-        _ => sync_folder(above.unwrap_or(Path::new("."))),
-    }
+    folder::make(path).map_err(SpoolError::io("making a folder of the spool"))
 }
 
 fn lock_folder(dir: &Path) -> Result<File, SpoolError> {

@@ -10,6 +10,7 @@ use super::error::SpoolError;
 use super::name::Name;
 use super::{Inner, Spool, create_file};
 use crate::store::Cause;
+use crate::store::folder::sync_names;
 
 impl Spool {
     /// Makes `finished` durable, contents and names, all or none. After this returned `Ok` the
@@ -79,7 +80,7 @@ fn probe(inner: &Inner, path: &Path) -> Result<(), SpoolError> {
     const PROBE: [u8; 4096] = [0x5A; 4096];
     let mut file = create_file(path).map_err(SpoolError::io("writing a probe"))?;
     file.write_all(&PROBE).map_err(SpoolError::io("writing a probe"))?;
-    file.sync_all().and_then(|()| inner.live_folder.sync_all()).map_err(|e| SpoolError::NotDurable((&e).into()))
+    file.sync_all().and_then(|()| sync_names(&inner.live_folder)).map_err(|e| SpoolError::NotDurable((&e).into()))
 }
 
 /// One name in `live/`, and whether it was free before.
@@ -119,7 +120,7 @@ impl Inner {
     /// Makes the names in `live/` durable that were given before this call; callers share a sync.
     pub(super) fn sync_live(&self) -> Result<(), SpoolError> {
         let synced = self.live_syncs.run((), |waiting| {
-            let synced = self.live_folder.sync_all().map_err(|e| Cause::from(&e));
+            let synced = sync_names(&self.live_folder).map_err(|e| Cause::from(&e));
             vec![synced; waiting.len()]
         });
         let gone = Cause { kind: ErrorKind::Other, code: None };

@@ -1,6 +1,6 @@
 //! What leaves the spool, and how.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::FileExt;
 use std::sync::PoisonError;
@@ -11,6 +11,7 @@ use super::name::Name;
 use super::{Inner, Spool, create_file};
 use crate::capture::CaptureId;
 use crate::seal::aead::WRAPPED_BYTES;
+use crate::store::folder;
 
 impl Spool {
     /// Erases a capture of so many items, and all that is attached to it: the data keys are
@@ -54,8 +55,7 @@ impl Spool {
                 _ => {}
             }
         }
-        let folder = File::open(&inner.quarantine).map_err(SpoolError::io(doing))?;
-        folder.sync_all().map_err(|e| inner.not_durable((&e).into()))?;
+        folder::sync(&inner.quarantine).map_err(|e| inner.not_durable((&e).into()))?;
         inner.sync_live()
     }
 }

@@ -108,6 +108,29 @@ mod tests {
     }
 
     #[test]
+    fn a_flush_counts_only_for_what_was_written_before_it_began() {
+        let group = Group::new();
+        let (written, flushed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..16 {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        let mine = written.fetch_add(1, Ordering::SeqCst) + 1;
+                        let led = group.run((), |jobs| {
+                            let reached = written.load(Ordering::SeqCst);
+                            std::thread::yield_now();
+                            flushed.store(reached, Ordering::SeqCst);
+                            vec![(); jobs.len()]
+                        });
+                        assert_eq!(led, Ok(()));
+                        assert!(flushed.load(Ordering::SeqCst) >= mine);
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
     fn a_leader_that_dies_leaves_nobody_waiting() {
         let group: Arc<Group<u8, u8>> = Arc::default();
         let dead = Arc::clone(&group);

@@ -5,6 +5,7 @@
 //! Never: knows what a row means. Keys stand in clear on the disk: callers pass ids and hashes.
 
 pub mod cause;
+pub mod folder;
 pub mod group;
 pub mod memory;
 pub mod sled;

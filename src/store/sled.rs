@@ -11,16 +11,16 @@
 //! - Values are sealed; bound to their key, so that no value can be moved to another row.
 
 use std::collections::HashMap;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use super::group::Group;
-use super::{Batch, Cause, Row, Store, StoreError, version};
+use super::{Batch, Cause, Row, Store, StoreError, folder, version};
 use crate::seal::aead::{Kek, open_small, seal_small};
 use crate::seal::secret::Secret;
 
@@ -43,6 +43,8 @@ pub struct SledStore {
     durable: AtomicBool,
     /// Held for writing while a batch is applied: a reader never meets pieces of two values.
     applying: RwLock<()>,
+    /// Its lock says that the folder is ours; given back when it is closed.
+    _lock: File,
 }
 
 impl SledStore {
@@ -53,8 +55,8 @@ impl SledStore {
     /// [`StoreError::Locked`], [`StoreError::Newer`], [`StoreError::Sealed`] where the key is
     /// another one; [`StoreError::Io`].
     pub fn open(dir: &Path, kek: &Kek) -> Result<Self, StoreError> {
-        let mut builder = DirBuilder::new();
-        builder.recursive(true).mode(0o700).create(dir).map_err(|e| io_error(&e))?;
+        folder::make(dir).map_err(|e| io_error(&e))?;
+        let lock = lock_folder(dir)?;
         let is_new = !dir.join("db").exists();
         let config = ::sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(None);
         // sled meets some damage with a panic.
@@ -62,9 +64,10 @@ impl SledStore {
             .map_err(|_| StoreError::Corrupt("the engine gave up".to_owned()))?
             .map_err(|e| opening_error(&e))?;
         let file = File::open(dir.join("db")).map_err(|e| io_error(&e))?;
-        sync_names(dir).map_err(|_| StoreError::NotDurable)?;
+        sync_files(dir).map_err(|_| StoreError::NotDurable)?;
         let key = kek.derive("store values");
-        let store = Self { db, file, key, commits: Group::new(), durable: AtomicBool::new(true), applying: RwLock::new(()) };
+        let store =
+            Self { db, file, key, commits: Group::new(), durable: AtomicBool::new(true), applying: RwLock::new(()), _lock: lock };
         version::check(&store, is_new)?;
         Ok(store)
     }
@@ -91,7 +94,10 @@ impl SledStore {
         self.db.apply_batch(batch).map_err(|e| engine_error(&e))?;
         drop(applying);
         self.db.flush().map_err(|_| StoreError::NotDurable)?;
-        self.file.sync_data().map_err(|_| StoreError::NotDurable)
+        // XFS may answer a sync with success while it shuts down over a failed write of its log; it
+        // refuses a stat from then on.
+        self.file.sync_data().and_then(|()| self.file.metadata()).map_err(|_| StoreError::NotDurable)?;
+        Ok(())
     }
 
     /// Adds a row, in as many pieces as it needs, and removes the pieces it had more.
@@ -182,25 +188,38 @@ fn piece_key(key: &[u8], number: u16) -> Vec<u8> {
     [&[PIECE_PREFIX], key, &number.to_be_bytes()].concat()
 }
 
-/// Makes the files sled has at opening durable, and their names up to the folder above.
-fn sync_names(dir: &Path) -> io::Result<()> {
-    File::open(dir.join("db"))?.sync_all()?;
+/// Takes the folder. sled's own lock alone would not do: threads of it outlive its handle for a
+/// moment, and an opening right behind a drop would find it locked. So ours decides, and sled's is
+/// waited for.
+fn lock_folder(dir: &Path) -> Result<File, StoreError> {
+    let mut options = OpenOptions::new();
+    let lock = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(dir.join("lock"));
+    let lock = lock.map_err(|e| io_error(&e))?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(StoreError::Locked),
+        Err(TryLockError::Error(e)) => return Err(io_error(&e)),
+    }
+    match File::open(dir.join("db")) {
+        Ok(db) => db.lock().and_then(|()| db.unlock()).map_err(|e| io_error(&e))?,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        Err(e) => return Err(io_error(&e)),
+    }
+    Ok(lock)
+}
+
+/// Makes the files that sled has at opening durable, and their names.
+fn sync_files(dir: &Path) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         File::open(entry?.path())?.sync_all()?;
     }
-    File::open(dir)?.sync_all()?;
-    let above = dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(above)?.sync_all()
+    folder::sync(dir)
 }
 
+/// What the system refused is told as such; everything else is damage.
 fn opening_error(error: &::sled::Error) -> StoreError {
     match error {
-        ::sled::Error::Io(e) if e.kind() == io::ErrorKind::PermissionDenied => io_error(e),
-        // sled says "could not acquire lock" as an error of kind Other, with the cause inside its text.
-        ::sled::Error::Io(e) if e.kind() == io::ErrorKind::WouldBlock || e.to_string().contains("could not acquire lock") => {
-            StoreError::Locked
-        }
-        ::sled::Error::Io(e) if matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::ReadOnlyFilesystem) => io_error(e),
+        ::sled::Error::Io(e) if e.raw_os_error().is_some() => io_error(e),
         other => StoreError::Corrupt(words(other)),
     }
 }
