@@ -4,9 +4,9 @@
 mod archive_peer;
 mod dicom_fixture;
 
-use std::io::{self, Cursor, Read};
+use std::io::{self, Cursor, Read, Write as _};
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use archive_peer::*;
@@ -54,7 +54,7 @@ fn small(number: u8) -> (Instance, Vec<u8>) {
 #[test]
 fn an_archive_of_another_maker_receives_exactly_the_object() {
     let dir = TempDir::new("storescp");
-    let Some(archive) = Storescp::start(dir.path(), &["+xa", "+uf"]) else { return };
+    let Some(archive) = Other::storescp(dir.path(), &["+xa", "+uf"]) else { return };
     let (instance, payload) = big(1);
     assert_eq!(store(&dimse(archive.address), &instance, &payload), Ok(Stored { warning: None }));
     let files = dir.files();
@@ -88,7 +88,7 @@ fn the_built_in_archive_keeps_the_bytes_that_were_sent() {
 #[test]
 fn an_archive_that_takes_only_implicit_vr_gets_native_pixels_and_no_jpeg() {
     let dir = TempDir::new("implicit");
-    let Some(archive) = Storescp::start(dir.path(), &["+xi"]) else { return };
+    let Some(archive) = Other::storescp(dir.path(), &["+xi"]) else { return };
     let dimse = dimse(archive.address);
     let (instance, payload) = small(3);
     let refused = store(&dimse, &instance, &payload).unwrap_err();
@@ -108,7 +108,7 @@ fn an_archive_that_takes_only_implicit_vr_gets_native_pixels_and_no_jpeg() {
 #[test]
 fn an_archive_that_dies_in_mid_object_gets_it_once_when_it_is_back() {
     let dir = TempDir::new("killed");
-    let Some(mut archive) = Storescp::start(dir.path(), &["+xa", "+uf"]) else { return };
+    let Some(mut archive) = Other::storescp(dir.path(), &["+xa", "+uf"]) else { return };
     let (instance, payload) = big(4);
     let dimse = dimse(archive.address);
     let port = archive.address.port();
@@ -126,7 +126,7 @@ fn an_archive_that_dies_in_mid_object_gets_it_once_when_it_is_back() {
     let refused = store(&dimse, &instance, &payload).unwrap_err();
     assert_eq!(refused.code, FailureCode::ArchiveUnreachable, "{}", refused.detail);
     let kept = TempDir::new("back");
-    let _back = Storescp::start_at(port, kept.path(), &["+xa", "+uf"]).unwrap();
+    let _back = Other::storescp_at(port, kept.path(), &["+xa", "+uf"]).unwrap();
     assert_eq!(store(&dimse, &instance, &payload), Ok(Stored { warning: None }));
     assert_eq!(kept.files().len(), 1);
     assert_eq!(validator_errors(&kept.files()[0]), Vec::<String>::new());
@@ -142,12 +142,12 @@ fn an_association_that_is_not_wanted_is_transient_and_says_why() {
     let refused = store(&Dimse::new(wrong), &instance, &payload).unwrap_err();
     assert_eq!(refused.code, FailureCode::ArchiveRejected);
     assert!(refused.detail.contains("called AE title not recognized"), "{}", refused.detail);
-    if let Some(archive) = Storescp::start(dir.path(), &["--refuse"]) {
+    if let Some(archive) = Other::storescp(dir.path(), &["--refuse"]) {
         let refused = dimse(archive.address).probe().unwrap_err();
         assert_eq!(refused.code, FailureCode::ArchiveRejected);
     }
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    for address in [nobody.to_string(), "no-such-host.invalid:104".to_owned(), "not an address".to_owned()] {
+    for address in [nobody.to_string(), "not an address".to_owned()] {
         let refused = store(&Dimse::new(options(&address)), &instance, &payload).unwrap_err();
         assert_eq!(refused.code, FailureCode::ArchiveUnreachable, "{}", refused.detail);
     }
@@ -362,4 +362,80 @@ fn an_archive_that_stops_reading_is_given_up() {
     assert_eq!(refused.code, FailureCode::ArchiveUnreachable);
     assert!(refused.detail.contains("did not answer in time"), "{}", refused.detail);
     drop(deaf.join());
+}
+
+#[test]
+fn an_archive_that_answers_nonsense_is_not_believed() {
+    let mut wrong_context = vec![2, 0, 0, 0, 0, 68];
+    wrong_context.extend_from_slice(&[0; 68]);
+    let table: [(&str, Vec<u8>); 7] = [
+        ("nothing", vec![]),
+        ("another protocol", b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()),
+        ("a PDU without an end", vec![2, 0, 0xFF, 0xFF, 0xFF, 0xFF]),
+        ("an empty acceptance", wrong_context),
+        ("data at once", vec![4, 0, 0, 0, 0, 6, 0, 0, 0, 2, 1, 3]),
+        ("a release", vec![5, 0, 0, 0, 0, 4, 0, 0, 0, 0]),
+        ("half a rejection", vec![3, 0, 0, 0, 0, 2, 0, 1]),
+    ];
+    let (instance, payload) = small(14);
+    for (what, answer) in table {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let archive = dimse(listener.local_addr().unwrap());
+        let liar = std::thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            let mut request = [0; 6];
+            socket.read_exact(&mut request).unwrap();
+            let length = u32::from_be_bytes([request[2], request[3], request[4], request[5]]);
+            io::copy(&mut (&socket).take(u64::from(length)), &mut io::sink()).unwrap();
+            socket.write_all(&answer).unwrap();
+        });
+        let refused = store(&archive, &instance, &payload).unwrap_err();
+        assert_eq!(refused.code, FailureCode::ArchiveUnreachable, "{what}: {}", refused.detail);
+        liar.join().unwrap();
+    }
+}
+
+#[test]
+fn an_archive_that_answers_another_message_leaves_doubt() {
+    // The status of a message that was never sent.
+    let peer = Scripted::start(16_384, vec![vec![Then::AnswerAnother]]);
+    let (instance, payload) = small(15);
+    let refused = store(&dimse(peer.address), &instance, &payload).unwrap_err();
+    assert_eq!(refused.code, FailureCode::ArchiveAborted, "{}", refused.detail);
+    assert_eq!(peer.finish().last(), Some(&Saw::Aborted));
+}
+
+/// A second real archive, which looks into what it stores.
+#[test]
+fn orthanc_takes_the_object_and_refuses_a_wrong_title() {
+    let (store_dir, config) = (TempDir::new("orthanc"), TempDir::new("orthanc-config"));
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let file = config.path().join("orthanc.json");
+    let settings = serde_json::json!({
+        "DicomAet": "PACS", "DicomPort": port, "DicomCheckCalledAet": true, "HttpServerEnabled": false, "Plugins": [],
+        "StorageDirectory": store_dir.path(), "IndexDirectory": store_dir.path(), "StorageCompression": false,
+    });
+    std::fs::write(&file, settings.to_string()).unwrap();
+    let Some(orthanc) = Other::start("Orthanc", &[file.to_str().unwrap()], port) else { return };
+    let (instance, payload) = big(16);
+    let archive = dimse(orthanc.address);
+    assert_eq!(archive.probe(), Ok(()));
+    assert_eq!(store(&archive, &instance, &payload), Ok(Stored { warning: None }));
+    let samples = noise(33, 21, 3);
+    let native = dicom::build(&full_binding(), &manifest(full_claim(), 17), &native_picture(33, 21, 3)).unwrap();
+    assert_eq!(store(&archive, &native, &samples), Ok(Stored { warning: None }));
+    let mut wrong = options(&orthanc.address.to_string());
+    wrong.called_ae = ae("SOMEONE");
+    assert_eq!(Dimse::new(wrong).probe().unwrap_err().code, FailureCode::ArchiveRejected);
+    drop(archive);
+    drop(orthanc);
+    // It writes the attributes anew; the fragment is ours.
+    let tail = [&payload[..], &vec![0; payload.len() % 2], &[0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0]].concat();
+    let kept = all_files(store_dir.path()).into_iter().filter(|f| std::fs::read(f).unwrap().ends_with(&tail));
+    assert_eq!(kept.count(), 1);
+}
+
+fn all_files(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { all_files(&path) } else { vec![path] }).collect()
 }

@@ -364,13 +364,14 @@ fn an_instance_prints_nothing_of_the_patient() {
     }
 }
 
+type Spoil = fn(&mut DefaultDicomObject);
+
 #[test]
 fn own_checks_see_what_a_validator_does_not() {
     use dicom_core::value::PrimitiveValue;
     use dicom_core::{DataElement, VR};
     let payload = jpeg(64, 48, 3);
     let good = file_bytes(&photograph(9, &payload, 64, 48), &payload);
-    type Spoil = fn(&mut DefaultDicomObject);
     let spoil: [(&str, Spoil); 8] = [
         ("zone", |o| {
             o.put_str(tags::TIMEZONE_OFFSET_FROM_UTC, VR::SH, "+01:00");
@@ -402,4 +403,92 @@ fn own_checks_see_what_a_validator_does_not() {
         spoil(&mut object);
         assert_eq!(check::faults(&object).len(), 1, "{name}: {:?}", check::faults(&object));
     }
+}
+
+/// Letters that hospitals and enemies write.
+fn any_text(random: &mut impl FnMut() -> usize, longest: usize) -> String {
+    const LETTERS: [char; 24] = [
+        'A', 'z', '0', '9', ' ', '^', '=', '\\', '-', '.', ',', '"', '&', '|', '\n', '\r', '\t', '\0', '\u{1b}', 'ü', 'ß', '山',
+        '\u{202E}', '😀',
+    ];
+    (0..random() % (longest + 1)).map(|_| LETTERS[random() % LETTERS.len()]).collect()
+}
+
+fn any_ascii(random: &mut impl FnMut() -> usize, longest: usize) -> String {
+    any_text(random, longest).chars().filter(char::is_ascii).collect()
+}
+
+#[test]
+fn whatever_the_hospital_writes_the_object_is_legal_or_held() {
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut random = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state >> 33).unwrap()
+    };
+    let payload = jpeg(16, 16, 3);
+    let picture = jpeg_picture(&payload, 16, 16, 3);
+    let (mut built, mut judged) = (0, 0);
+    for round in 0..600 {
+        let mut binding = full_binding();
+        let mut claim = full_claim();
+        let (patient, visit, order) = (&mut binding.patient, binding.visit.as_mut().unwrap(), binding.order.as_mut().unwrap());
+        for id in [&mut patient.identifier, &mut patient.other_ids[0]] {
+            id.issuer = any_ascii(&mut random, 20);
+            id.issuer_universal_id = any_text(&mut random, 20);
+            id.issuer_universal_id_type = any_text(&mut random, 4);
+            id.id_type = any_text(&mut random, 4);
+        }
+        for phi in [
+            &mut patient.identifier.id,
+            &mut patient.other_ids[0].id,
+            &mut patient.name_dicom,
+            &mut visit.id,
+            &mut order.accession,
+        ] {
+            *phi = Phi::from(any_ascii(&mut random, 20));
+        }
+        // The validator counts the bytes of all groups of a name, the standard the letters of each.
+        let name_max = if judged < 40 { 15 } else { 300 };
+        for phi in [&mut visit.attending, &mut visit.referring, &mut patient.name_dicom] {
+            *phi = Phi::from(any_text(&mut random, name_max));
+        }
+        for phi in [&mut order.requested_procedure_id, &mut order.scheduled_step_id] {
+            *phi = Phi::from(any_ascii(&mut random, 18));
+        }
+        for text in [
+            &mut patient.sex,
+            &mut visit.issuer,
+            &mut visit.department,
+            &mut order.accession_issuer,
+            &mut order.study_instance_uid,
+            &mut order.procedure.code,
+            &mut order.procedure.scheme,
+            &mut order.procedure.meaning,
+            &mut binding.site.department_name,
+            &mut binding.gateway_version,
+        ] {
+            *text = any_text(&mut random, 100);
+        }
+        claim.description = Some(Phi::from(any_text(&mut random, 1_024)));
+        let mut manifest = manifest(claim, 9);
+        manifest.acceptance.operator.name = any_text(&mut random, name_max);
+        manifest.acceptance.operator.subject = any_ascii(&mut random, 20);
+        manifest.item.facts.software = Some(any_text(&mut random, 100));
+        let instance = match dicom::build(&binding, &manifest, &picture) {
+            Ok(instance) => instance,
+            Err(DicomError::IdentifierTooLong { .. } | DicomError::PatientIdMissing) => continue,
+            Err(other) => panic!("round {round}: {other:?}"),
+        };
+        built += 1;
+        let file = file_bytes(&instance, &payload);
+        let object = dicom_object::from_reader(Cursor::new(&file)).unwrap();
+        assert_eq!(check::faults(&object), Vec::<String>::new(), "round {round}");
+        if judged < 40 {
+            judged += 1;
+            judge(&format!("round {round}"), &file);
+        }
+    }
+    assert!(built > 200, "{built}");
 }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use dicom_ul::pdu::{
     AssociationAC, AssociationRJ, AssociationRJResult, AssociationRJServiceProviderPresentationReason,
@@ -30,6 +31,8 @@ const STORAGE_ROOT: &str = "1.2.840.10008.5.1.4.1.1.";
 const ASSOCIATIONS_MAX: usize = 32;
 /// Between two messages, and within one, milliseconds.
 const SILENCE_MS: u64 = 60_000;
+/// After a connection that could not be taken.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// From connecting to the request (ARTIM, PS3.8 §9.1.5), milliseconds.
 const REQUEST_MS: u64 = 10_000;
 /// The longest video that the gateway takes is half of it.
@@ -144,10 +147,16 @@ impl Shared {
 
 fn accept_all(listener: &TcpListener, shared: &Arc<Shared>) {
     let mut serving: Vec<JoinHandle<()>> = Vec::new();
-    while let Ok((socket, _)) = listener.accept() {
+    loop {
+        let accepted = listener.accept();
         if shared.is_stopping.load(Ordering::SeqCst) {
             break;
         }
+        // Out of descriptors, or the peer has gone already: neither is the end of the archive.
+        let Ok((socket, _)) = accepted else {
+            std::thread::sleep(ACCEPT_PAUSE);
+            continue;
+        };
         serving.retain(|thread| !thread.is_finished());
         let number = shared.number();
         let is_full = serving.len() >= ASSOCIATIONS_MAX;

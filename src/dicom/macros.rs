@@ -49,8 +49,7 @@ pub(super) fn code(value: &str, scheme: &str, meaning: &str) -> Option<DataSet> 
         item.put(tags::URN_CODE_VALUE, VR::UR, value.as_str());
     } else {
         // SNOMED extension identifiers have up to 18 digits.
-        let (tag, vr) =
-            if value.chars().count() <= SH_MAX { (tags::CODE_VALUE, VR::SH) } else { (tags::LONG_CODE_VALUE, VR::UC) };
+        let (tag, vr) = if value.len() <= SH_MAX { (tags::CODE_VALUE, VR::SH) } else { (tags::LONG_CODE_VALUE, VR::UC) };
         item.put(tag, vr, value.as_str());
         item.put(tags::CODING_SCHEME_DESIGNATOR, VR::SH, designator(scheme));
     }

@@ -26,33 +26,38 @@ pub fn dimse(address: SocketAddr) -> Dimse {
     Dimse::new(options(&address.to_string()))
 }
 
-/// dcmtk's archive, killed with its owner.
-pub struct Storescp {
+/// A program that listens on a port of loopback, killed with its owner.
+pub struct Other {
     child: Child,
     pub address: SocketAddr,
 }
 
-impl Storescp {
-    /// `None`, with a word about it, where it is not installed.
-    pub fn start(dir: &Path, args: &[&str]) -> Option<Self> {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        Self::start_at(port, dir, args)
-    }
-
-    pub fn start_at(port: u16, dir: &Path, args: &[&str]) -> Option<Self> {
-        let mut command = Command::new("storescp");
-        command.args(["-aet", "PACS", "-od"]).arg(dir).args(args).arg(port.to_string());
-        let Ok(child) = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn() else {
-            eprintln!("skipped: storescp is not installed");
+impl Other {
+    /// Returns when it accepts connections. `None`, with a word about it, where it is not installed.
+    pub fn start(program: &str, args: &[&str], port: u16) -> Option<Self> {
+        let Ok(child) = Command::new(program).args(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn() else {
+            eprintln!("skipped: {program} is not installed");
             return None;
         };
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let mut this = Self { child, address };
         while TcpStream::connect(address).is_err() {
-            assert!(this.child.try_wait().unwrap().is_none(), "storescp ended at once");
+            assert!(this.child.try_wait().unwrap().is_none(), "{program} ended at once");
             std::thread::yield_now();
         }
         Some(this)
+    }
+
+    /// dcmtk's archive on a free port.
+    pub fn storescp(dir: &Path, args: &[&str]) -> Option<Self> {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        Self::storescp_at(port, dir, args)
+    }
+
+    pub fn storescp_at(port: u16, dir: &Path, args: &[&str]) -> Option<Self> {
+        let (dir, at) = (dir.to_str().unwrap(), port.to_string());
+        let args: Vec<&str> = ["-aet", "PACS", "-od", dir].iter().chain(args).copied().chain([at.as_str()]).collect();
+        Self::start("storescp", &args, port)
     }
 
     pub fn kill(&mut self) {
@@ -61,7 +66,7 @@ impl Storescp {
     }
 }
 
-impl Drop for Storescp {
+impl Drop for Other {
     fn drop(&mut self) {
         self.kill();
     }
@@ -74,6 +79,8 @@ pub enum Then {
     Answer(u16, &'static str),
     /// Reads it all, says that it is stored, and closes.
     AnswerAndClose,
+    /// Reads it all and answers a message that was not sent.
+    AnswerAnother,
     /// Reads the first PDU and closes.
     CloseAtOnce,
     /// Reads it all and closes.
@@ -124,7 +131,7 @@ impl Scripted {
                 let mut is_open = true;
                 for then in script {
                     say.send(follow(&mut association, &then)).unwrap();
-                    is_open = matches!(then, Then::Answer(..));
+                    is_open = matches!(then, Then::Answer(..) | Then::AnswerAnother);
                     if !is_open {
                         break;
                     }
@@ -199,11 +206,13 @@ fn follow(association: &mut ServerAssociation<TcpStream>, then: &Then) -> Saw {
         if is_complete || matches!(then, Then::CloseAtOnce) {
             let answer = match then {
                 Then::Answer(status, comment) => Some((*status, *comment)),
-                Then::AnswerAndClose => Some((0, "")),
+                Then::AnswerAndClose | Then::AnswerAnother => Some((0, "")),
                 Then::CloseAtOnce | Then::CloseAfterIt | Then::Silence => None,
             };
             if let Some((status, comment)) = answer {
-                let answer = response(number(&command, 0x0110).unwrap(), number(&command, 0x0100).unwrap(), status, comment);
+                let other = u16::from(matches!(then, Then::AnswerAnother));
+                let answer =
+                    response(number(&command, 0x0110).unwrap() + other, number(&command, 0x0100).unwrap(), status, comment);
                 let value_type = PDataValueType::Command;
                 let value = PDataValue { presentation_context_id: context, value_type, is_last: true, data: answer };
                 association.send(&Pdu::PData { data: vec![value] }).unwrap();
