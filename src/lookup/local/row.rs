@@ -11,6 +11,7 @@ use crate::capture::{Identifier, Phi};
 use crate::hl7::dates::Moment;
 use crate::hl7::update::{Change, Location, Name, Source, Update};
 use crate::seal::digest::hmac_sha256;
+use crate::seal::secret::Secret;
 
 /// Most owners of one value (identifier, number). A value that more have means nothing: it is
 /// answered with *multiple*, and not listed further.
@@ -43,17 +44,17 @@ impl<'de> Deserialize<'de> for Hash {
 }
 
 /// Makes keys. Whoever reads the disk learns neither values nor which rows share one.
-pub(super) struct Keys([u8; 32]);
+pub(super) struct Keys(Secret<32>);
 
 impl Keys {
-    pub fn new(key: [u8; 32]) -> Self {
+    pub fn new(key: Secret<32>) -> Self {
         Self(key)
     }
 
     fn hash(&self, kind: &str, parts: &[&str]) -> Hash {
         let mut all: Vec<&[u8]> = vec![kind.as_bytes()];
         all.extend(parts.iter().map(|p| p.as_bytes()));
-        let digest = hmac_sha256(&self.0, &all);
+        let digest = hmac_sha256(self.0.expose(), &all);
         let mut hash = [0; 16];
         hash.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
         Hash(hash)
