@@ -156,7 +156,8 @@ pub fn acknowledge(header: Option<&Header>, outcome: Result<(), &Fault>, at: Tim
         segments.push(join(&msa, separator));
         segments.push(join(&[b"ERR", &location], separator));
     } else {
-        let location: Vec<&[u8]> = if place.is_empty() { vec![segment.as_bytes(), b"1"] } else { vec![segment.as_bytes(), b"1", &place] };
+        let location: Vec<&[u8]> =
+            if place.is_empty() { vec![segment.as_bytes(), b"1"] } else { vec![segment.as_bytes(), b"1", &place] };
         let location = join(&location, component);
         let code = join(&[fault.code.number().as_bytes(), &meaning, b"HL70357"], component);
         segments.push(join(&msa, separator));
@@ -259,9 +260,8 @@ mod tests {
 
     #[test]
     fn no_two_acknowledgements_have_one_control_id() {
-        let ids: std::collections::HashSet<String> = (0..1000)
-            .map(|n| own_control_id(Timestamp::from_nanosecond(1_800_000_000_000_000_000 + n).unwrap(), None))
-            .collect();
+        let ids: std::collections::HashSet<String> =
+            (0..1000).map(|n| own_control_id(Timestamp::from_nanosecond(1_800_000_000_000_000_000 + n).unwrap(), None)).collect();
         assert_eq!(ids.len(), 1000);
     }
 }

@@ -79,7 +79,11 @@ pub(super) fn facts(reading: &Reading<'_>, trigger: &str) -> Result<Vec<Fact>, F
         return Ok(Vec::new());
     }
     if groups.len() > 1 && !REPEATING.contains(&trigger) {
-        return Err(Fault::error(FaultCode::SegmentSequence, ("PID", 0), "The event is about one patient; the message has more."));
+        return Err(Fault::error(
+            FaultCode::SegmentSequence,
+            ("PID", 0),
+            "The event is about one patient; the message has more.",
+        ));
     }
     if groups.is_empty() {
         return Err(patient(reading, None).err().unwrap_or(Fault::error(FaultCode::RequiredMissing, ("PID", 0), "No PID.")));
@@ -138,7 +142,11 @@ fn fact(reading: &Reading<'_>, meaning: Meaning, group: &[Segment<'_>]) -> Resul
             let numbers = prior(mrg, 5, None)?;
             who.visit = visit(reading, pid, pv1)?;
             if who.visit.is_none() {
-                return Err(Fault::error(FaultCode::RequiredMissing, ("PV1", 19), "The new visit number is missing; send PV1-19."));
+                return Err(Fault::error(
+                    FaultCode::RequiredMissing,
+                    ("PV1", 19),
+                    "The new visit number is missing; send PV1-19.",
+                ));
             }
             if let Some(prior) = numbers.into_iter().next() {
                 act = Act::RenumberVisit { prior };

@@ -16,7 +16,9 @@ pub fn split(frame: &[u8]) -> Vec<&[u8]> {
     for (at, line) in lines(head) {
         let starts = line.starts_with(b"MSH");
         let ends = line.starts_with(b"BTS") || line.starts_with(b"FTS") || line.starts_with(b"BHS") || line.starts_with(b"FHS");
-        if (starts || ends) && let Some(from) = begin.take() {
+        if (starts || ends)
+            && let Some(from) = begin.take()
+        {
             messages.extend(head.get(from..at));
         }
         if starts && messages.len() < BATCH_MAX_MESSAGES {

@@ -32,13 +32,14 @@ pub fn date(text: &str) -> Option<Date> {
 #[must_use]
 pub fn moment(text: &str, zone: &TimeZone) -> Option<Moment> {
     let text = text.trim();
-    let (body, offset) = match text.char_indices().skip(4).find(|(at, c)| *c == '+' || (*c == '-' && *at >= 8 && zone_at(text, *at))) {
-        None => (text, None),
-        Some((at, _)) => {
-            let (body, sign) = text.split_at_checked(at)?;
-            (body, Some(parse_offset(sign)?))
-        }
-    };
+    let (body, offset) =
+        match text.char_indices().skip(4).find(|(at, c)| *c == '+' || (*c == '-' && *at >= 8 && zone_at(text, *at))) {
+            None => (text, None),
+            Some((at, _)) => {
+                let (body, sign) = text.split_at_checked(at)?;
+                (body, Some(parse_offset(sign)?))
+            }
+        };
     let digits = digits(body)?;
     let (digits, _fraction) = digits.split_once('.').unwrap_or((&digits, ""));
     let length = digits.len();

@@ -64,8 +64,7 @@ fn is_hex(text: &str) -> bool {
 
 /// `\X..\`: bytes. The standard does not say in which character set; UTF-8 where they are that.
 fn push_hex(hex: &str, out: &mut String) {
-    let bytes: Vec<u8> =
-        (0..hex.len()).step_by(2).filter_map(|at| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok()).collect();
+    let bytes: Vec<u8> = (0..hex.len()).step_by(2).filter_map(|at| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok()).collect();
     match std::str::from_utf8(&bytes) {
         Ok(text) => out.push_str(text),
         Err(_) => out.extend(bytes.iter().map(|b| char::from(*b))),

@@ -114,9 +114,7 @@ impl<'a> Part<'a> {
     #[must_use]
     pub fn is_absent(&self) -> bool {
         let d = &self.delimiters;
-        self.raw.bytes().all(|b| {
-            b == b' ' || b == d.component || [d.repetition, d.subcomponent].contains(&Some(b))
-        })
+        self.raw.bytes().all(|b| b == b' ' || b == d.component || [d.repetition, d.subcomponent].contains(&Some(b)))
     }
 
     /// `""`: the value is to be deleted (HL7 v2.5.1 §2.5.3).
@@ -188,7 +186,8 @@ mod tests {
             let field = if good == b"|&~\\" { b'^' } else { b'|' };
             assert!(Delimiters::new(field, good).is_some(), "{:?}", String::from_utf8_lossy(good));
         }
-        for (field, bad) in [(b'|', &b""[..]), (b'|', b"^^^^"), (b'A', b"^~\\&"), (b'|', b"|~\\&"), (b'|', b"^~\\&#x"), (b' ', b"^~\\&")]
+        for (field, bad) in
+            [(b'|', &b""[..]), (b'|', b"^^^^"), (b'A', b"^~\\&"), (b'|', b"|~\\&"), (b'|', b"^~\\&#x"), (b' ', b"^~\\&")]
         {
             assert!(Delimiters::new(field, bad).is_none(), "{:?}", String::from_utf8_lossy(bad));
         }

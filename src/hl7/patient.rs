@@ -88,11 +88,7 @@ fn rank(identifier: &Identifier, authority: &Authority) -> u8 {
 
 /// CX (HL7 v2.5.1 §2.A.14); `None` where it is empty or `""`. One without authority is of
 /// `default`.
-pub(super) fn cx(
-    part: Part<'_>,
-    default: Option<&Authority>,
-    location: (&'static str, u8),
-) -> Result<Option<Identifier>, Fault> {
+pub(super) fn cx(part: Part<'_>, default: Option<&Authority>, location: (&'static str, u8)) -> Result<Option<Identifier>, Fault> {
     let authority = part.component(4);
     let mut identifier = Identifier {
         id: checked(part.component(1).subcomponent(1), location)?,
@@ -152,17 +148,23 @@ fn deceased(reading: &Reading<'_>, pid: Segment<'_>) -> Change<bool> {
     });
     match indicator {
         Change::Set(_) => indicator,
-        Change::Keep | Change::Clear => match reading.change(pid.field(29), |field| moment(&field.value(), reading.zone).map(|_| true)) {
-            Change::Set(yes) => Change::Set(yes),
-            Change::Keep => indicator,
-            Change::Clear => Change::Clear,
-        },
+        Change::Keep | Change::Clear => {
+            match reading.change(pid.field(29), |field| moment(&field.value(), reading.zone).map(|_| true)) {
+                Change::Set(yes) => Change::Set(yes),
+                Change::Keep => indicator,
+                Change::Clear => Change::Clear,
+            }
+        }
     }
 }
 
 /// What PV1 says. A visit without a number cannot be told from another: `None`. The number is
 /// PV1-19, else the account (PID-18).
-pub(super) fn visit(reading: &Reading<'_>, pid: Option<Segment<'_>>, pv1: Option<Segment<'_>>) -> Result<Option<VisitFact>, Fault> {
+pub(super) fn visit(
+    reading: &Reading<'_>,
+    pid: Option<Segment<'_>>,
+    pv1: Option<Segment<'_>>,
+) -> Result<Option<VisitFact>, Fault> {
     let Some(pv1) = pv1 else { return Ok(None) };
     let number = match cx(pv1.field(19).first(), None, ("PV1", 19))? {
         Some(number) => Some(number),
@@ -193,11 +195,7 @@ pub(super) fn visit(reading: &Reading<'_>, pid: Option<Segment<'_>>, pv1: Option
 }
 
 /// An MRG field: the prior identifiers. One without authority is of the survivor's.
-pub(super) fn prior(
-    mrg: Option<Segment<'_>>,
-    field: u8,
-    authority: Option<&Authority>,
-) -> Result<Vec<Identifier>, Fault> {
+pub(super) fn prior(mrg: Option<Segment<'_>>, field: u8, authority: Option<&Authority>) -> Result<Vec<Identifier>, Fault> {
     let mut ids = Vec::new();
     if let Some(mrg) = mrg {
         for part in mrg.field(usize::from(field)).repetitions().take(IDENTIFIERS_MAX) {

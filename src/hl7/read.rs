@@ -58,7 +58,8 @@ pub fn read(message: &[u8], rules: &Rules, received_at: Timestamp) -> Result<Rea
 /// The answer to a frame over the limit, of which only the beginning was kept.
 #[must_use]
 pub fn refuse_oversize(start: &[u8], received_at: Timestamp) -> Nack {
-    let fault = Fault::reject(FaultCode::TooLarge, ("MSH", 0), "The message is over the size limit; leave out embedded documents.");
+    let fault =
+        Fault::reject(FaultCode::TooLarge, ("MSH", 0), "The message is over the size limit; leave out embedded documents.");
     Nack { fault, header: Header::find(start), received_at }
 }
 
@@ -91,7 +92,11 @@ fn understand(bytes: &[u8], header: &Header, rules: &Rules, received_at: Timesta
         return Err(Fault::error(FaultCode::DataType, ("MSH", 0), "A frame character stands inside the message; escape it."));
     }
     let Some(delimiters) = header.delimiters() else {
-        return Err(Fault::reject(FaultCode::DataType, ("MSH", 2), "These delimiters cannot be told apart; use five different signs."));
+        return Err(Fault::reject(
+            FaultCode::DataType,
+            ("MSH", 2),
+            "These delimiters cannot be told apart; use five different signs.",
+        ));
     };
     check_header(header)?;
     let text = |number: usize| String::from_utf8_lossy(header.component(number)).trim().to_owned();
@@ -135,7 +140,9 @@ fn check_header(header: &Header) -> Result<(), Fault> {
 
 fn charset_fault(fault: CharsetFault) -> Fault {
     match fault {
-        CharsetFault::Unknown => Fault::error(FaultCode::TableValue, ("MSH", 18), "The character set is not known; use table 0211."),
+        CharsetFault::Unknown => {
+            Fault::error(FaultCode::TableValue, ("MSH", 18), "The character set is not known; use table 0211.")
+        }
         CharsetFault::CannotTravel => {
             Fault::reject(FaultCode::TableValue, ("MSH", 18), "UTF-16 and UTF-32 cannot travel in MLLP; send UTF-8.")
         }

@@ -74,7 +74,9 @@ fn answer(wire: &mut impl Write, shared: &Shared, frame: &[u8]) -> bool {
 /// bounded time what the peer goes on sending (RFC 9293 §3.6.1: unread bytes would be answered
 /// with a reset, which wipes out the answer).
 pub(super) fn close(stream: &TcpStream) {
-    if stream.shutdown(Shutdown::Write).is_err() || stream.set_read_timeout(Some(Duration::from_millis(DISCARD_STALL_MS))).is_err() {
+    if stream.shutdown(Shutdown::Write).is_err()
+        || stream.set_read_timeout(Some(Duration::from_millis(DISCARD_STALL_MS))).is_err()
+    {
         return;
     }
     let _ = io::copy(&mut stream.take(DISCARD_MAX_BYTES), &mut io::sink());

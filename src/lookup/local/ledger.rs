@@ -17,8 +17,8 @@ use crate::store::{Batch, Store, StoreError};
 
 /// Rows read at once when a prefix is walked.
 const PAGE_ROWS: usize = 256;
-/// Most rows of one prefix: visits or orders of one person. Beyond, something is wrong with the
-/// feed, and nobody is served by a longer list.
+/// Most rows of one prefix: the orders of one person. Beyond, something is wrong with the feed, and
+/// nobody is served by a longer list.
 const PREFIX_MAX_ROWS: usize = 20_000;
 
 type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
@@ -153,33 +153,23 @@ impl Transaction<'_> {
         self.changes.insert(key, None);
     }
 
-    /// All rows whose key begins with `prefix`.
+    /// The rows whose key begins with `prefix`.
     pub fn rows<T: DeserializeOwned>(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, T)>, Unavailable> {
-        self.rows_from(prefix, prefix.to_vec(), PREFIX_MAX_ROWS)
-    }
-
-    /// At most `limit` rows of `prefix`, from the key `from` on.
-    pub fn rows_from<T: DeserializeOwned>(
-        &self,
-        prefix: &[u8],
-        from: Vec<u8>,
-        limit: usize,
-    ) -> Result<Vec<(Vec<u8>, T)>, Unavailable> {
         let until = end_of(prefix);
         let mut rows: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
-        let mut next = from.clone();
-        while rows.len() < limit {
-            let page = self.store.scan(&next, &until, PAGE_ROWS.min(limit)).map_err(|e| unavailable(&e))?;
+        let mut next = prefix.to_vec();
+        while rows.len() < PREFIX_MAX_ROWS {
+            let page = self.store.scan(&next, &until, PAGE_ROWS).map_err(|e| unavailable(&e))?;
             let Some(last) = page.last() else { break };
             next.clone_from(&last.key);
             next.push(0);
-            let is_last = page.len() < PAGE_ROWS.min(limit);
+            let is_last = page.len() < PAGE_ROWS;
             rows.extend(page.into_iter().map(|row| (row.key, row.value)));
             if is_last {
                 break;
             }
         }
-        let range = from..until;
+        let range = prefix.to_vec()..until;
         let pending = self.pending.range(range.clone()).map(|(key, (value, _))| (key, value));
         for (key, value) in pending.chain(self.changes.range(range)) {
             match value {
@@ -187,7 +177,7 @@ impl Transaction<'_> {
                 None => rows.remove(key),
             };
         }
-        rows.into_iter().take(limit).map(|(key, value)| Ok((key, decode(&value)?))).collect()
+        rows.into_iter().map(|(key, value)| Ok((key, decode(&value)?))).collect()
     }
 }
 
