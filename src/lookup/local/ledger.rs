@@ -22,12 +22,18 @@ const PAGE_ROWS: usize = 256;
 const PREFIX_MAX_ROWS: usize = 20_000;
 
 type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
-type Outcome = Arc<OnceLock<Result<(), StoreError>>>;
+
+/// One flush, run or to be run.
+#[derive(Default)]
+struct Flush {
+    result: OnceLock<Result<(), StoreError>>,
+    /// Its own waiters: those of the next flush sleep on.
+    ended: Condvar,
+}
 
 pub(super) struct Ledger {
     store: Arc<dyn Store>,
     state: Mutex<State>,
-    ended: Condvar,
 }
 
 #[derive(Default)]
@@ -37,13 +43,13 @@ struct State {
     /// For the next flush.
     next: Changes,
     next_number: u64,
-    next_outcome: Outcome,
-    running: Option<Outcome>,
+    next_flush: Arc<Flush>,
+    running: Option<Arc<Flush>>,
 }
 
 impl Ledger {
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, state: Mutex::default(), ended: Condvar::new() }
+        Self { store, state: Mutex::default() }
     }
 
     /// Runs `f` and returns when what it wrote is on the disk; also where it wrote nothing
@@ -56,9 +62,9 @@ impl Ledger {
         if changes.is_empty() && state.next.is_empty() && state.running.is_none() {
             return Ok(result);
         }
-        let outcome = match &state.running {
+        let flush = match &state.running {
             Some(running) if changes.is_empty() && state.next.is_empty() => Arc::clone(running),
-            _ => Arc::clone(&state.next_outcome),
+            _ => Arc::clone(&state.next_flush),
         };
         let number = state.next_number;
         for (key, value) in changes {
@@ -66,13 +72,13 @@ impl Ledger {
             state.next.insert(key, value);
         }
         loop {
-            if let Some(outcome) = outcome.get() {
+            if let Some(outcome) = flush.result.get() {
                 return outcome.as_ref().map(|()| result).map_err(unavailable);
             }
             state = if state.running.is_none() {
                 self.flush(state)
             } else {
-                self.ended.wait(state).unwrap_or_else(PoisonError::into_inner)
+                flush.ended.wait(state).unwrap_or_else(PoisonError::into_inner)
             };
         }
     }
@@ -86,10 +92,10 @@ impl Ledger {
 
     fn flush<'s>(&'s self, mut state: MutexGuard<'s, State>) -> MutexGuard<'s, State> {
         let changes = std::mem::take(&mut state.next);
-        let outcome = std::mem::take(&mut state.next_outcome);
+        let flush = std::mem::take(&mut state.next_flush);
         let number = state.next_number;
         state.next_number += 1;
-        state.running = Some(Arc::clone(&outcome));
+        state.running = Some(Arc::clone(&flush));
         drop(state);
 
         let keys: Vec<Vec<u8>> = changes.keys().cloned().collect();
@@ -114,11 +120,14 @@ impl Ledger {
             // What came meanwhile was computed on what is lost now.
             state.pending.clear();
             state.next.clear();
-            let lost = std::mem::take(&mut state.next_outcome);
-            let _ = lost.set(result.clone());
+            let lost = std::mem::take(&mut state.next_flush);
+            let _ = lost.result.set(result.clone());
+            lost.ended.notify_all();
         }
-        let _ = outcome.set(result);
-        self.ended.notify_all();
+        let _ = flush.result.set(result);
+        flush.ended.notify_all();
+        // One of those behind leads the next.
+        state.next_flush.ended.notify_one();
         state
     }
 
