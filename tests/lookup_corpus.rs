@@ -13,7 +13,6 @@ use shutterbridge::hl7::rules::Authority;
 use shutterbridge::hl7::{self, Rules, batch};
 use shutterbridge::lookup::local::{Local, Options};
 use shutterbridge::lookup::{Answer, Asked, Feed, Lookup};
-use shutterbridge::seal::secret::Secret;
 use shutterbridge::store::memory::MemoryStore;
 
 fn corpus() -> Option<PathBuf> {
@@ -39,7 +38,7 @@ impl Gateway {
                 zone: TimeZone::get("Europe/Berlin").expect("bundled"),
                 sources: Vec::new(),
             },
-            local: Local::new(Arc::new(MemoryStore::new()), Secret::new([7; 32]), options),
+            local: Local::new(Arc::new(MemoryStore::new()), [7; 32], options),
             received_at: "2026-04-20T12:00:00Z".parse().expect("a time"),
         }
     }

@@ -27,7 +27,6 @@ use super::{Answer, Asked, Feed, Lookup, Touched, Unavailable};
 use crate::capture::{Identifier, Phi};
 use crate::hl7::rules::Authority;
 use crate::hl7::update::{Act, Change, Update};
-use crate::seal::secret::Secret;
 use crate::store::{Store, StoreError};
 
 use apply::Applying;
@@ -51,7 +50,7 @@ pub struct Local {
 impl Local {
     /// `key`: for the hashes in the keys of the store; derived from the data key, the same for life.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, key: Secret<32>, options: Options) -> Self {
+    pub fn new(store: Arc<dyn Store>, key: [u8; 32], options: Options) -> Self {
         Self { ledger: Ledger::new(store), keys: Keys::new(key), options }
     }
 }

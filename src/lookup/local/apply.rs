@@ -308,13 +308,9 @@ impl Applying<'_, '_> {
         let key = self.keys.index(Index::Visit, prior.id.expose());
         let mut priors: Owners<VisitRow> = self.txn.get(&key)?.unwrap_or_default();
         let sign = VisitRow { home, number: prior.clone(), renumbered: Some(now.clone()), ..VisitRow::default() };
-        let old = match self.place_of_visit(&priors, home, prior)? {
-            Some(place) => priors.list.get_mut(place).map(|visit| std::mem::replace(visit, sign)),
-            None => {
-                priors.add(sign);
-                None
-            }
-        };
+        let place = self.place_of_visit(&priors, home, prior)?;
+        let old = place.and_then(|place| priors.list.get_mut(place)).map(|visit| std::mem::replace(visit, sign.clone()));
+        priors.add(sign);
         self.txn.put(key, &priors)?;
         self.note_visit(home, &prior.id, false)?;
         let key = self.keys.index(Index::Visit, now.id.expose());
@@ -392,9 +388,9 @@ impl Applying<'_, '_> {
     fn note_visit(&mut self, home: Hash, number: &Phi, is_open: bool) -> Result<(), Unavailable> {
         let mut row = person(self.txn, home)?;
         if is_open {
-            row.open_visit(number)
+            row.open_visit(number);
         } else {
-            row.close_visit(number)
+            row.close_visit(number);
         }
         self.txn.put(person_key(home), &row)
     }

@@ -174,24 +174,24 @@ fn demographics(row: PersonRow) -> Patient {
         identifier: ids.next().unwrap_or_default(),
         other_ids: ids.collect(),
         active: row.active.value.unwrap_or(true),
-        deceased: row.deceased.get(),
+        deceased: row.deceased.take(),
         name: name.display,
         name_dicom: name.dicom,
         birth_date: row.birth_date.value,
-        sex: row.sex.get(),
+        sex: row.sex.take(),
         visits: Vec::new(),
         orders: Vec::new(),
     }
 }
 
 fn visit(row: VisitRow) -> Visit {
-    let location = row.location.get();
+    let location = row.location.take();
     Visit {
-        class: row.class.get(),
-        status: row.status.get(),
-        department: row.department.get(),
-        attending: row.attending.get(),
-        referring: row.referring.get(),
+        class: row.class.take(),
+        status: row.status.take(),
+        department: row.department.take(),
+        attending: row.attending.take(),
+        referring: row.referring.take(),
         id: row.number.id,
         issuer: row.number.issuer,
         issuer_universal_id: row.number.issuer_universal_id,
@@ -204,23 +204,22 @@ fn visit(row: VisitRow) -> Visit {
 }
 
 fn order(row: OrderRow) -> Order {
-    let id = |told: &Told<Identifier>| told.value.as_ref().map(|id| id.id.clone()).unwrap_or_default();
-    let (placer, filler) = (id(&row.placer), id(&row.filler));
-    let accession = row.accession.get();
+    let id = |told: Told<Identifier>| told.take().id;
+    let accession = row.accession.take();
     Order {
         accession: accession.id,
         accession_issuer: accession.issuer,
         accession_issuer_universal_id: accession.issuer_universal_id,
         accession_issuer_universal_id_type: accession.issuer_universal_id_type,
-        placer,
-        filler,
-        requested_procedure_id: row.requested_procedure_id.get(),
-        scheduled_step_id: row.scheduled_step_id.get(),
-        study_instance_uid: row.study_instance_uid.get(),
-        procedure: row.procedure.get(),
-        modality: row.modality.get(),
-        requesting_physician: row.requesting_physician.get(),
-        status: row.status.get(),
-        visit: row.visit.get(),
+        placer: id(row.placer),
+        filler: id(row.filler),
+        requested_procedure_id: row.requested_procedure_id.take(),
+        scheduled_step_id: row.scheduled_step_id.take(),
+        study_instance_uid: row.study_instance_uid.take(),
+        procedure: row.procedure.take(),
+        modality: row.modality.take(),
+        requesting_physician: row.requesting_physician.take(),
+        status: row.status.take(),
+        visit: row.visit.take(),
     }
 }

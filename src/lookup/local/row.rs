@@ -56,8 +56,8 @@ impl<'de> Deserialize<'de> for Hash {
 pub(super) struct Keys(Secret<32>);
 
 impl Keys {
-    pub fn new(key: Secret<32>) -> Self {
-        Self(key)
+    pub fn new(key: [u8; 32]) -> Self {
+        Self(Secret::new(key))
     }
 
     fn hash(&self, kind: &str, parts: &[&str]) -> Hash {
@@ -221,6 +221,14 @@ impl<T: Clone> Told<T> {
         T: Default,
     {
         self.value.clone().unwrap_or_default()
+    }
+
+    /// As [`Told::get`], at the end of the row's life.
+    pub fn take(self) -> T
+    where
+        T: Default,
+    {
+        self.value.unwrap_or_default()
     }
 }
 
