@@ -1,1 +1,536 @@
-//! wiring
+//! The composition root: opens the adapters, starts the threads, opens the doors, closes them
+//! again. It makes no decisions.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use crate::archive::dimse::{self, Dimse};
+use crate::archive::{AeTitle, Archive};
+use crate::audit::Audit;
+use crate::capture::retry::RetryPolicy;
+use crate::capture::{Claim, FailureCode, MediaKind, Patient, Stage};
+use crate::cli::serve::{DemoPersons, Doors, Running};
+use crate::cli::upkeep::{self, Upkeep};
+use crate::cli::wrap::{Unwrapped, Wrapped, Wrapper};
+use crate::clock::Clock;
+use crate::config::options::{ArchiveOptions, Config, Department, KeySource};
+use crate::config::value::Space;
+use crate::hl7::rules::Authority;
+use crate::hl7::{self, AckCode, Rules, SourceRule};
+use crate::http::{self, Server};
+use crate::identity::{IssuerOptions, JwksSource, Verifier};
+use crate::journal::Journal;
+use crate::lookup::local::{self, Local};
+use crate::mllp::{self, Inbox, Listener, Reply};
+use crate::ops::door::{Door, Shown};
+use crate::ops::metrics::{Answered, Attempt, Metrics};
+use crate::ops::readiness::{Condition, Readiness};
+use crate::ops::tls::{self, DevCa, Identity};
+use crate::ops::{files, key, log};
+use crate::pipeline::accept::{DepartmentRule, FrontDesk, Options, Reception};
+use crate::pipeline::bind::Place;
+use crate::pipeline::desk::Counter;
+use crate::pipeline::feed::{Delivered, Inlet};
+use crate::pipeline::forward::NamedArchive;
+use crate::pipeline::observer::Observer;
+use crate::pipeline::offline::Offline;
+use crate::pipeline::pending::Pending;
+use crate::pipeline::recover;
+use crate::pipeline::step::{Line, Works};
+use crate::pipeline::{Acceptor, Desk, WORKERS};
+use crate::scrub;
+use crate::seal::aead::Kek;
+use crate::seal::random::random;
+use crate::seal::secret::Secret;
+use crate::spool::{self, FreeMin, Spool};
+use crate::store::StoreError;
+use crate::store::sled::SledStore;
+use crate::web;
+
+/// Why the gateway does not start: what happened, and what to do.
+#[derive(Debug)]
+pub struct StartError(String);
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for StartError {}
+
+fn cannot<E: fmt::Display>(what: &str) -> impl Fn(E) -> StartError {
+    move |e| StartError(format!("{what}: {e}"))
+}
+
+/// A gateway whose doors are open.
+struct Gateway {
+    doors: Doors,
+    server: Server,
+    listener: Option<Listener>,
+    door: Door,
+    readiness: Arc<Readiness>,
+    line: Arc<Line>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Running for Gateway {
+    fn doors(&self) -> Doors {
+        self.doors.clone()
+    }
+
+    fn stop(self: Box<Self>) {
+        self.readiness.fails(Condition::Doors, "stopping");
+        if let Err(e) = self.server.stop() {
+            log::warn("https-stop", &[("cause", &e)]);
+        }
+        if let Some(mut listener) = self.listener {
+            listener.stop();
+        }
+        self.line.stop();
+        for thread in self.threads {
+            // A thread that panicked has said so; the captures it held are due at the next start.
+            let _ended = thread.join();
+        }
+        self.door.stop();
+    }
+}
+
+struct OfflineWrapper(Offline);
+
+impl Wrapper for OfflineWrapper {
+    fn wrap(&mut self, number: u32, file: &mut dyn Read, object: &mut dyn Write) -> Result<Wrapped, Unwrapped> {
+        let made = self.0.wrap(number, file, object).map_err(|(code, detail)| Unwrapped { code: code.to_owned(), detail })?;
+        Ok(Wrapped {
+            media: made.media,
+            location_found: made.location_found,
+            removed: made.removed,
+            essence: made.essence,
+            sop_class: made.sop_class,
+            transfer_syntax: made.transfer_syntax,
+        })
+    }
+}
+
+/// Everything below the doors.
+struct House {
+    spool: Arc<Spool>,
+    journal: Arc<Journal>,
+    facts: Arc<Local>,
+    audit: Arc<Audit>,
+    pending: Arc<Pending>,
+    metrics: Arc<Metrics>,
+    readiness: Arc<Readiness>,
+    line: Arc<Line>,
+    rules: Rules,
+    clock: Clock,
+}
+
+/// Opens everything and starts. `persons`: who may sign in at the page without a token.
+///
+/// # Errors
+/// Text for the administrator.
+pub fn start(config: &Config, persons: Option<DemoPersons>) -> Result<Box<dyn Running>, String> {
+    let gateway = open_doors(config, persons).map_err(|StartError(why)| why)?;
+    Ok(Box::new(gateway))
+}
+
+/// What `wrap` uses: the configuration's names, no data folder.
+///
+/// # Errors
+/// Text for the person at the shell.
+pub fn wrapper(config: &Config, claim: Claim, patient: Patient) -> Result<Box<dyn Wrapper>, String> {
+    let key = random::<32>().map_err(|_| "the system gives no random numbers".to_owned())?;
+    let place = place(config, &Kek::new(Secret::new(key)));
+    let offline = Offline::new(claim, patient, place, config.limits.photo_bytes, &Clock::system())?;
+    Ok(Box::new(OfflineWrapper(offline)))
+}
+
+/// The index from the spool, after it was deleted or put aside.
+///
+/// # Errors
+/// Text for the administrator, where key, spool or index cannot be opened.
+pub fn rebuild_journal(config: &Config) -> Result<Upkeep, String> {
+    let open = || -> Result<(Arc<Spool>, Journal), StartError> {
+        let kek = open_key(config)?;
+        Ok((open_spool(config, &kek)?, open_journal(&config.data.dir.join("index"), &kek, &Clock::system())?))
+    };
+    let (spool, journal) = open().map_err(|StartError(why)| why)?;
+    let recovered = recover::recover(&spool, &journal)?;
+    let summary = format!("{} captures known, {} added", recovered.known, recovered.inserted);
+    let faults = recovered.damaged.into_iter().map(|(name, why)| format!("{name}: {why}")).collect();
+    Ok(Upkeep { summary, faults })
+}
+
+/// Whether every sealed file opens to its end.
+///
+/// # Errors
+/// Text for the administrator, where key or spool cannot be opened.
+pub fn verify_spool(config: &Config) -> Result<Upkeep, String> {
+    let open = || open_spool(config, &open_key(config)?);
+    upkeep::verify_spool(&*open().map_err(|StartError(why)| why)?)
+}
+
+fn open_doors(config: &Config, persons: Option<DemoPersons>) -> Result<Gateway, StartError> {
+    let clock = Clock::system();
+    files::make_private_folder(&config.data.dir).map_err(cannot("data.dir cannot be made"))?;
+    let house = open(config, &clock)?;
+    let (identity, dev_ca) = certificate(config, &clock)?;
+    let expires = identity.expires;
+    let server = open_https(config, &house, &identity, persons)?;
+    let listener = config.hl7.listen.map(|at| open_mllp(at, &house)).transpose()?;
+    let threads = start_threads(&house.line)?;
+    let door = open_ops(config, &house, expires)?;
+    house.readiness.holds(Condition::Doors);
+    let doors = Doors { https: server.local_addr(), mllp: listener.as_ref().map(Listener::address), ops: door.address, dev_ca };
+    let House { readiness, line, .. } = house;
+    Ok(Gateway { doors, server, listener, door, readiness, line, threads })
+}
+
+fn open(config: &Config, clock: &Clock) -> Result<House, StartError> {
+    let dir = &config.data.dir;
+    let kek = open_key(config)?;
+    let spool = open_spool(config, &kek)?;
+    let journal = open_journal(&dir.join("index"), &kek, clock)?;
+    let recovered = recover::recover(&spool, &journal).map_err(cannot("the index could not be completed from the spool"))?;
+    if recovered.inserted > 0 {
+        log::note("index-completed", &[("captures", &recovered.inserted)]);
+    }
+    for (name, why) in &recovered.damaged {
+        log::error("spool-damaged", &[("file", name), ("cause", why)]);
+    }
+    let facts = SledStore::open(&dir.join("hospital"), &kek).map_err(cannot("the hospital's facts cannot be opened"))?;
+    let rules = rules(config);
+    let site = local::Options { assigning_authority: rules.assigning_authority.clone() };
+    let facts = Local::new(Arc::new(facts), *kek.derive("hospital identifiers").expose(), site);
+    let audit = Audit::open(&config.audit.file, &kek).map_err(cannot("the audit trail cannot be opened"))?;
+    let names: Vec<String> = config.archives.iter().map(|a| a.name.clone()).collect();
+    let metrics = Arc::new(Metrics::new(&names));
+    let readiness = Arc::new(Readiness::default());
+    let (facts, journal, pending) = (Arc::new(facts), Arc::new(journal), Arc::new(Pending::default()));
+    let line = Arc::new(Line::new(Works {
+        spool: spool.clone(),
+        journal: journal.clone(),
+        pending: pending.clone(),
+        lookup: facts.clone(),
+        archive: config.archives.first().map(archive).transpose()?,
+        clock: clock.clone(),
+        observer: Arc::new(Counting { metrics: metrics.clone(), readiness: readiness.clone() }),
+        place: place(config, &kek),
+        retry: RetryPolicy::default(),
+    }));
+    let wake = Arc::downgrade(&line);
+    pending.on_arrival(Arc::new(move || {
+        if let Some(line) = wake.upgrade() {
+            line.arrived();
+        }
+    }));
+    readiness.holds(Condition::Store);
+    readiness.holds(Condition::Spool);
+    Ok(House { spool, journal, facts, audit: Arc::new(audit), pending, metrics, readiness, line, rules, clock: clock.clone() })
+}
+
+fn open_key(config: &Config) -> Result<Kek, StartError> {
+    let key = match &config.data.key {
+        KeySource::Given(text) => {
+            key::from_base64(text.expose()).ok_or_else(|| StartError("data.key is not 32 bytes in base64".to_owned()))?
+        }
+        KeySource::File(path) => {
+            let sealed_already = config.data.dir.join("spool").exists();
+            let file = key::load_or_make(path, !sealed_already).map_err(|e| StartError(e.to_string()))?;
+            if file.readable_by_others {
+                log::warn("key-readable", &[("advice", &"others can read the key file; chmod 600 it")]);
+            }
+            file.key
+        }
+    };
+    Ok(Kek::new(key))
+}
+
+fn open_spool(config: &Config, kek: &Kek) -> Result<Arc<Spool>, StartError> {
+    let free_min = match config.limits.spool_free_min {
+        Space::Percent(percent) => FreeMin::Percent(percent),
+        Space::Bytes(bytes) => FreeMin::Bytes(bytes),
+    };
+    let spool = Spool::open(&config.data.dir.join("spool"), kek, spool::Options { free_min })
+        .map_err(cannot("the spool cannot be opened"))?;
+    let swept = spool.sweep_orphans().map_err(cannot("the spool cannot be read"))?;
+    if swept > 0 {
+        log::note("spool-swept", &[("captures", &swept)]);
+    }
+    Ok(Arc::new(spool))
+}
+
+/// The index is only a cache of the spool: where it will not open it is put aside and made anew.
+fn open_journal(dir: &Path, kek: &Kek, clock: &Clock) -> Result<Journal, StartError> {
+    let store = match SledStore::open(dir, kek) {
+        Err(StoreError::Corrupt(why)) => {
+            let aside = dir.with_file_name(format!("index.damaged-{}", clock.now().as_second()));
+            log::error("index-damaged", &[("cause", &why), ("advice", &"it was put aside and is rebuilt from the spool")]);
+            std::fs::rename(dir, aside).map_err(cannot("the damaged index cannot be put aside"))?;
+            SledStore::open(dir, kek)
+        }
+        other => other,
+    };
+    let store = store.map_err(cannot("the index cannot be opened; it may be deleted, and is rebuilt from the spool"))?;
+    Journal::open(Arc::new(store), kek).map_err(cannot("the index cannot be opened"))
+}
+
+fn rules(config: &Config) -> Rules {
+    let sources = config.hl7.sources.iter().map(|s| SourceRule {
+        application: s.application.clone(),
+        facility: s.facility.clone(),
+        default_charset: s.default_charset.as_deref().and_then(|name| hl7::charset::Charset::named(name).ok()),
+        assigning_authority: s.assigning_authority.clone().map(Authority::named),
+        ..SourceRule::default()
+    });
+    Rules {
+        assigning_authority: Authority::named(config.site.assigning_authority.clone()),
+        zone: config.site.timezone.clone(),
+        sources: sources.collect(),
+    }
+}
+
+fn archive(options: &ArchiveOptions) -> Result<NamedArchive, StartError> {
+    let title = |text: &str| {
+        AeTitle::parse(text).map_err(|_| StartError(format!("[[archive]] {}: an AE title has 1 to 16 characters", options.name)))
+    };
+    let archive: Arc<dyn Archive> = Arc::new(Dimse::new(dimse::Options {
+        address: options.address.clone(),
+        called_ae: title(&options.called_ae)?,
+        calling_ae: title(&options.calling_ae)?,
+        limits: dimse::Limits { associations_max: WORKERS, ..dimse::Limits::default() },
+    }));
+    Ok(NamedArchive { name: options.name.clone(), archive })
+}
+
+fn place(config: &Config, kek: &Kek) -> Place {
+    Place {
+        institution: config.site.institution.clone(),
+        timezone: config.site.timezone.iana_name().unwrap_or("UTC").to_owned(),
+        departments: config.departments.iter().map(|d| (d.id.clone(), d.name.clone())).collect(),
+        uid_key: *kek.derive("unique identifiers").expose(),
+        gateway_version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+fn certificate(config: &Config, clock: &Clock) -> Result<(Identity, Option<PathBuf>), StartError> {
+    match &config.server.tls {
+        Some(files) => Ok((tls::load(&files.cert, &files.key, clock.now()).map_err(|e| StartError(e.to_string()))?, None)),
+        None => {
+            let ca = DevCa::in_folder(&config.data.dir.join("dev-ca"));
+            let identity = ca.ensure(clock.now()).map_err(|e| StartError(e.to_string()))?;
+            Ok((identity, Some(ca.ca)))
+        }
+    }
+}
+
+fn open_https(config: &Config, house: &House, identity: &Identity, persons: Option<DemoPersons>) -> Result<Server, StartError> {
+    let issuers = config.issuers.iter().map(|i| IssuerOptions {
+        issuer: i.issuer.clone(),
+        audience: i.audience.clone(),
+        jwks: JwksSource::File(i.jwks_file.clone()),
+    });
+    let verifier = Arc::new(Verifier::open(issuers.collect()).map_err(|e| StartError(e.to_string()))?);
+    let acceptor: Arc<dyn Acceptor> = Arc::new(front_desk(config, house));
+    let desk: Arc<dyn Desk> = Arc::new(Counter {
+        journal: house.journal.clone(),
+        pending: house.pending.clone(),
+        facts: house.facts.clone(),
+        audit: house.audit.clone(),
+        clock: house.clock.clone(),
+    });
+    let clock = house.clock.clone();
+    let pages = web::Web::new(pages(config, persons), acceptor.clone(), desk.clone(), verifier.clone(), clock.clone());
+    let services =
+        http::Services { acceptor, desk, verifier, clock, observer: Arc::new(AccessLog), pages: Some(Arc::new(pages)) };
+    let listener = TcpListener::bind(config.server.listen)
+        .map_err(cannot(&format!("server.listen {} cannot be opened", config.server.listen)))?;
+    let files = u64::from(config.limits.request_files);
+    let limits = http::Limits {
+        body_max_bytes: files * (config.limits.photo_bytes + (1 << 16)) + (1 << 20),
+        parts_max: usize::from(config.limits.request_files) + 1,
+        ..http::Limits::default()
+    };
+    Server::start(listener, http::Options { tls: identity.config.clone(), limits }, Arc::new(services))
+        .map_err(cannot("the HTTPS door cannot be opened"))
+}
+
+fn pages(config: &Config, persons: Option<DemoPersons>) -> web::Options {
+    let department = |d: &Department| web::Department { id: d.id.clone(), name: d.name.clone() };
+    let person = |(name, role): (String, String)| web::DemoPerson { name, role };
+    web::Options {
+        institution: config.site.institution.clone(),
+        departments: config.departments.iter().map(department).collect(),
+        demo_sign_in: persons
+            .map(|p| web::DemoSignIn { persons: p.persons.into_iter().map(person).collect(), token_of: p.token_of }),
+    }
+}
+
+fn front_desk(config: &Config, house: &House) -> FrontDesk {
+    let departments =
+        config.departments.iter().map(|d| DepartmentRule { id: d.id.clone(), body_site_required: d.body_site_required });
+    FrontDesk(Arc::new(Reception {
+        options: Options {
+            photo_bytes: config.limits.photo_bytes,
+            request_files: config.limits.request_files,
+            scrub: scrub::Limits::default(),
+            departments: departments.collect(),
+        },
+        spool: house.spool.clone(),
+        journal: house.journal.clone(),
+        pending: house.pending.clone(),
+        clock: house.clock.clone(),
+        audit: house.audit.clone(),
+        observer: Arc::new(Counting { metrics: house.metrics.clone(), readiness: house.readiness.clone() }),
+    }))
+}
+
+fn open_mllp(at: SocketAddr, house: &House) -> Result<Listener, StartError> {
+    let inlet = Inlet {
+        feed: house.facts.clone(),
+        journal: house.journal.clone(),
+        line: house.line.clone(),
+        rules: house.rules.clone(),
+        clock: house.clock.clone(),
+    };
+    let inbox = HospitalInbox { inlet, metrics: house.metrics.clone() };
+    Listener::open(at, mllp::Options::default(), Arc::new(inbox)).map_err(cannot(&format!("hl7.listen {at} cannot be opened")))
+}
+
+fn start_threads(line: &Arc<Line>) -> Result<Vec<JoinHandle<()>>, StartError> {
+    let start = |name: String, run: fn(&Line)| {
+        let line = line.clone();
+        thread::Builder::new().name(name).spawn(move || run(&line)).map_err(cannot::<io::Error>("a thread cannot be started"))
+    };
+    let mut threads = vec![start("line".to_owned(), Line::run_claimer)?];
+    for n in 0..WORKERS {
+        threads.push(start(format!("forward-{n}"), Line::run_worker)?);
+    }
+    Ok(threads)
+}
+
+fn open_ops(config: &Config, house: &House, expires: Option<jiff::Timestamp>) -> Result<Door, StartError> {
+    let (journal, spool, clock) = (house.journal.clone(), house.spool.clone(), house.clock.clone());
+    let readiness = house.readiness.clone();
+    let archive = config.archives.first().map(|a| a.name.clone());
+    let refresh = move |metrics: &Metrics| {
+        let now = clock.now();
+        if let Some(archive) = &archive {
+            for (stage, items) in journal.counts() {
+                metrics.set_queue(archive, stage, items);
+            }
+            let oldest = journal.oldest_unforwarded().ok().flatten();
+            metrics.set_queue_oldest(archive, oldest.map_or(0.0, |at| now.duration_since(at).as_secs_f64()));
+        }
+        if let Some(at) = expires {
+            metrics.set_cert_expiry(at.duration_since(now).as_secs_f64());
+        }
+        match spool.capacity() {
+            Ok(capacity) => metrics.set_spool_free(capacity.free_bytes),
+            Err(e) => readiness.fails(Condition::Spool, e.to_string()),
+        }
+        match spool.health().and_then(|()| spool.reserve(0).map(drop)) {
+            Ok(()) => readiness.holds(Condition::Spool),
+            Err(e) => readiness.fails(Condition::Spool, e.to_string()),
+        }
+    };
+    let shown = Shown { readiness: house.readiness.clone(), metrics: house.metrics.clone(), refresh: Arc::new(refresh) };
+    Door::open(config.server.ops_listen, shown)
+        .map_err(cannot(&format!("server.ops_listen {} cannot be opened", config.server.ops_listen)))
+}
+
+/// The pipeline's words as metrics.
+struct Counting {
+    metrics: Arc<Metrics>,
+    readiness: Arc<Readiness>,
+}
+
+impl Observer for Counting {
+    fn accepted(&self, media: MediaKind, location_found: bool) {
+        self.metrics.capture_reached(Stage::Accepted);
+        if location_found {
+            self.metrics.location_removed(media);
+        }
+    }
+
+    fn reached(&self, stage: Stage) {
+        self.metrics.capture_reached(stage);
+    }
+
+    fn attempted(&self, archive: &str, outcome: Result<bool, FailureCode>) {
+        let how = match outcome {
+            Ok(false) => Attempt::Stored,
+            Ok(true) => Attempt::Warned,
+            Err(code) => Attempt::Failed(code.class()),
+        };
+        self.metrics.forward_attempted(archive, how);
+    }
+
+    fn delivered(&self, seconds: f64) {
+        self.metrics.archived_after(seconds);
+    }
+
+    fn written(&self, result: Result<(), &str>) {
+        match result {
+            Ok(()) => self.readiness.holds(Condition::Store),
+            Err(why) => {
+                log::error("index-blocked", &[("cause", &why)]);
+                self.readiness.fails(Condition::Store, why);
+            }
+        }
+    }
+}
+
+struct HospitalInbox {
+    inlet: Inlet,
+    metrics: Arc<Metrics>,
+}
+
+impl HospitalInbox {
+    fn count(&self, kind: &str, code: AckCode) {
+        let answered = match code {
+            AckCode::Accept => Answered::Accepted,
+            AckCode::Error => Answered::Error,
+            AckCode::Reject => Answered::Rejected,
+        };
+        self.metrics.hl7_message(kind.split('^').next().unwrap_or_default(), answered);
+    }
+}
+
+impl Inbox for HospitalInbox {
+    fn refuse_oversize(&self, start: &[u8]) -> Reply {
+        let nack = hl7::refuse_oversize(start, self.inlet.clock.now());
+        self.count("other", nack.fault.ack);
+        Reply::Ack(nack.answer())
+    }
+
+    fn deliver(&self, message: &[u8]) -> Reply {
+        match self.inlet.deliver(message) {
+            Delivered::Answered { answer, kind, code } => {
+                self.count(&kind, code);
+                Reply::Ack(answer)
+            }
+            Delivered::Unanswered { why } => {
+                log::error("hl7-unanswered", &[("cause", &why)]);
+                self.metrics.hl7_message("other", Answered::Unanswered);
+                Reply::Close
+            }
+        }
+    }
+}
+
+/// One line for each answer that is not a success.
+struct AccessLog;
+
+impl http::Observer for AccessLog {
+    fn answered(&self, line: &http::AccessLine<'_>) {
+        if line.status >= 400 {
+            log::note("request", &[("line", line)]);
+        }
+    }
+}

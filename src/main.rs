@@ -1,1 +1,61 @@
-fn main() {}
+//! Arguments → configuration → command.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use shutterbridge::cli::args::{self, Command, Settings};
+use shutterbridge::cli::{self, demo, status, upkeep};
+use shutterbridge::clock::Clock;
+use shutterbridge::config::{self, Loaded, Sources};
+use shutterbridge::gateway;
+use shutterbridge::ops::signals::Stop;
+
+fn main() -> ExitCode {
+    let code = args::parse(std::env::args_os().skip(1)).map_err(|usage| fail(&usage, status::USAGE)).and_then(run);
+    ExitCode::from(code.unwrap_or_else(|code| code))
+}
+
+/// `Err`: the exit code of what was told already.
+fn run(command: Command) -> Result<u8, u8> {
+    let (out, err) = (&mut io::stdout(), &mut io::stderr());
+    Ok(match command {
+        Command::Say(text) => cli::say(out, &text),
+        Command::Demo(args) => {
+            let stop = Stop::on_terminate_or_hang_up().map_err(|why| fail(&why, status::FAILED))?;
+            let start = &mut |file: &Path, persons| {
+                let loaded = config::load(&Sources::of_file(file)).map_err(|problems| problems.to_string())?;
+                gateway::start(&loaded.config, Some(persons))
+            };
+            let wait = &|longest: Duration| stop.wait_for(longest);
+            demo::run(&args, &mut demo::Roof { start, wait, clock: Clock::system(), out, err })
+        }
+        Command::Serve(settings) => {
+            let stop = Stop::on_terminate().map_err(|why| fail(&why, status::FAILED))?;
+            let loaded = load(settings)?;
+            loaded.warnings.iter().for_each(|warning| drop(writeln!(err, "warning: {warning}")));
+            cli::serve::run(|| gateway::start(&loaded.config, None), || stop.wait(), err)
+        }
+        Command::Scrub(args) => cli::scrub::run(&args, out, err),
+        Command::Wrap(args) => {
+            let config = load(args.settings.clone())?.config;
+            cli::wrap::run(&args, &mut |claim, patient| gateway::wrapper(&config, claim, patient), out, err)
+        }
+        Command::ConfigPrint { settings, origin } => cli::say(out, &load(settings)?.print(origin)),
+        Command::JournalRebuild(settings) => upkeep::tell(gateway::rebuild_journal(&load(settings)?.config), out, err),
+        Command::SpoolVerify(settings) => upkeep::tell(gateway::verify_spool(&load(settings)?.config), out, err),
+        Command::AuditVerify(settings) => upkeep::tell(upkeep::verify_audit(&load(settings)?.config.audit.file), out, err),
+        Command::TokenMint(args) => cli::token::mint(&args, &Clock::system(), out, err),
+    })
+}
+
+fn load(Settings { config: file, flags }: Settings) -> Result<Loaded, u8> {
+    let sources = Sources { file, environment: std::env::vars_os().collect(), flags };
+    config::load(&sources).map_err(|problems| fail(&problems, status::FAILED))
+}
+
+fn fail(why: &dyn std::fmt::Display, code: u8) -> u8 {
+    let _ = writeln!(io::stderr(), "{why}");
+    code
+}

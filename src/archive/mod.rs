@@ -3,10 +3,14 @@
 //! Owns: the port [`Archive`] and its adapters; what a status means, with its clause.
 //! Never: decides when to try again, reads the journal or the spool.
 
+mod association;
+mod command;
 pub mod dimse;
 pub mod scp;
 pub mod status;
+mod wire;
 
+use std::fmt;
 use std::io::Read;
 
 use crate::capture::FailureCode;
@@ -27,6 +31,10 @@ pub trait Archive: Send + Sync {
     /// # Errors
     /// As for [`Archive::store`].
     fn probe(&self) -> Result<(), Refused>;
+
+    /// Closes connections that did nothing for a while. Called now and then, and when the gateway
+    /// stops; costs nothing where there is nothing to close.
+    fn release_idle(&self) {}
 }
 
 /// The archive has it.
@@ -42,4 +50,50 @@ pub struct Stored {
 pub struct Refused {
     pub code: FailureCode,
     pub detail: String,
+}
+
+/// An application entity title (PS3.5 §6.2, AE): 1 to 16 printable ASCII characters, no backslash.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct AeTitle(String);
+
+/// The text is no application entity title.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadAeTitle;
+
+impl fmt::Display for BadAeTitle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not an AE title; write 1 to 16 printable ASCII characters, no backslash (PS3.5 §6.2)")
+    }
+}
+
+impl AeTitle {
+    /// Spaces at either end do not count.
+    ///
+    /// # Errors
+    /// [`BadAeTitle`].
+    pub fn parse(text: &str) -> Result<Self, BadAeTitle> {
+        let text = text.trim_matches(' ');
+        let is_legal = (1..=16).contains(&text.len()) && text.bytes().all(|b| (b == b' ' || b.is_ascii_graphic()) && b != b'\\');
+        if is_legal { Ok(Self(text.to_owned())) } else { Err(BadAeTitle) }
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ae_title_has_up_to_sixteen_plain_characters() {
+        for good in ["PACS", " PACS ", "A B", "1234567890123456"] {
+            assert_eq!(AeTitle::parse(good).map(|t| t.as_str().to_owned()), Ok(good.trim().to_owned()));
+        }
+        for bad in ["", "  ", "12345678901234567", "A\\B", "Ä", "A\nB"] {
+            assert_eq!(AeTitle::parse(bad), Err(BadAeTitle), "{bad:?}");
+        }
+    }
 }

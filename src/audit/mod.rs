@@ -1,1 +1,246 @@
-//! audit
+//! What was done, by whom, to whose data.
+//!
+//! Owns: the audit file, its chain of hashes, finding the first line that was changed.
+//! Never: holds a patient's identifier in clear; deletes or rewrites a line; decides what to audit.
+
+mod line;
+mod verify;
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use std::{fmt, mem, thread};
+
+use jiff::Timestamp;
+
+use crate::capture::{CaptureId, Operator, Phi};
+use crate::seal::aead::Kek;
+use crate::seal::digest::{hex, hmac_sha256};
+use crate::seal::secret::Secret;
+use crate::store::Cause;
+use line::{FIRST_PREV, Head, LINE_MAX_BYTES, Line};
+pub use verify::{Verified, VerifyError, verify};
+
+/// Lines are synced together, this long after the first of them. A power cut may take so much of
+/// the end of the file, which the chain then shows as nothing worse than an end.
+const SYNC_EVERY: Duration = Duration::from_secs(1);
+
+/// One line to write. `action` and `detail` are constants of the code: nothing a sender or a
+/// hospital wrote gets into the file by them.
+#[derive(Clone, Debug)]
+pub struct Event<'a> {
+    pub at: Timestamp,
+    /// `None`: the gateway itself.
+    pub actor: Option<&'a Operator>,
+    /// What was done: `capture.accept`, `patient.lookup` …
+    pub action: &'static str,
+    pub outcome: Outcome,
+    pub object: Object<'a>,
+    /// More for a reader; empty where there is none.
+    pub detail: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Done,
+    Refused,
+    Failed,
+}
+
+/// What it was done to.
+#[derive(Clone, Copy, Debug)]
+pub enum Object<'a> {
+    None,
+    Capture(CaptureId),
+    /// A patient's, visit's or order's number: it is written as a keyed hash, so that whoever has
+    /// the number and the key finds its lines, and nobody else the number.
+    Identifier(&'a Phi),
+}
+
+/// Carries no path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuditError {
+    /// Another process writes the file.
+    Locked,
+    /// The last whole line is none of ours: nothing is added to a file that was changed.
+    Broken,
+    /// A line is longer than a line may be.
+    TooLong,
+    /// The disk did not take or confirm a line, now or before.
+    NotDurable(Cause),
+    Io(Cause),
+}
+
+impl fmt::Display for AuditError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Locked => f.write_str("another process writes the audit file; stop it, or give this gateway a file of its own"),
+            Self::Broken => f.write_str("the audit file was changed; keep it as evidence, move it aside and start a new one"),
+            Self::TooLong => f.write_str("an audit line is too long"),
+            Self::NotDurable(kind) => {
+                write!(f, "the disk did not confirm an audit line ({kind}); look at the disk, then restart")
+            }
+            Self::Io(why) => write!(f, "the audit file cannot be opened: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for AuditError {}
+
+/// The audit file of one gateway.
+pub struct Audit {
+    shared: Arc<Shared>,
+    key: Secret<32>,
+    cut_bytes: u64,
+    syncer: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    file: File,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    head: Head,
+    unsynced: bool,
+    failed: Option<Cause>,
+    stopping: bool,
+}
+
+impl Audit {
+    /// Opens the file, which is made where it is missing, and goes on with its chain. Half a line
+    /// at its end, which a power cut left, is cut off: see [`Audit::cut_bytes`].
+    ///
+    /// # Errors
+    /// [`AuditError`].
+    pub fn open(path: &Path, kek: &Kek) -> Result<Self, AuditError> {
+        let mut options = OpenOptions::new();
+        let file =
+            options.read(true).append(true).create(true).mode(0o600).open(path).map_err(|e| AuditError::Io((&e).into()))?;
+        file.try_lock().map_err(|_| AuditError::Locked)?;
+        let (head, cut_bytes) = recover(&file)?;
+        sync_name(&file, path).map_err(|e| AuditError::NotDurable((&e).into()))?;
+        let state = Mutex::new(State { head, unsynced: false, failed: None, stopping: false });
+        let shared = Arc::new(Shared { file, state, changed: Condvar::new() });
+        let syncing = Arc::clone(&shared);
+        let syncer = thread::Builder::new().name("audit-sync".to_owned()).spawn(move || syncing.sync_until_stopped());
+        let syncer = Some(syncer.map_err(|e| AuditError::Io((&e).into()))?);
+        Ok(Self { shared, key: kek.derive("audit identifiers"), cut_bytes, syncer })
+    }
+
+    /// Bytes of half a line that opening cut off; worth a line in the log.
+    #[must_use]
+    pub fn cut_bytes(&self) -> u64 {
+        self.cut_bytes
+    }
+
+    /// Appends one line. It is in the file when this returns, and on the disk within a second;
+    /// nobody waits for that.
+    ///
+    /// # Errors
+    /// [`AuditError::NotDurable`] from the first write or sync that failed: who must not act
+    /// without an audit stops here.
+    pub fn record(&self, event: &Event<'_>) -> Result<(), AuditError> {
+        let object = self.object(event.object);
+        let mut state = self.shared.lock();
+        if let Some(why) = state.failed {
+            return Err(AuditError::NotDurable(why));
+        }
+        let (line, head) = Line::of(event, object, &state.head).seal().ok_or(AuditError::TooLong)?;
+        if let Err(e) = (&self.shared.file).write_all(line.as_bytes()) {
+            // Half a line may stand there: another behind it would break the chain.
+            state.failed = Some((&e).into());
+            return Err(AuditError::NotDurable((&e).into()));
+        }
+        state.head = head;
+        if !mem::replace(&mut state.unsynced, true) {
+            self.shared.changed.notify_all();
+        }
+        Ok(())
+    }
+
+    fn object(&self, object: Object<'_>) -> String {
+        match object {
+            Object::None => String::new(),
+            Object::Capture(id) => format!("capture:{id}"),
+            Object::Identifier(text) => {
+                format!("identifier:{}", hex(&hmac_sha256(self.key.expose(), &[text.expose().as_bytes()])))
+            }
+        }
+    }
+}
+
+impl Drop for Audit {
+    /// Syncs what was written.
+    fn drop(&mut self) {
+        self.shared.lock().stopping = true;
+        self.shared.changed.notify_all();
+        if let Some(syncer) = self.syncer.take() {
+            // It does not panic; and what would one do here about it?
+            let _ = syncer.join();
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The thread that syncs: idle until there is a line, then once per [`SYNC_EVERY`].
+    fn sync_until_stopped(&self) {
+        let mut state = self.lock();
+        loop {
+            state = self.changed.wait_while(state, |s| !s.unsynced && !s.stopping).unwrap_or_else(PoisonError::into_inner);
+            let waited = self.changed.wait_timeout_while(state, SYNC_EVERY, |s| !s.stopping);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            let is_last = state.stopping;
+            if mem::take(&mut state.unsynced) {
+                drop(state);
+                let synced = self.file.sync_data();
+                state = self.lock();
+                if let Err(e) = synced {
+                    state.failed = Some((&e).into());
+                }
+            }
+            if is_last {
+                return;
+            }
+        }
+    }
+}
+
+/// Finds the last whole line, and cuts off what stands behind it.
+fn recover(file: &File) -> Result<(Head, u64), AuditError> {
+    let io_error = |e: io::Error| AuditError::Io((&e).into());
+    let length = file.metadata().map_err(io_error)?.len();
+    // Two lines, one whole and one half, fit.
+    let tail_bytes = length.min(2 * LINE_MAX_BYTES as u64);
+    let mut tail = vec![0; usize::try_from(tail_bytes).unwrap_or(0)];
+    file.read_exact_at(&mut tail, length - tail_bytes).map_err(io_error)?;
+    let whole = tail.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+    let (lines, half) = tail.split_at_checked(whole).unwrap_or((&tail, &[]));
+    let head = match lines.strip_suffix(b"\n") {
+        None if length == half.len() as u64 => Head { seq: 0, hash: FIRST_PREV.to_owned() },
+        None => return Err(AuditError::Broken),
+        Some(lines) => {
+            let last = lines.rsplit(|b| *b == b'\n').next().unwrap_or_default();
+            Line::open(last).map(|(_, head)| head).ok_or(AuditError::Broken)?
+        }
+    };
+    if !half.is_empty() {
+        file.set_len(length - half.len() as u64).map_err(io_error)?;
+    }
+    Ok((head, half.len() as u64))
+}
+
+fn sync_name(file: &File, path: &Path) -> io::Result<()> {
+    file.sync_all()?;
+    let above = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(above)?.sync_all()
+}

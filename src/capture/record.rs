@@ -44,9 +44,8 @@ pub struct ItemFacts {
     /// Bytes received, and their digest.
     pub size_bytes: u64,
     pub sha256: Digest,
-    /// Bytes sealed (after the scrub), and their digest.
+    /// Bytes sealed, after the scrub.
     pub sealed_bytes: u64,
-    pub sealed_sha256: Digest,
     pub sop_instance_uid: Uid,
     pub location_found: bool,
     pub removed: Vec<String>,
@@ -54,7 +53,7 @@ pub struct ItemFacts {
     pub facts: Facts,
 }
 
-/// One sealed manifest.
+/// One item with the capture it belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     pub version: u16,
@@ -64,6 +63,23 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    pub const VERSION: u16 = 1;
+}
+
+/// What is sealed behind an item's bytes. The head (item 0) carries the acceptance of the whole
+/// capture: it is ended last, when the number of items is known, and a capture lives while its
+/// head does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealedManifest {
+    pub version: u16,
+    pub capture: CaptureId,
+    pub index: u16,
+    pub item: ItemFacts,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acceptance: Option<Acceptance>,
+}
+
+impl SealedManifest {
     pub const VERSION: u16 = 1;
 }
 

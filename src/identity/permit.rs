@@ -1,5 +1,7 @@
 //! What a verified person may do.
 
+use jiff::Timestamp;
+
 use crate::capture::Operator;
 
 /// The words of the `scope` claim.
@@ -25,6 +27,11 @@ impl Scope {
             Self::AuditRead => "audit.read",
         }
     }
+
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|s| s.word() == word)
+    }
 }
 
 /// A person whose token was verified. Only this room can make one.
@@ -32,11 +39,12 @@ impl Scope {
 pub struct Permit {
     operator: Operator,
     scopes: Vec<Scope>,
+    expires_at: Timestamp,
 }
 
 impl Permit {
-    pub(in crate::identity) fn new(operator: Operator, scopes: Vec<Scope>) -> Self {
-        Self { operator, scopes }
+    pub(in crate::identity) fn new(operator: Operator, scopes: Vec<Scope>, expires_at: Timestamp) -> Self {
+        Self { operator, scopes, expires_at }
     }
 
     #[must_use]
@@ -47,5 +55,11 @@ impl Permit {
     #[must_use]
     pub fn may(&self, scope: Scope) -> bool {
         self.scopes.contains(&scope)
+    }
+
+    /// The token's `exp`. What was opened with this permit ends then at the latest.
+    #[must_use]
+    pub fn expires_at(&self) -> Timestamp {
+        self.expires_at
     }
 }

@@ -1,1 +1,379 @@
-//! journal
+//! One row per capture, and when it is due.
+//!
+//! Owns: the record's row and every index over it, the rows of studies.
+//! Never: decides what happens to a capture; reads the spool.
+
+mod index;
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::capture::binding::{SeriesBinding, StudyBinding};
+use crate::capture::record::Digest;
+use crate::capture::{CaptureId, Phi, Record, Stage};
+use crate::seal::aead::Kek;
+use crate::store::group::Group;
+use crate::store::{Batch, Store, StoreError, Table};
+use index::Indexes;
+
+const RECORDS: Table<CaptureId, Record> = Table::new(0x10);
+/// By [`crate::capture::record::Idempotency::key`].
+const IDEMPOTENCY: Table<Digest, CaptureId> = Table::new(0x14);
+const STUDIES: Table<Digest, StudyRow> = Table::new(0x16);
+
+/// Stages of captures the archive does not have yet.
+const UNFORWARDED: [Stage; 4] = [Stage::Accepted, Stage::Identified, Stage::Wrapped, Stage::Held];
+
+/// Captures read at once while a filter is applied.
+const PAGE_ROWS: usize = 256;
+
+/// The journal of one gateway.
+pub struct Journal {
+    store: Arc<dyn Store>,
+    indexes: Indexes,
+    commits: Group<Commit, Result<(), JournalError>>,
+    /// Captures by stage, in the order of [`Stage::ALL`].
+    counts: [AtomicU64; Stage::ALL.len()],
+}
+
+/// Changes that happen together.
+#[derive(Clone, Debug, Default)]
+pub struct Commit {
+    /// A record that is there already stays as it is.
+    pub insert: Vec<Record>,
+    /// The record as it was read, and as it shall be. Where it was changed meanwhile, nothing of
+    /// the commit happens.
+    pub replace: Vec<(Record, Record)>,
+    pub studies: Vec<(Digest, StudyRow)>,
+}
+
+/// What the gateway knows of a study it adds to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StudyRow {
+    pub study: StudyBinding,
+    /// Keyed hash of the patient: the study must not change hands.
+    pub patient: Digest,
+    pub next_series_number: u32,
+    pub series: Vec<SeriesRow>,
+    pub last_capture_at: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeriesRow {
+    pub key: Digest,
+    pub binding: SeriesBinding,
+    pub next_instance_number: u32,
+}
+
+/// Which captures a list shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    pub stage: Option<Stage>,
+    /// Issuer and subject of the operator.
+    pub owner: Option<(String, String)>,
+}
+
+/// Captures in the order of their acceptance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    pub records: Vec<Record>,
+    /// Where the next page goes on; `None` at the end.
+    pub next: Option<CaptureId>,
+}
+
+/// Carries no patient data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JournalError {
+    Store(StoreError),
+    /// Somebody else replaced the record since it was read. Read it again.
+    Stale,
+    /// A record contradicts itself: a bug.
+    Broken(&'static str),
+}
+
+impl fmt::Display for JournalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store(error) => error.fmt(f),
+            Self::Stale => f.write_str("the capture was changed by somebody else meanwhile; look at it again"),
+            Self::Broken(rule) => write!(f, "a record contradicts itself: {rule}; keep the data and report it"),
+        }
+    }
+}
+
+impl std::error::Error for JournalError {}
+
+impl From<StoreError> for JournalError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl Journal {
+    /// Opens the journal in `store` and counts its captures.
+    ///
+    /// # Errors
+    /// [`JournalError::Store`].
+    pub fn open(store: Arc<dyn Store>, kek: &Kek) -> Result<Self, JournalError> {
+        let indexes = Indexes::new(kek);
+        let counts = Stage::ALL.map(|_| AtomicU64::new(0));
+        let journal = Self { store, indexes, commits: Group::new(), counts };
+        for (stage, count) in Stage::ALL.into_iter().zip(&journal.counts) {
+            count.store(index::count(&*journal.store, stage)?, Ordering::Relaxed);
+        }
+        Ok(journal)
+    }
+
+    /// Makes all of `commit` durable with its indexes, or nothing. Callers share flushes.
+    ///
+    /// # Errors
+    /// [`JournalError::Stale`] where a record to be replaced is not what it was; and errors of
+    /// the store.
+    pub fn commit(&self, commit: Commit) -> Result<(), JournalError> {
+        let done = self.commits.run(commit, |commits| self.lead(&commits));
+        done.unwrap_or(Err(JournalError::Store(StoreError::NotDurable)))
+    }
+
+    /// # Errors
+    /// [`JournalError`]; so in all that read.
+    pub fn get(&self, id: CaptureId) -> Result<Option<Record>, JournalError> {
+        let record = RECORDS.get(&*self.store, &id)?;
+        record.map(checked).transpose()
+    }
+
+    /// # Errors
+    /// As for [`Journal::get`].
+    pub fn contains(&self, id: CaptureId) -> Result<bool, JournalError> {
+        Ok(RECORDS.contains(&*self.store, &id)?)
+    }
+
+    /// The capture that was accepted under an idempotency key.
+    ///
+    /// # Errors
+    /// As for [`Journal::get`].
+    pub fn by_idempotency(&self, key: &Digest) -> Result<Option<Record>, JournalError> {
+        let id = IDEMPOTENCY.get(&*self.store, key)?;
+        Ok(id.map(|id| self.get(id)).transpose()?.flatten())
+    }
+
+    /// Captures of which an item is due at `now`, longest due first.
+    ///
+    /// # Errors
+    /// As for [`Journal::get`].
+    pub fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<Record>, JournalError> {
+        self.records(index::due(&*self.store, now, limit)?)
+    }
+
+    /// When the next capture is due, be it past or to come.
+    ///
+    /// # Errors
+    /// As for [`Journal::get`].
+    pub fn next_due(&self) -> Result<Option<Timestamp>, JournalError> {
+        let first = index::due(&*self.store, Timestamp::MAX, 1)?;
+        Ok(self.records(first)?.first().and_then(Record::due))
+    }
+
+    /// Captures that wait for one of these identifiers: a claim names it, and an item of theirs
+    /// is held or not yet identified.
+    ///
+    /// # Errors
+    /// As for [`Journal::get`].
+    pub fn waiting(&self, identifiers: &[Phi]) -> Result<Vec<CaptureId>, JournalError> {
+        let mut ids = Vec::new();
+        for identifier in identifiers {
+            ids.extend(self.indexes.waiting(&*self.store, identifier)?);
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        Ok(ids)
+    }
+
+    /// At most `limit` captures behind `after`, in the order of acceptance.
+    ///
+    /// # Errors
+    /// As for [`Journal::get`].
+    pub fn list(&self, filter: &Filter, after: Option<CaptureId>, limit: usize) -> Result<Page, JournalError> {
+        let mut page = Page { records: Vec::new(), next: None };
+        let mut after = after;
+        loop {
+            // One more than wanted tells whether there is more.
+            let wanted = (limit + 1 - page.records.len()).min(PAGE_ROWS);
+            let found = self.list_some(filter, after, wanted)?;
+            let is_end = found.len() < wanted;
+            after = found.last().map(Record::id);
+            let shown = |r: &Record| filter.stage.is_none_or(|stage| r.stage() == stage);
+            page.records.extend(found.into_iter().filter(shown));
+            if page.records.len() > limit {
+                page.records.truncate(limit);
+                page.next = page.records.last().map(Record::id);
+                return Ok(page);
+            }
+            if is_end {
+                return Ok(page);
+            }
+        }
+    }
+
+    /// Captures by stage.
+    #[must_use]
+    pub fn counts(&self) -> Vec<(Stage, u64)> {
+        Stage::ALL.into_iter().zip(&self.counts).map(|(stage, count)| (stage, count.load(Ordering::Relaxed))).collect()
+    }
+
+    /// When the oldest capture was accepted that the archive does not have, discarded ones apart.
+    ///
+    /// # Errors
+    /// As for [`Journal::get`].
+    pub fn oldest_unforwarded(&self) -> Result<Option<Timestamp>, JournalError> {
+        let mut first = Vec::new();
+        for stage in UNFORWARDED {
+            first.extend(index::staged(&*self.store, stage, None, 1)?);
+        }
+        Ok(self.records(first)?.iter().map(|r| r.acceptance.accepted_at).min())
+    }
+
+    /// # Errors
+    /// As for [`Journal::get`].
+    pub fn study(&self, key: &Digest) -> Result<Option<StudyRow>, JournalError> {
+        Ok(STUDIES.get(&*self.store, key)?)
+    }
+
+    /// Rows behind `after` that may belong to the filter: the narrower index chooses.
+    fn list_some(&self, filter: &Filter, after: Option<CaptureId>, limit: usize) -> Result<Vec<Record>, JournalError> {
+        let store = &*self.store;
+        match (&filter.owner, filter.stage) {
+            (Some((issuer, subject)), _) => self.records(self.indexes.owned(store, issuer, subject, after, limit)?),
+            (None, Some(stage)) => self.records(index::staged(store, stage, after, limit)?),
+            (None, None) => RECORDS.scan(store, after.as_ref(), limit)?.into_iter().map(|(_, record)| checked(record)).collect(),
+        }
+    }
+
+    /// The rows behind index entries. An entry whose row went meanwhile is passed over.
+    fn records(&self, ids: Vec<CaptureId>) -> Result<Vec<Record>, JournalError> {
+        ids.into_iter().filter_map(|id| self.get(id).transpose()).collect()
+    }
+
+    /// Commits what many callers handed in with one flush. Only one thread is here at a time, so
+    /// what it reads stays true until it writes.
+    fn lead(&self, commits: &[Commit]) -> Vec<Result<(), JournalError>> {
+        let mut plan = Plan::default();
+        let mut results: Vec<_> = commits.iter().map(|commit| self.plan(commit, &mut plan)).collect();
+        let done = self.write(&plan);
+        for result in results.iter_mut().filter(|r| r.is_ok()) {
+            result.clone_from(&done);
+        }
+        results
+    }
+
+    /// Adds one commit to the plan, whole or not at all.
+    fn plan(&self, commit: &Commit, plan: &mut Plan) -> Result<(), JournalError> {
+        let mut changed: HashMap<CaptureId, Row> = HashMap::new();
+        for record in &commit.insert {
+            let row = self.row(record.id(), plan, &mut changed)?;
+            if row.now.is_none() {
+                row.now = Some(checked(record.clone())?);
+            }
+        }
+        for (old, new) in &commit.replace {
+            let row = self.row(old.id(), plan, &mut changed)?;
+            if row.now.as_ref() != Some(old) || old.id() != new.id() {
+                return Err(JournalError::Stale);
+            }
+            row.now = Some(checked(new.clone())?);
+        }
+        plan.rows.extend(changed);
+        plan.studies.extend(commit.studies.iter().cloned());
+        Ok(())
+    }
+
+    /// The row as the commits before this change left it.
+    fn row<'a>(&self, id: CaptureId, plan: &Plan, changed: &'a mut HashMap<CaptureId, Row>) -> Result<&'a mut Row, JournalError> {
+        match changed.entry(id) {
+            Entry::Occupied(row) => Ok(row.into_mut()),
+            Entry::Vacant(place) => {
+                let planned = plan.rows.get(&id).cloned();
+                let row = planned.map_or_else(|| self.get(id).map(|stored| Row { stored: stored.clone(), now: stored }), Ok)?;
+                Ok(place.insert(row))
+            }
+        }
+    }
+
+    fn write(&self, plan: &Plan) -> Result<(), JournalError> {
+        let mut batch = Batch::new();
+        let mut moves = Vec::new();
+        for (id, row) in &plan.rows {
+            let Some(now) = row.now.as_ref().filter(|_| row.now != row.stored) else { continue };
+            RECORDS.put(&mut batch, id, now)?;
+            self.indexes.change(&mut batch, row.stored.as_ref(), now);
+            moves.push((row.stored.as_ref().map(Record::stage), now.stage()));
+        }
+        self.put_idempotency(&mut batch, plan)?;
+        for (key, study) in &plan.studies {
+            STUDIES.put(&mut batch, key, study)?;
+        }
+        self.store.commit(batch)?;
+        for (from, to) in moves {
+            self.count(to).fetch_add(1, Ordering::Relaxed);
+            if let Some(from) = from {
+                self.count(from).fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+        Ok(())
+    }
+
+    /// Under one key the latest accepted capture counts, so that a rebuild finds the one the sender
+    /// heard of: an older one may only be a promise that failed and came back with the power.
+    fn put_idempotency(&self, batch: &mut Batch, plan: &Plan) -> Result<(), JournalError> {
+        let mut latest: HashMap<Digest, CaptureId> = HashMap::new();
+        for (id, row) in plan.rows.iter().filter(|(_, row)| row.stored.is_none()) {
+            if let Some(idempotency) = row.now.as_ref().and_then(|now| now.acceptance.idempotency) {
+                let holder = latest.entry(idempotency.key).or_insert(*id);
+                *holder = (*holder).max(*id);
+            }
+        }
+        for (key, id) in latest {
+            let stored = IDEMPOTENCY.get(&*self.store, &key)?;
+            if stored.is_none_or(|stored| id > stored) {
+                IDEMPOTENCY.put(batch, &key, &id)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn count(&self, stage: Stage) -> &AtomicU64 {
+        let [accepted, identified, wrapped, forwarded, committed, held, discarded] = &self.counts;
+        match stage {
+            Stage::Accepted => accepted,
+            Stage::Identified => identified,
+            Stage::Wrapped => wrapped,
+            Stage::Forwarded => forwarded,
+            Stage::Committed => committed,
+            Stage::Held => held,
+            Stage::Discarded => discarded,
+        }
+    }
+}
+
+/// One row while commits are planned.
+#[derive(Clone)]
+struct Row {
+    stored: Option<Record>,
+    now: Option<Record>,
+}
+
+#[derive(Default)]
+struct Plan {
+    rows: HashMap<CaptureId, Row>,
+    studies: HashMap<Digest, StudyRow>,
+}
+
+fn checked(record: Record) -> Result<Record, JournalError> {
+    record.check().map_err(|broken| JournalError::Broken(broken.0))?;
+    Ok(record)
+}

@@ -1,1 +1,29 @@
-//! media
+//! Floor 2: what a file is, as its bytes tell.
+//!
+//! Owns: the kind of a file, the structure of JPEG and PNG, what Exif, XMP and IPTC say, and the
+//! one way to decode a picture.
+//! Never: edits, files, sockets; never decides what has to go (that is `scrub`).
+
+pub mod exif;
+mod field;
+pub mod iptc;
+pub mod jpeg;
+pub mod location;
+pub mod png;
+pub mod raster;
+pub mod sniff;
+
+use std::fmt;
+
+pub use sniff::{Sniffed, sniff};
+
+/// What is wrong with a structure, as the end of a sentence that begins with the file's kind.
+/// A constant text: it cannot carry anything of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault(pub &'static str);
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}

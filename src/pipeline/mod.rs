@@ -3,6 +3,25 @@
 //! Owns: what happens before the promise line and what happens behind it.
 //! Never: parses a format, speaks a protocol, names an adapter.
 
+pub mod accept;
+pub mod bind;
+pub mod desk;
+pub mod feed;
+pub mod forward;
+pub mod identify;
+pub mod observer;
+pub mod offline;
+pub mod pending;
+pub mod recover;
 pub mod refusal;
+mod sealed;
+pub mod step;
+pub mod wrap;
 
+pub use accept::{Acceptor, Intake, Receipt};
+pub use desk::Desk;
 pub use refusal::{Refusal, RefusalCode};
+
+/// Threads that wrap and send. Each holds one association; more would not fill two cores better
+/// and an archive seldom likes it.
+pub const WORKERS: usize = 4;

@@ -7,3 +7,4 @@ pub mod aead;
 pub mod digest;
 pub mod random;
 pub mod secret;
+pub mod signature;

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io::{self, ErrorKind};
 
+use crate::store::Cause;
+
 /// Carries no path and no patient data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SpoolError {
@@ -17,7 +19,7 @@ pub enum SpoolError {
     /// The disk is full, or would be under the limit.
     Full,
     /// A sync failed: what it should have made durable is not acknowledged, and never will be.
-    NotDurable(ErrorKind),
+    NotDurable(Cause),
     /// A former sync failed and no probe has succeeded since.
     Unsound,
     /// A manifest longer than the format allows, or a payload longer than it can number.
@@ -28,7 +30,7 @@ pub enum SpoolError {
     NoRandom,
     Io {
         doing: &'static str,
-        kind: ErrorKind,
+        why: Cause,
     },
 }
 
@@ -52,7 +54,7 @@ pub enum Damage {
     /// It is the file of another item.
     Misnamed,
     /// The disk does not give it.
-    Unreadable(ErrorKind),
+    Unreadable(Cause),
 }
 
 impl SpoolError {
@@ -61,7 +63,7 @@ impl SpoolError {
         move |e| match e.kind() {
             ErrorKind::NotFound => Self::Missing,
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::Full,
-            kind => Self::Io { doing, kind },
+            _ => Self::Io { doing, why: (&e).into() },
         }
     }
 }
@@ -76,15 +78,15 @@ impl fmt::Display for SpoolError {
             Self::Missing => f.write_str("there is no such file in the spool"),
             Self::Exists => f.write_str("the spool has a file of this name already"),
             Self::Full => f.write_str("the disk of the spool has too little free space; make room"),
-            Self::NotDurable(kind) => {
-                write!(f, "the disk did not confirm a write ({kind}); nothing was acknowledged; look at the disk")
+            Self::NotDurable(why) => {
+                write!(f, "the disk did not confirm a write ({why}); nothing was acknowledged; look at the disk")
             }
             Self::Unsound => f.write_str("an earlier write was not confirmed by the disk; nothing is accepted until a probe is"),
             Self::TooLong => f.write_str("longer than a sealed file can be"),
             Self::Broken => f.write_str("an earlier write of this file failed"),
             Self::Damaged(damage) => damage.fmt(f),
             Self::NoRandom => f.write_str("the operating system gave no random bytes"),
-            Self::Io { doing, kind } => write!(f, "{doing} failed: {kind}"),
+            Self::Io { doing, why } => write!(f, "{doing} failed: {why}"),
         }
     }
 }
@@ -104,7 +106,7 @@ impl fmt::Display for Damage {
             Self::Erased => f.write_str("its key was destroyed: it was erased"),
             Self::Altered => f.write_str("the sealed bytes were changed"),
             Self::Misnamed => f.write_str("the file of another item stands under this name"),
-            Self::Unreadable(kind) => write!(f, "the disk does not give it: {kind}"),
+            Self::Unreadable(why) => write!(f, "the disk does not give it: {why}"),
         }
     }
 }
@@ -112,7 +114,7 @@ impl fmt::Display for Damage {
 impl From<SpoolError> for io::Error {
     fn from(error: SpoolError) -> Self {
         let kind = match error {
-            SpoolError::Io { kind, .. } | SpoolError::NotDurable(kind) => kind,
+            SpoolError::Io { why, .. } | SpoolError::NotDurable(why) => why.kind,
             SpoolError::Full => ErrorKind::StorageFull,
             SpoolError::Missing => ErrorKind::NotFound,
             _ => ErrorKind::InvalidData,

@@ -131,7 +131,7 @@ impl Listing {
 fn damage_of(error: SpoolError) -> Damage {
     match error {
         SpoolError::Damaged(why) => why,
-        SpoolError::Io { kind, .. } => Damage::Unreadable(kind),
+        SpoolError::Io { why, .. } => Damage::Unreadable(why),
         _ => Damage::Altered,
     }
 }

@@ -29,6 +29,7 @@ pub use space::{Capacity, FreeMin, Reservation};
 
 use crate::seal::aead::Kek;
 use crate::seal::secret::Secret;
+use crate::store::Cause;
 use crate::store::group::Group;
 
 /// Files of the spool: nobody but the gateway reads them.
@@ -61,7 +62,7 @@ struct Inner {
     live: PathBuf,
     quarantine: PathBuf,
     live_folder: File,
-    live_syncs: Group<(), Result<(), ErrorKind>>,
+    live_syncs: Group<(), Result<(), Cause>>,
     /// Wraps the data keys.
     wrap_key: Secret<32>,
     kek_id: [u8; 8],
@@ -128,9 +129,9 @@ impl Inner {
 
     /// What a failed sync means, whatever its errno: the kernel reports it once and may have
     /// dropped the pages, so a second attempt that succeeds proves nothing.
-    fn not_durable(&self, kind: ErrorKind) -> SpoolError {
+    fn not_durable(&self, why: Cause) -> SpoolError {
         self.sound.store(false, Ordering::SeqCst);
-        SpoolError::NotDurable(kind)
+        SpoolError::NotDurable(why)
     }
 }
 
@@ -140,7 +141,7 @@ fn create_file(path: &Path) -> std::io::Result<File> {
 
 fn sync_folder(path: &Path) -> Result<(), SpoolError> {
     let folder = File::open(path).map_err(SpoolError::io("opening a folder of the spool"))?;
-    folder.sync_all().map_err(|e| SpoolError::NotDurable(e.kind()))
+    folder.sync_all().map_err(|e| SpoolError::NotDurable((&e).into()))
 }
 
 /// Makes `path` and what is missing above it; each new name is durable.
@@ -195,7 +196,7 @@ fn write_format(dir: &Path, path: &Path) -> Result<(), SpoolError> {
     let mut file =
         OpenOptions::new().write(true).create(true).truncate(true).mode(FILE_MODE).open(&fresh).map_err(SpoolError::io(doing))?;
     file.write_all(format!("{FORMAT_WORDS}{FORMAT}\n").as_bytes()).map_err(SpoolError::io(doing))?;
-    file.sync_all().map_err(|e| SpoolError::NotDurable(e.kind()))?;
+    file.sync_all().map_err(|e| SpoolError::NotDurable((&e).into()))?;
     std::fs::rename(&fresh, path).map_err(SpoolError::io(doing))?;
     sync_folder(dir)
 }

@@ -9,6 +9,7 @@ use super::draft::Finished;
 use super::error::SpoolError;
 use super::name::Name;
 use super::{Inner, Spool, create_file};
+use crate::store::Cause;
 
 impl Spool {
     /// Makes `finished` durable, contents and names, all or none. After this returned `Ok` the
@@ -29,7 +30,7 @@ impl Spool {
         let inner = &*self.0;
         inner.refuse_if_unsound()?;
         for file in &finished {
-            file.sync().map_err(|e| inner.not_durable(e.kind()))?;
+            file.sync().map_err(|e| inner.not_durable((&e).into()))?;
         }
         let (heads, others): (Vec<_>, Vec<_>) = finished.into_iter().partition(|f| f.name().is_head());
         let in_two_steps = !heads.is_empty() && !others.is_empty();
@@ -78,7 +79,7 @@ fn probe(inner: &Inner, path: &Path) -> Result<(), SpoolError> {
     const PROBE: [u8; 4096] = [0x5A; 4096];
     let mut file = create_file(path).map_err(SpoolError::io("writing a probe"))?;
     file.write_all(&PROBE).map_err(SpoolError::io("writing a probe"))?;
-    file.sync_all().and_then(|()| inner.live_folder.sync_all()).map_err(|e| SpoolError::NotDurable(e.kind()))
+    file.sync_all().and_then(|()| inner.live_folder.sync_all()).map_err(|e| SpoolError::NotDurable((&e).into()))
 }
 
 /// One name in `live/`, and whether it was free before.
@@ -118,9 +119,34 @@ impl Inner {
     /// Makes the names in `live/` durable that were given before this call; callers share a sync.
     pub(super) fn sync_live(&self) -> Result<(), SpoolError> {
         let synced = self.live_syncs.run((), |waiting| {
-            let synced = self.live_folder.sync_all().map_err(|e| e.kind());
+            let synced = self.live_folder.sync_all().map_err(|e| Cause::from(&e));
             vec![synced; waiting.len()]
         });
-        synced.unwrap_or(Err(ErrorKind::Other)).map_err(|kind| self.not_durable(kind))
+        let gone = Cause { kind: ErrorKind::Other, code: None };
+        synced.unwrap_or(Err(gone)).map_err(|why| self.not_durable(why))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::CaptureId;
+    use crate::seal::aead::Kek;
+    use crate::seal::secret::Secret;
+
+    #[test]
+    fn after_a_failed_sync_nothing_is_accepted_until_a_probe_was_synced() {
+        let folder = std::env::temp_dir().join(format!("shutterbridge-unsound-{}", std::process::id()));
+        let spool = Spool::open(&folder, &Kek::new(Secret::new([1; 32])), super::super::Options::default()).unwrap();
+        let item = CaptureId::new(1, [1; 10]).item(0);
+        let waiting = spool.draft(item).unwrap().finish(b"").unwrap();
+        spool.0.not_durable(Cause { kind: ErrorKind::Other, code: Some(5) });
+        assert_eq!(spool.draft(item).map(|_| ()), Err(SpoolError::Unsound));
+        assert_eq!(spool.promise(vec![waiting]), Err(SpoolError::Unsound));
+        assert_eq!(spool.has(item), Ok(false));
+        assert_eq!(spool.health(), Ok(()));
+        spool.promise(vec![spool.draft(item).unwrap().finish(b"").unwrap()]).unwrap();
+        assert_eq!(std::fs::read_dir(&spool.0.draft).unwrap().count(), 0, "the probe is gone");
+        std::fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -82,7 +82,7 @@ impl Opened {
 fn unreadable(error: &io::Error) -> SpoolError {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => Damage::Torn.into(),
-        kind => Damage::Unreadable(kind).into(),
+        _ => Damage::Unreadable(error.into()).into(),
     }
 }
 

@@ -45,7 +45,7 @@ impl Spool {
         let note = inner.draft_path("reason");
         let mut file = create_file(&note).map_err(SpoolError::io(doing))?;
         file.write_all(reason.as_bytes()).map_err(SpoolError::io(doing))?;
-        file.sync_all().map_err(|e| inner.not_durable(e.kind()))?;
+        file.sync_all().map_err(|e| inner.not_durable((&e).into()))?;
         std::fs::rename(&note, inner.quarantine.join(format!("{capture}.reason"))).map_err(SpoolError::io(doing))?;
         let names: Vec<Name> = Name::all_of(capture, items).collect();
         for name in names.into_iter().rev() {
@@ -55,7 +55,7 @@ impl Spool {
             }
         }
         let folder = File::open(&inner.quarantine).map_err(SpoolError::io(doing))?;
-        folder.sync_all().map_err(|e| inner.not_durable(e.kind()))?;
+        folder.sync_all().map_err(|e| inner.not_durable((&e).into()))?;
         inner.sync_live()
     }
 }
@@ -72,7 +72,7 @@ pub(super) fn erase(spool: &Inner, names: impl IntoIterator<Item = Name>) -> Res
             Err(e) => return Err(SpoolError::io(doing)(e)),
         };
         file.write_all_at(&[0; WRAPPED_BYTES], WRAPPED_AT as u64).map_err(SpoolError::io(doing))?;
-        file.sync_data().map_err(|e| spool.not_durable(e.kind()))?;
+        file.sync_data().map_err(|e| spool.not_durable((&e).into()))?;
         erased.push(path);
     }
     for path in erased {

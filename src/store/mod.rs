@@ -4,6 +4,7 @@
 //! names sled.
 //! Never: knows what a row means. Keys stand in clear on the disk: callers pass ids and hashes.
 
+pub mod cause;
 pub mod group;
 pub mod memory;
 pub mod sled;
@@ -12,6 +13,7 @@ pub mod version;
 
 use std::fmt;
 
+pub use cause::Cause;
 pub use table::{Key, Table};
 
 /// Longest key, bytes: a prefix, two digests and an id, with room to spare.
@@ -103,7 +105,8 @@ pub enum StoreError {
     /// A commit was not confirmed by the disk, now or before.
     NotDurable,
     TooLong,
-    Io(String),
+    Io(Cause),
+    NoRandom,
 }
 
 impl fmt::Display for StoreError {
@@ -120,6 +123,7 @@ impl fmt::Display for StoreError {
             }
             Self::NotDurable => f.write_str("the disk did not confirm a write of the index; look at the disk, then restart"),
             Self::TooLong => f.write_str("a row is longer than the index takes"),
+            Self::NoRandom => f.write_str("the operating system gave no random bytes"),
             Self::Io(why) => write!(f, "the index cannot be read or written: {why}"),
         }
     }

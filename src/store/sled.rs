@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use super::group::Group;
-use super::{Batch, Row, Store, StoreError, version};
+use super::{Batch, Cause, Row, Store, StoreError, version};
 use crate::seal::aead::{Kek, open_small, seal_small};
 use crate::seal::secret::Secret;
 
@@ -69,16 +69,8 @@ impl SledStore {
         Ok(store)
     }
 
-    fn lead(&self, batches: Vec<Batch>) -> Vec<Result<(), StoreError>> {
-        let waiting = batches.len();
-        let done = self.apply(batches);
-        if done.is_err() {
-            self.durable.store(false, Ordering::SeqCst);
-        }
-        vec![done; waiting]
-    }
-
-    fn apply(&self, batches: Vec<Batch>) -> Result<(), StoreError> {
+    /// Commits what many callers handed in as one.
+    fn lead(&self, batches: Vec<Batch>) -> Result<(), StoreError> {
         let mut last: HashMap<Vec<u8>, Option<Vec<u8>>> = HashMap::new();
         for change in batches.into_iter().flat_map(|b| b.changes) {
             last.insert(change.key, change.value);
@@ -87,11 +79,19 @@ impl SledStore {
         for (key, value) in last {
             self.write_row(&mut merged, &key, value)?;
         }
+        let done = self.write_durably(merged);
+        if done.is_err() {
+            self.durable.store(false, Ordering::SeqCst);
+        }
+        done
+    }
+
+    fn write_durably(&self, batch: ::sled::Batch) -> Result<(), StoreError> {
         let applying = self.applying.write().unwrap_or_else(PoisonError::into_inner);
-        self.db.apply_batch(merged).map_err(|e| engine_error(&e))?;
+        self.db.apply_batch(batch).map_err(|e| engine_error(&e))?;
         drop(applying);
         self.db.flush().map_err(|_| StoreError::NotDurable)?;
-        self.file.sync_all().map_err(|_| StoreError::NotDurable)
+        self.file.sync_data().map_err(|_| StoreError::NotDurable)
     }
 
     /// Adds a row, in as many pieces as it needs, and removes the pieces it had more.
@@ -102,7 +102,7 @@ impl SledStore {
             None => batch.remove(key),
             Some(value) if value.is_empty() => batch.insert(key, &[]),
             Some(value) => {
-                let sealed = seal_small(&self.key, key, &value).map_err(|e| StoreError::Io(e.to_string()))?;
+                let sealed = seal_small(&self.key, key, &value).map_err(|_| StoreError::NoRandom)?;
                 let (first, rest) = sealed.split_at(PIECE_BYTES.min(sealed.len()));
                 for piece in rest.chunks(PIECE_BYTES) {
                     batch.insert(piece_key(key, now), piece);
@@ -161,7 +161,11 @@ impl Store for SledStore {
         if batch.is_empty() {
             return Ok(());
         }
-        self.commits.run(batch, |batches| self.lead(batches)).unwrap_or(Err(StoreError::NotDurable))
+        let lead = |batches: Vec<Batch>| {
+            let waiting = batches.len();
+            vec![self.lead(batches); waiting]
+        };
+        self.commits.run(batch, lead).unwrap_or(Err(StoreError::NotDurable))
     }
 }
 
@@ -212,7 +216,7 @@ fn engine_error(error: &::sled::Error) -> StoreError {
 fn words(error: &::sled::Error) -> String {
     match error {
         ::sled::Error::Corruption { .. } => "checksums do not match".to_owned(),
-        ::sled::Error::Io(e) => e.kind().to_string(),
+        ::sled::Error::Io(e) => Cause::from(e).to_string(),
         ::sled::Error::CollectionNotFound(_) | ::sled::Error::Unsupported(_) | ::sled::Error::ReportableBug(_) => {
             "its files contradict each other".to_owned()
         }
@@ -220,7 +224,7 @@ fn words(error: &::sled::Error) -> String {
 }
 
 fn io_error(error: &io::Error) -> StoreError {
-    StoreError::Io(error.kind().to_string())
+    StoreError::Io(error.into())
 }
 
 #[cfg(test)]
@@ -323,7 +327,9 @@ mod tests {
         drop(store);
         let db = folder.0.join("db");
         let mut bytes = fs::read(&db).unwrap();
-        bytes.iter_mut().for_each(|b| *b ^= 0x5A);
+        for byte in &mut bytes {
+            *byte ^= 0x5A;
+        }
         fs::write(&db, bytes).unwrap();
         for entry in fs::read_dir(&folder.0).unwrap() {
             let path = entry.unwrap().path();

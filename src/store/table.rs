@@ -37,6 +37,12 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
     }
 
     /// # Errors
+    /// As for [`Store::get`].
+    pub fn contains(&self, store: &dyn Store, key: &K) -> Result<bool, StoreError> {
+        Ok(store.get(&self.key(key))?.is_some())
+    }
+
+    /// # Errors
     /// [`StoreError::Unexpected`] where the value has no JSON form.
     pub fn put(&self, batch: &mut Batch, key: &K, value: &V) -> Result<(), StoreError> {
         batch.put(self.key(key), serde_json::to_vec(value).map_err(|_| StoreError::Unexpected)?);

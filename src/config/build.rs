@@ -1,0 +1,275 @@
+//! From the draft to the [`Config`], and the rules that hold between keys.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::draft::{Draft, Group};
+use super::options::{
+    ArchiveOptions, AuditOptions, Config, DataOptions, Department, Ffmpeg, Hl7Options, Hl7Source, IssuerOptions, KeySource,
+    LimitsOptions, LookupOptions, LookupSource, ServerOptions, SiteOptions, TlsFiles, TranscodeOptions, UnknownPatient,
+};
+use super::problem::{Origin, Problem};
+use super::value::Value;
+
+/// Makes the configuration. `None` where a value is missing: the draft has a problem then.
+pub fn build(draft: &Draft) -> Option<Config> {
+    Some(Config {
+        server: server(draft.one("server")?)?,
+        limits: limits(draft.one("limits")?)?,
+        data: data(draft.one("data")?)?,
+        site: site(draft.one("site")?)?,
+        departments: draft.of("department").map(department).collect::<Option<_>>()?,
+        issuers: draft.of("issuer").map(issuer).collect::<Option<_>>()?,
+        hl7: Hl7Options {
+            listen: draft.one("hl7")?.value("listen").and_then(as_listen),
+            sources: draft.of("hl7.source").map(hl7_source).collect(),
+        },
+        lookup: lookup(draft.one("lookup")?)?,
+        archives: draft.of("archive").map(archive).collect::<Option<_>>()?,
+        transcode: transcode(draft.one("transcode")?)?,
+        audit: AuditOptions { file: path(draft.one("audit")?, "file")? },
+    })
+}
+
+fn server(group: &Group) -> Option<ServerOptions> {
+    let tls = path(group, "tls_cert").zip(path(group, "tls_key")).map(|(cert, key)| TlsFiles { cert, key });
+    Some(ServerOptions { listen: listen(group, "listen")?, tls, ops_listen: listen(group, "ops_listen")? })
+}
+
+fn limits(group: &Group) -> Option<LimitsOptions> {
+    let size = |key: &str| match group.value(key)? {
+        Value::Size(bytes) => Some(*bytes),
+        _ => None,
+    };
+    let request_files = match group.value("request_files")? {
+        Value::Count(count) => u16::try_from(*count).ok()?,
+        _ => return None,
+    };
+    let spool_free_min = match group.value("spool_free_min")? {
+        Value::Space(space) => *space,
+        _ => return None,
+    };
+    Some(LimitsOptions { photo_bytes: size("photo_bytes")?, video_bytes: size("video_bytes")?, request_files, spool_free_min })
+}
+
+fn data(group: &Group) -> Option<DataOptions> {
+    let key = match group.value("key") {
+        Some(Value::Secret(secret)) => KeySource::Given(secret.clone()),
+        _ => KeySource::File(path(group, "key_file")?),
+    };
+    Some(DataOptions { dir: path(group, "dir")?, key })
+}
+
+fn site(group: &Group) -> Option<SiteOptions> {
+    let timezone = match group.value("timezone")? {
+        Value::Zone(zone) => zone.clone(),
+        _ => return None,
+    };
+    let uid_root = match group.value("uid_root")? {
+        Value::Uid(uid) => uid.clone(),
+        _ => return None,
+    };
+    let assigning_authority = text(group, "assigning_authority")?;
+    Some(SiteOptions { institution: text(group, "institution")?, timezone, assigning_authority, uid_root })
+}
+
+fn department(group: &Group) -> Option<Department> {
+    let body_site_required = flag(group, "body_site_required")?;
+    Some(Department { id: text(group, "id")?, name: text(group, "name")?, body_site_required })
+}
+
+fn issuer(group: &Group) -> Option<IssuerOptions> {
+    let jwks_file = path(group, "jwks_file")?;
+    Some(IssuerOptions { issuer: text(group, "issuer")?, audience: text(group, "audience")?, jwks_file })
+}
+
+fn hl7_source(group: &Group) -> Hl7Source {
+    Hl7Source {
+        application: text(group, "application"),
+        facility: text(group, "facility"),
+        default_charset: text(group, "default_charset"),
+        assigning_authority: text(group, "assigning_authority"),
+    }
+}
+
+fn lookup(group: &Group) -> Option<LookupOptions> {
+    let order = match group.value("order")? {
+        Value::Words(words) => words.iter().map(|_| LookupSource::Local).collect(),
+        _ => return None,
+    };
+    let refuse = text(group, "unknown_patient")? == "refuse";
+    Some(LookupOptions { order, unknown_patient: if refuse { UnknownPatient::Refuse } else { UnknownPatient::Hold } })
+}
+
+fn archive(group: &Group) -> Option<ArchiveOptions> {
+    Some(ArchiveOptions {
+        name: text(group, "name")?,
+        address: text(group, "address")?,
+        called_ae: text(group, "called_ae")?,
+        calling_ae: text(group, "calling_ae")?,
+        commitment: flag(group, "commitment")?,
+    })
+}
+
+fn transcode(group: &Group) -> Option<TranscodeOptions> {
+    let off = text(group, "ffmpeg")? == "off";
+    Some(TranscodeOptions { ffmpeg: if off { Ffmpeg::Off } else { Ffmpeg::Auto } })
+}
+
+fn text(group: &Group, key: &str) -> Option<String> {
+    match group.value(key)? {
+        Value::Text(text) => Some(text.clone()),
+        _ => None,
+    }
+}
+
+fn flag(group: &Group, key: &str) -> Option<bool> {
+    match group.value(key)? {
+        Value::Flag(flag) => Some(*flag),
+        _ => None,
+    }
+}
+
+fn path(group: &Group, key: &str) -> Option<PathBuf> {
+    match group.value(key)? {
+        Value::Path(path) => Some(path.clone()),
+        _ => None,
+    }
+}
+
+fn listen(group: &Group, key: &str) -> Option<SocketAddr> {
+    group.value(key).and_then(as_listen)
+}
+
+fn as_listen(value: &Value) -> Option<SocketAddr> {
+    match value {
+        Value::Listen(address) => Some(*address),
+        _ => None,
+    }
+}
+
+/// The rules between keys. Problems go into the draft.
+pub fn check(draft: &mut Draft) {
+    let mut found = Vec::new();
+    check_tls(draft, &mut found);
+    check_doors(draft, &mut found);
+    check_issuers(draft, &mut found);
+    check_sources(draft, &mut found);
+    check_unique(draft, "department", &["id"], &mut found);
+    check_unique(draft, "issuer", &["issuer", "audience"], &mut found);
+    check_unique(draft, "hl7.source", &["application", "facility"], &mut found);
+    check_unique(draft, "archive", &["name"], &mut found);
+    draft.problems.append(&mut found);
+}
+
+fn check_tls(draft: &Draft, found: &mut Vec<Problem>) {
+    let Some(server) = draft.one("server") else { return };
+    for (one, other) in [("tls_cert", "tls_key"), ("tls_key", "tls_cert")] {
+        if server.is_set(one) && !server.is_set(other) {
+            let text = format!("server.{one} is set, but server.{other} is not; a certificate and its key go together");
+            found.push(Problem { origin: server.origin_of(one), text });
+        }
+    }
+    let Some(address) = listen(server, "listen").filter(|a| !a.ip().is_loopback()) else { return };
+    if !server.is_set("tls_cert") && !server.is_set("tls_key") {
+        let text = format!(
+            "server.listen = \"{address}\" is reachable from other machines, which the dev certificate is not meant for; \
+             set server.tls_cert and server.tls_key, or listen on 127.0.0.1"
+        );
+        found.push(Problem { origin: server.origin_of("listen"), text });
+    }
+    if draft.of("issuer").next().is_none() {
+        let text = format!(
+            "server.listen = \"{address}\" is reachable from other machines, but no [[issuer]] says whose tokens are \
+             good; add one, or listen on 127.0.0.1"
+        );
+        found.push(Problem { origin: server.origin_of("listen"), text });
+    }
+}
+
+fn check_doors(draft: &Draft, found: &mut Vec<Problem>) {
+    let doors = [
+        ("server", "listen", None),
+        (
+            "server",
+            "ops_listen",
+            Some("plain HTTP without sign-in; listen on 127.0.0.1 and let an agent on this machine read it"),
+        ),
+        (
+            "hl7",
+            "listen",
+            Some("plain text with patient data; listen on 127.0.0.1 and put a TLS tunnel in front (MLLPS is not built yet)"),
+        ),
+    ];
+    let mut taken: Vec<(SocketAddr, String)> = Vec::new();
+    for (section, key, only_loopback) in doors {
+        let Some((group, address)) = draft.one(section).and_then(|g| Some((g, listen(g, key)?))) else { continue };
+        let full = format!("{section}.{key}");
+        if let Some(why) = only_loopback.filter(|_| !address.ip().is_loopback()) {
+            let text = format!("{full} = \"{address}\" is reachable from other machines, and this door is {why}");
+            found.push(Problem { origin: group.origin_of(key), text });
+        }
+        if let Some((_, other)) = taken.iter().find(|(a, _)| *a == address && address.port() != 0) {
+            let text = format!("{full} = \"{address}\" is also {other}; give each door a port of its own");
+            found.push(Problem { origin: group.origin_of(key), text });
+        }
+        taken.push((address, full));
+    }
+}
+
+fn check_issuers(draft: &Draft, found: &mut Vec<Problem>) {
+    for group in draft.of("issuer") {
+        if group.setting("jwks_file").is_none() && group.setting("jwks_url").is_none() {
+            let text = "[[issuer]] has no jwks_file: the public keys of its tokens".to_owned();
+            found.push(Problem { origin: group.origin.clone(), text });
+        }
+    }
+}
+
+fn check_sources(draft: &Draft, found: &mut Vec<Problem>) {
+    for group in draft.of("hl7.source") {
+        if !group.is_set("application") && !group.is_set("facility") {
+            let text = "[[hl7.source]] names no sender; set application (MSH-3), facility (MSH-4) or both".to_owned();
+            found.push(Problem { origin: group.origin.clone(), text });
+        }
+    }
+}
+
+/// No two entries of a list may have the same name.
+fn check_unique(draft: &Draft, section: &str, keys: &[&str], found: &mut Vec<Problem>) {
+    let mut seen: Vec<(Vec<&Value>, &Origin)> = Vec::new();
+    for group in draft.of(section) {
+        let name: Vec<&Value> = keys.iter().filter_map(|k| group.value(k)).collect();
+        if name.is_empty() {
+            continue;
+        }
+        if let Some((_, first)) = seen.iter().find(|(n, _)| *n == name) {
+            let origin = keys.iter().find(|k| group.is_set(k)).map_or_else(|| group.origin.clone(), |k| group.origin_of(k));
+            let text = format!("a second [[{section}]] with the same {}; the first is at {first}", keys.join(" and "));
+            found.push(Problem { origin, text });
+        }
+        seen.push((name, &group.origin));
+    }
+}
+
+/// What starts, but is probably not meant.
+pub fn warnings(draft: &Draft) -> Vec<Problem> {
+    let mut found = Vec::new();
+    let mut warn = |text: &str| found.push(Problem { origin: Origin::Default, text: text.to_owned() });
+    if draft.of("issuer").next().is_none() {
+        warn("no [[issuer]] is configured: nobody can sign in");
+    }
+    if draft.of("archive").next().is_none() {
+        warn("no [[archive]] is configured: captures are kept here and go nowhere");
+    }
+    if draft.one("hl7").is_some_and(|g| g.value("listen").is_none()) {
+        warn("hl7.listen is not set: the hospital cannot announce patients, and every capture waits for one");
+    }
+    if draft.one("site").is_some_and(|g| !g.is_set("institution")) {
+        warn("site.institution is not set: objects will carry the name of the demo hospital");
+    }
+    if draft.of("department").all(|g| g.origin == Origin::Default) {
+        warn("no [[department]] is configured: `derm` (Dermatology) is the only one");
+    }
+    found
+}

@@ -1,0 +1,151 @@
+//! The configuration after reading: plain, typed, complete.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use jiff::tz::TimeZone;
+
+use super::value::{Secret, Space};
+use crate::capture::Uid;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    pub server: ServerOptions,
+    pub limits: LimitsOptions,
+    pub data: DataOptions,
+    pub site: SiteOptions,
+    /// At least one.
+    pub departments: Vec<Department>,
+    pub issuers: Vec<IssuerOptions>,
+    pub hl7: Hl7Options,
+    pub lookup: LookupOptions,
+    pub archives: Vec<ArchiveOptions>,
+    pub transcode: TranscodeOptions,
+    pub audit: AuditOptions,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerOptions {
+    pub listen: SocketAddr,
+    /// `None`: a dev CA and certificate; then `listen` is a loopback address.
+    pub tls: Option<TlsFiles>,
+    /// A loopback address.
+    pub ops_listen: SocketAddr,
+}
+
+/// PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    pub cert: PathBuf,
+    pub key: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitsOptions {
+    pub photo_bytes: u64,
+    pub video_bytes: u64,
+    pub request_files: u16,
+    pub spool_free_min: Space,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DataOptions {
+    pub dir: PathBuf,
+    pub key: KeySource,
+}
+
+/// Where the key of the spool is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySource {
+    /// 32 bytes in base64.
+    Given(Secret),
+    /// Made on first start where there is none.
+    File(PathBuf),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SiteOptions {
+    pub institution: String,
+    /// Has an IANA name.
+    pub timezone: TimeZone,
+    pub assigning_authority: String,
+    /// At most 24 characters.
+    pub uid_root: Uid,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Department {
+    pub id: String,
+    pub name: String,
+    pub body_site_required: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IssuerOptions {
+    pub issuer: String,
+    pub audience: String,
+    pub jwks_file: PathBuf,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hl7Options {
+    /// A loopback address. `None`: no HL7 door.
+    pub listen: Option<SocketAddr>,
+    pub sources: Vec<Hl7Source>,
+}
+
+/// Rules for one sender; the first that fits MSH-3 and MSH-4 holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hl7Source {
+    pub application: Option<String>,
+    pub facility: Option<String>,
+    /// A name of HL7 table 0211, in its own spelling.
+    pub default_charset: Option<String>,
+    pub assigning_authority: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LookupOptions {
+    pub order: Vec<LookupSource>,
+    pub unknown_patient: UnknownPatient,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LookupSource {
+    /// What the hospital told over HL7.
+    Local,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownPatient {
+    Hold,
+    Refuse,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArchiveOptions {
+    pub name: String,
+    /// `host:port`.
+    pub address: String,
+    pub called_ae: String,
+    pub calling_ae: String,
+    /// Ask for storage commitment.
+    pub commitment: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TranscodeOptions {
+    pub ffmpeg: Ffmpeg,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ffmpeg {
+    /// Where it is on the path.
+    Auto,
+    Off,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditOptions {
+    pub file: PathBuf,
+}

@@ -1,0 +1,225 @@
+//! Every section and key that a configuration may hold, as data.
+
+use super::value::Kind;
+
+/// One table of the file; `many`: an array of tables (`[[department]]`).
+#[derive(Debug)]
+pub struct Section {
+    /// Dotted, e.g. `hl7.source`.
+    pub name: &'static str,
+    pub many: bool,
+    pub keys: &'static [Key],
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub fallback: Fallback,
+    pub doc: &'static str,
+    /// Never printed; has a twin `<name>_file`.
+    pub secret: bool,
+    /// Part of the contract, but its feature is not in this build: setting it is refused with these words.
+    pub unbuilt: Option<&'static str>,
+}
+
+/// What holds where nobody sets the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fallback {
+    Required,
+    Unset,
+    /// Read like a value from the environment.
+    Text(&'static str),
+}
+
+impl Section {
+    #[must_use]
+    pub fn named(name: &str) -> Option<&'static Self> {
+        SECTIONS.iter().find(|s| s.name == name)
+    }
+
+    #[must_use]
+    pub fn key(&self, name: &str) -> Option<&'static Key> {
+        self.keys.iter().find(|k| k.name == name)
+    }
+
+    /// The other of a secret and its `_file` twin.
+    #[must_use]
+    pub fn twin(&self, key: &str) -> Option<&'static Key> {
+        if let Some(secret) = key.strip_suffix("_file") {
+            return self.key(secret).filter(|k| k.secret);
+        }
+        self.keys.iter().find(|k| k.name.strip_suffix("_file") == Some(key) && self.key(key).is_some_and(|s| s.secret))
+    }
+}
+
+const fn key(name: &'static str, kind: Kind, fallback: Fallback, doc: &'static str) -> Key {
+    Key { name, kind, fallback, doc, secret: false, unbuilt: None }
+}
+
+const fn unbuilt(name: &'static str, kind: Kind, what: &'static str) -> Key {
+    Key { name, kind, fallback: Fallback::Unset, doc: "not built yet", secret: false, unbuilt: Some(what) }
+}
+
+const fn secret(name: &'static str, kind: Kind, doc: &'static str) -> Key {
+    Key { name, kind, fallback: Fallback::Unset, doc, secret: true, unbuilt: None }
+}
+
+use Fallback::{Required, Text, Unset};
+
+/// Longest LO value (PS3.5 §6.2): institution, department and authority enter one.
+const LO_MAX: usize = 64;
+const KIB: u64 = 1 << 10;
+const GIB: u64 = 1 << 30;
+/// One item of a multi-part upload is counted in 16 bits; a thousand pictures is far beyond a session.
+const REQUEST_FILES_MAX: u64 = 1_000;
+
+const MLLPS: &str = "MLLP over TLS";
+const DICOM_TLS: &str = "DICOM over TLS";
+const STOW: &str = "storing over STOW-RS";
+
+/// In the order in which `config print` writes them.
+pub const SECTIONS: &[Section] = &[
+    Section {
+        name: "server",
+        many: false,
+        keys: &[
+            key("listen", Kind::Listen, Text("127.0.0.1:8443"), "address of the HTTPS door; port 0: any"),
+            key("tls_cert", Kind::File, Unset, "PEM certificate chain; not set: a dev CA in data.dir, loopback only"),
+            key("tls_key", Kind::File, Unset, "PEM private key of tls_cert"),
+            unbuilt("client_ca", Kind::File, "mutual TLS"),
+            key("ops_listen", Kind::Listen, Text("127.0.0.1:9443"), "address of /healthz /readyz /metrics, plain HTTP"),
+        ],
+    },
+    Section {
+        name: "limits",
+        many: false,
+        keys: &[
+            key("photo_bytes", Kind::Size { min: 64 * KIB, max: 4 * GIB }, Text("64MiB"), "largest photo"),
+            key("video_bytes", Kind::Size { min: 64 * KIB, max: 64 * GIB }, Text("4GiB"), "largest video"),
+            key("request_files", Kind::Count { min: 1, max: REQUEST_FILES_MAX }, Text("100"), "most files of one capture"),
+            key("spool_free_min", Kind::Space, Text("5%"), "below so much free space nothing is accepted (507)"),
+        ],
+    },
+    Section {
+        name: "data",
+        many: false,
+        keys: &[
+            key("dir", Kind::Path, Text("data"), "spool, index and hospital facts"),
+            secret("key", Kind::Key, "32 bytes, base64, that seal the spool"),
+            key("key_file", Kind::Path, Text("data.key"), "file with that key; made on first start"),
+        ],
+    },
+    Section {
+        name: "site",
+        many: false,
+        keys: &[
+            key("institution", Kind::Text { max: LO_MAX }, Text("Demo General Hospital"), "Institution Name (0008,0080)"),
+            key("timezone", Kind::Zone, Text("Europe/Berlin"), "IANA zone of dates and times in objects"),
+            key("assigning_authority", Kind::Text { max: LO_MAX }, Text("HOSP"), "default issuer of Patient ID"),
+            key("uid_root", Kind::UidRoot, Text("2.25"), "root of the UIDs that are minted here"),
+        ],
+    },
+    Section {
+        name: "department",
+        many: true,
+        keys: &[
+            key("id", Kind::Text { max: LO_MAX }, Required, "the word in a claim"),
+            key("name", Kind::Text { max: LO_MAX }, Required, "Institutional Department Name (0008,1040)"),
+            key("body_site_required", Kind::Flag, Text("false"), "refuse a claim without body_site"),
+        ],
+    },
+    Section {
+        name: "issuer",
+        many: true,
+        keys: &[
+            key("issuer", Kind::Text { max: 255 }, Required, "iss of the tokens"),
+            key("audience", Kind::Text { max: 255 }, Required, "aud of the tokens"),
+            key("jwks_file", Kind::File, Unset, "the issuer's public keys, a JWK set"),
+            unbuilt("jwks_url", Kind::Text { max: 1024 }, "fetching keys over HTTP"),
+            unbuilt("jwks_ca", Kind::File, "fetching keys over HTTP"),
+        ],
+    },
+    Section {
+        name: "hl7",
+        many: false,
+        keys: &[
+            key("listen", Kind::Listen, Unset, "address of the MLLP door; not set: no door"),
+            unbuilt("tls_cert", Kind::File, MLLPS),
+            unbuilt("tls_key", Kind::File, MLLPS),
+            unbuilt("client_ca", Kind::File, MLLPS),
+        ],
+    },
+    Section {
+        name: "hl7.source",
+        many: true,
+        keys: &[
+            key("application", Kind::Text { max: 180 }, Unset, "MSH-3 of the sender; not set: any"),
+            key("facility", Kind::Text { max: 180 }, Unset, "MSH-4 of the sender; not set: any"),
+            key("default_charset", Kind::Charset, Unset, "HL7 table 0211; read where MSH-18 is empty"),
+            key("assigning_authority", Kind::Text { max: LO_MAX }, Unset, "issuer of identifiers that name none"),
+        ],
+    },
+    Section {
+        name: "lookup",
+        many: false,
+        keys: &[
+            key(
+                "order",
+                Kind::Words { built: &["local"], unbuilt: &["pdq", "fhir", "mwl"] },
+                Text("local"),
+                "who is asked about a patient, in this order",
+            ),
+            key(
+                "unknown_patient",
+                Kind::Choice { built: &["hold", "refuse"], unbuilt: &[] },
+                Text("hold"),
+                "what becomes of a capture of a patient nobody announced",
+            ),
+        ],
+    },
+    Section {
+        name: "archive",
+        many: true,
+        keys: &[
+            key("name", Kind::Text { max: LO_MAX }, Required, "the word in metrics and on the desk"),
+            key("kind", Kind::Choice { built: &["dimse"], unbuilt: &["stow", "folder"] }, Text("dimse"), "protocol"),
+            key("address", Kind::Peer, Required, "host:port"),
+            key("called_ae", Kind::AeTitle, Required, "AE title of the archive"),
+            key("calling_ae", Kind::AeTitle, Text("SHUTTERBRIDGE"), "AE title of this gateway"),
+            key("commitment", Kind::Never { what: "storage commitment" }, Text("false"), "ask for storage commitment"),
+            unbuilt("tls_ca", Kind::File, DICOM_TLS),
+            unbuilt("tls_cert", Kind::File, DICOM_TLS),
+            unbuilt("tls_key", Kind::File, DICOM_TLS),
+            unbuilt("url", Kind::Text { max: 1024 }, STOW),
+            unbuilt("bearer_file", Kind::File, STOW),
+            unbuilt("path", Kind::Path, "an archive that is a folder"),
+        ],
+    },
+    Section {
+        name: "transcode",
+        many: false,
+        keys: &[key("ffmpeg", Kind::Ffmpeg, Text("auto"), "transcoder of videos; \"auto\": where it is on the path")],
+    },
+    Section {
+        name: "audit",
+        many: false,
+        keys: &[
+            key("file", Kind::Path, Text("audit.log"), "hash-chained log of who did what"),
+            unbuilt("syslog", Kind::Text { max: 1024 }, "sending the audit log to a repository"),
+        ],
+    },
+];
+
+/// Sections of the contract whose feature is not in this build.
+pub const UNBUILT_SECTIONS: &[(&str, &str)] = &[
+    ("pdq", "asking a PDQ supplier"),
+    ("fhir", "asking a FHIR server"),
+    ("mwl", "asking a modality worklist"),
+    ("lookup.pdq", "asking a PDQ supplier"),
+    ("lookup.fhir", "asking a FHIR server"),
+    ("lookup.mwl", "asking a modality worklist"),
+];
+
+/// A department where the configuration names none: as in the contract's example.
+pub const DEFAULT_DEPARTMENT: (&str, &str) = ("derm", "Dermatology");

@@ -1,0 +1,51 @@
+//! Which object a picture becomes: data, not code.
+
+/// VL Photographic Image Storage (PS3.4 §B.5).
+pub const VL_PHOTOGRAPHIC: &str = "1.2.840.10008.5.1.4.1.1.77.1.4";
+/// Verification (PS3.4 §A.4).
+pub const VERIFICATION: &str = "1.2.840.10008.1.1";
+
+/// The transfer syntaxes that are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Syntax {
+    /// JPEG Baseline (Process 1), explicit VR little endian, encapsulated.
+    JpegBaseline,
+    ExplicitLe,
+    ImplicitLe,
+}
+
+impl Syntax {
+    #[must_use]
+    pub fn uid(self) -> &'static str {
+        match self {
+            Self::JpegBaseline => "1.2.840.10008.1.2.4.50",
+            Self::ExplicitLe => "1.2.840.10008.1.2.1",
+            Self::ImplicitLe => "1.2.840.10008.1.2",
+        }
+    }
+
+    #[must_use]
+    pub fn from_uid(uid: &str) -> Option<Self> {
+        [Self::JpegBaseline, Self::ExplicitLe, Self::ImplicitLe].into_iter().find(|s| s.uid() == uid)
+    }
+}
+
+/// One kind of object.
+#[derive(Debug)]
+pub struct Iod {
+    pub sop_class: &'static str,
+    pub modality: &'static str,
+    /// The contexts to propose: one per compressed syntax and one for the native ones, because an
+    /// acceptor takes one syntax per context (PS3.8 §9.3.3.2) and might take the wrong one.
+    pub contexts: &'static [&'static [Syntax]],
+}
+
+/// A still of a patient. Modality is fixed by the IOD (PS3.3 §A.32.4).
+pub const PHOTOGRAPH: Iod = Iod {
+    sop_class: VL_PHOTOGRAPHIC,
+    modality: "XC",
+    contexts: &[&[Syntax::JpegBaseline], &[Syntax::ExplicitLe, Syntax::ImplicitLe]],
+};
+
+/// Everything that is made here.
+pub const ALL: &[&Iod] = &[&PHOTOGRAPH];

@@ -1,0 +1,170 @@
+//! Rows that find records: their keys say everything, their values are empty.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use super::JournalError;
+use crate::capture::claim::OrderKey;
+use crate::capture::{CaptureId, Phi, Record, Stage};
+use crate::seal::aead::Kek;
+use crate::seal::digest::hmac_sha256;
+use crate::seal::secret::Secret;
+use crate::store::table::after_prefix;
+use crate::store::{Batch, Store};
+
+const DUE: u8 = 0x11;
+const STAGE: u8 = 0x12;
+const OWNER: u8 = 0x13;
+const WAITING: u8 = 0x15;
+
+const ID_BYTES: usize = 16;
+/// Keys read at once where all are wanted.
+const SCAN_ROWS: usize = 4096;
+
+/// Index rows stand in clear, so what names a person stands in them as keyed hash.
+pub(super) struct Indexes {
+    key: Secret<32>,
+}
+
+impl Indexes {
+    pub(super) fn new(kek: &Kek) -> Self {
+        Self { key: kek.derive("journal index") }
+    }
+
+    /// Replaces the index rows of a record by those of its successor.
+    pub(super) fn change(&self, batch: &mut Batch, old: Option<&Record>, new: &Record) {
+        let old = old.map(|old| self.keys(old)).unwrap_or_default();
+        let new = self.keys(new);
+        for key in old.difference(&new) {
+            batch.delete(key.clone());
+        }
+        for key in new.difference(&old) {
+            batch.put(key.clone(), Vec::new());
+        }
+    }
+
+    fn keys(&self, record: &Record) -> BTreeSet<Vec<u8>> {
+        let id = record.id().to_bytes();
+        let operator = &record.acceptance.operator;
+        let mut keys = BTreeSet::new();
+        keys.insert([&stage_prefix(record.stage())[..], &id].concat());
+        keys.insert([self.owner_prefix(&operator.issuer, &operator.subject), id.to_vec()].concat());
+        if let Some(due) = record.due() {
+            keys.insert([&due_prefix(due)[..], &id].concat());
+        }
+        let waits = record.items.iter().any(|i| matches!(i.stage, Stage::Accepted | Stage::Held));
+        for identifier in named(record).into_iter().filter(|_| waits) {
+            keys.insert([self.waiting_prefix(identifier), id.to_vec()].concat());
+        }
+        keys
+    }
+
+    pub(super) fn owned(
+        &self,
+        store: &dyn Store,
+        issuer: &str,
+        subject: &str,
+        after: Option<CaptureId>,
+        limit: usize,
+    ) -> Result<Vec<CaptureId>, JournalError> {
+        behind(store, &self.owner_prefix(issuer, subject), after, limit)
+    }
+
+    pub(super) fn waiting(&self, store: &dyn Store, identifier: &Phi) -> Result<Vec<CaptureId>, JournalError> {
+        all(store, &self.waiting_prefix(identifier))
+    }
+
+    fn owner_prefix(&self, issuer: &str, subject: &str) -> Vec<u8> {
+        let hash = hmac_sha256(self.key.expose(), &[b"owner", issuer.as_bytes(), subject.as_bytes()]);
+        [&[OWNER], &hash[..]].concat()
+    }
+
+    fn waiting_prefix(&self, identifier: &Phi) -> Vec<u8> {
+        let hash = hmac_sha256(self.key.expose(), &[b"waiting", identifier.expose().as_bytes()]);
+        [&[WAITING], &hash[..]].concat()
+    }
+}
+
+/// Captures due at `now`, longest due first.
+pub(super) fn due(store: &dyn Store, now: Timestamp, limit: usize) -> Result<Vec<CaptureId>, JournalError> {
+    ids(store, &[DUE], &after_prefix(&due_prefix(now)), limit)
+}
+
+/// Captures of a stage behind `after`.
+pub(super) fn staged(
+    store: &dyn Store,
+    stage: Stage,
+    after: Option<CaptureId>,
+    limit: usize,
+) -> Result<Vec<CaptureId>, JournalError> {
+    behind(store, &stage_prefix(stage), after, limit)
+}
+
+/// How many captures have the stage.
+pub(super) fn count(store: &dyn Store, stage: Stage) -> Result<u64, JournalError> {
+    Ok(all(store, &stage_prefix(stage))?.len() as u64)
+}
+
+/// Every identifier a claim names.
+fn named(record: &Record) -> Vec<&Phi> {
+    let claim = &record.acceptance.claim;
+    let order = claim.order.as_ref().map(|order| match order {
+        OrderKey::Accession(id) | OrderKey::Placer(id) | OrderKey::Filler(id) | OrderKey::StudyInstanceUid(id) => id,
+    });
+    let patient = claim.patient.as_ref().map(|p| &p.id);
+    [patient, claim.visit.as_ref(), order, claim.barcode.as_ref()].into_iter().flatten().filter(|id| !id.is_empty()).collect()
+}
+
+fn stage_prefix(stage: Stage) -> [u8; 2] {
+    // The words of stages are stable, their order in the enum need not be.
+    let number = match stage {
+        Stage::Accepted => 1,
+        Stage::Identified => 2,
+        Stage::Wrapped => 3,
+        Stage::Forwarded => 4,
+        Stage::Committed => 5,
+        Stage::Held => 6,
+        Stage::Discarded => 7,
+    };
+    [STAGE, number]
+}
+
+/// Nanoseconds since 1970, moved so that times before it sort before.
+fn due_prefix(due: Timestamp) -> [u8; 17] {
+    let sortable = due.as_nanosecond().cast_unsigned() ^ (1 << 127);
+    let mut out = [DUE; 17];
+    for (to, from) in out.iter_mut().skip(1).zip(sortable.to_be_bytes()) {
+        *to = from;
+    }
+    out
+}
+
+/// Captures of one prefix behind `after`, by id.
+fn behind(store: &dyn Store, prefix: &[u8], after: Option<CaptureId>, limit: usize) -> Result<Vec<CaptureId>, JournalError> {
+    let mut from = prefix.to_vec();
+    if let Some(after) = after {
+        from.extend(after.to_bytes());
+        from.push(0);
+    }
+    ids(store, &from, &after_prefix(prefix), limit)
+}
+
+fn all(store: &dyn Store, prefix: &[u8]) -> Result<Vec<CaptureId>, JournalError> {
+    let mut found = Vec::new();
+    loop {
+        let next = behind(store, prefix, found.last().copied(), SCAN_ROWS)?;
+        let is_end = next.len() < SCAN_ROWS;
+        found.extend(next);
+        if is_end {
+            return Ok(found);
+        }
+    }
+}
+
+/// The ids at the end of the keys.
+fn ids(store: &dyn Store, from: &[u8], until: &[u8], limit: usize) -> Result<Vec<CaptureId>, JournalError> {
+    let rows = store.scan(from, until, limit)?;
+    let id = |key: &[u8]| key.last_chunk::<ID_BYTES>().copied().map(CaptureId::from_bytes);
+    rows.iter().map(|row| id(&row.key).ok_or(JournalError::Broken("an index row without a capture"))).collect()
+}

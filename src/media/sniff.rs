@@ -1,0 +1,111 @@
+//! The kind of a file, by its first bytes. A name or a `Content-Type` is never asked: phones and
+//! mail programs get both wrong.
+
+use crate::capture::MediaKind;
+
+/// So many first bytes are enough to tell any kind that has a word here.
+pub const HEAD_BYTES: usize = 32;
+
+const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sniffed {
+    Known(MediaKind),
+    /// Not accepted; the word says what it looks like, for the text of the refusal.
+    Other(&'static str),
+}
+
+/// The kind of a file that begins with `head`: its first [`HEAD_BYTES`] bytes, or all of a file
+/// that is shorter.
+#[must_use]
+pub fn sniff(head: &[u8]) -> Sniffed {
+    if head.starts_with(&[0xFF, 0xD8, 0xFF]) {
+        return Sniffed::Known(MediaKind::Jpeg);
+    }
+    if head.starts_with(PNG) {
+        return Sniffed::Known(MediaKind::Png);
+    }
+    Sniffed::Other(look(head))
+}
+
+/// Signatures at offset 0, each with its word.
+const SIGNATURES: [(&[u8], &str); 17] = [
+    (b"%PDF-", "PDF"),
+    (b"GIF8", "GIF"),
+    (b"BM", "BMP"),
+    (b"II*\0", "TIFF or camera raw"),
+    (b"MM\0*", "TIFF or camera raw"),
+    (b"PK\x03\x04", "ZIP"),
+    (b"\x1aE\xdf\xa3", "Matroska or WebM"),
+    (b"\xff\x0a", "JPEG XL"),
+    (b"\0\0\0\x0cJXL ", "JPEG XL"),
+    (b"\0\0\0\x0cjP  ", "JPEG 2000"),
+    (b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (b"8BPS", "Photoshop"),
+    (b"MZ", "program"),
+    (b"\x7fELF", "program"),
+    (b"\x1f\x8b", "gzip"),
+    (b"{", "JSON"),
+    (b"#!", "script"),
+];
+
+fn look(head: &[u8]) -> &'static str {
+    if head.is_empty() {
+        return "empty";
+    }
+    if head.get(4..8) == Some(b"ftyp") {
+        return brand(head.get(8..12).unwrap_or_default());
+    }
+    if matches!(head.get(4..8), Some(b"moov" | b"mdat" | b"wide")) {
+        return "QuickTime video";
+    }
+    if head.get(..4) == Some(b"RIFF") {
+        return if head.get(8..12) == Some(b"WEBP") { "WebP" } else { "RIFF" };
+    }
+    if let Some((_, word)) = SIGNATURES.iter().find(|(start, _)| head.starts_with(start)) {
+        return word;
+    }
+    let text = head.trim_ascii_start();
+    if text.starts_with(b"<") {
+        return if text.to_ascii_lowercase().starts_with(b"<svg") { "SVG" } else { "HTML or XML" };
+    }
+    if head.iter().all(|b| b.is_ascii_graphic() || b.is_ascii_whitespace()) { "text" } else { "unknown" }
+}
+
+/// Major brand of an ISO base media file (ISO/IEC 14496-12 §4.3).
+fn brand(brand: &[u8]) -> &'static str {
+    match brand {
+        b"heic" | b"heix" | b"heim" | b"heis" | b"hevc" | b"hevx" | b"mif1" | b"msf1" => "HEIC",
+        b"avif" | b"avis" => "AVIF",
+        b"qt  " => "QuickTime video",
+        b"crx " => "camera raw",
+        [b'3', b'g', ..] => "3GP video",
+        _ => "MP4 video",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_bytes_decide_what_a_file_is() {
+        let table: [(&[u8], Sniffed); 12] = [
+            (b"\xff\xd8\xff\xe0\0\x10JFIF", Sniffed::Known(MediaKind::Jpeg)),
+            (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", Sniffed::Known(MediaKind::Png)),
+            (b"\x89PNG\r\n", Sniffed::Other("unknown")),
+            (b"\0\0\0\x18ftypheic", Sniffed::Other("HEIC")),
+            (b"\0\0\0\x18ftypqt  ", Sniffed::Other("QuickTime video")),
+            (b"\0\0\0\x18ftypisom", Sniffed::Other("MP4 video")),
+            (b"%PDF-1.7", Sniffed::Other("PDF")),
+            (b"GIF89a", Sniffed::Other("GIF")),
+            (b" <!DOCTYPE html>", Sniffed::Other("HTML or XML")),
+            (b"hello", Sniffed::Other("text")),
+            (b"PK\x03\x04", Sniffed::Other("ZIP")),
+            (b"", Sniffed::Other("empty")),
+        ];
+        for (head, kind) in table {
+            assert_eq!(sniff(head), kind, "{head:?}");
+        }
+    }
+}

@@ -1,0 +1,399 @@
+//! From the first byte of a request to the promise line.
+//!
+//! Every byte is hashed, scrubbed, verified and sealed while it arrives. Until
+//! [`Intake::finish`] returns, dropping the intake leaves nothing behind; after it, the capture
+//! is on disk, whatever happens to this process.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::observer::Observer;
+use super::pending::{Pending, Ticket};
+use super::refusal::{Refusal, RefusalCode};
+use crate::audit::{Audit, Event, Object, Outcome};
+use crate::capture::record::{Acceptance, Digest, Idempotency, ItemFacts, SealedManifest};
+use crate::capture::{CaptureId, Claim, MediaKind, Operator, Record, Uid};
+use crate::clock::Clock;
+use crate::journal::Journal;
+use crate::scrub::{self, PushError, ScrubError, Scrubber};
+use crate::seal::{digest, random};
+use crate::spool::{Draft, Finished, Reservation, Spool, SpoolError};
+
+/// Longest Idempotency-Key, characters: a UUID or a digest fits several times.
+const IDEMPOTENCY_KEY_MAX: usize = 255;
+/// Room set aside for a file while it arrives: several usual photos. A larger one meets the same
+/// rule again at the disk.
+const RESERVE_BYTES: u64 = 16 << 20;
+
+/// What the doors ask of the pipeline.
+pub trait Acceptor: Send + Sync {
+    /// Opens one request. Nothing is kept before [`Intake::finish`].
+    ///
+    /// # Errors
+    /// A claim that is not valid, an unknown department, a spool that takes nothing.
+    fn begin(&self, operator: &Operator, claim: &Value, idempotency_key: Option<&str>) -> Result<Box<dyn Intake>, Refusal>;
+}
+
+/// One request in progress. Blocking: call it where waiting for a disk is allowed.
+pub trait Intake: Send {
+    /// # Errors
+    /// Too many files.
+    fn start_file(&mut self) -> Result<(), Refusal>;
+    /// # Errors
+    /// The file is of no accepted kind, damaged or too large, or the disk does not take it.
+    fn push(&mut self, bytes: &[u8]) -> Result<(), Refusal>;
+    /// # Errors
+    /// The file ended too early.
+    fn end_file(&mut self) -> Result<(), Refusal>;
+    /// The promise line: returns after every byte and name is flushed.
+    ///
+    /// # Errors
+    /// No file, an Idempotency-Key used for something else, or a disk that did not flush.
+    fn finish(self: Box<Self>) -> Result<Receipt, Refusal>;
+}
+
+/// Exists only for captures that are flushed.
+#[derive(Clone, Debug)]
+pub struct Receipt {
+    pub record: Record,
+    pub replayed: bool,
+}
+
+/// How much is taken, and of whom.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Largest photo, bytes received.
+    pub photo_bytes: u64,
+    pub request_files: u16,
+    pub scrub: scrub::Limits,
+    pub departments: Vec<DepartmentRule>,
+}
+
+#[derive(Clone, Debug)]
+pub struct DepartmentRule {
+    pub id: String,
+    pub body_site_required: bool,
+}
+
+/// Everything an intake needs, shared by all.
+pub struct Reception {
+    pub options: Options,
+    pub spool: Arc<Spool>,
+    pub journal: Arc<Journal>,
+    pub pending: Arc<Pending>,
+    pub clock: Clock,
+    pub audit: Arc<Audit>,
+    pub observer: Arc<dyn Observer>,
+}
+
+/// The front desk: an [`Acceptor`] over the spool.
+#[derive(Clone)]
+pub struct FrontDesk(pub Arc<Reception>);
+
+impl Acceptor for FrontDesk {
+    fn begin(&self, operator: &Operator, claim: &Value, idempotency_key: Option<&str>) -> Result<Box<dyn Intake>, Refusal> {
+        let parsed = read_claim(claim, &self.0.options.departments)?;
+        let key = idempotency_key.map(|key| key_digest(operator, key)).transpose()?;
+        self.0.spool.health().map_err(|e| refuse_spool(&e))?;
+        let accepted_at = self.0.clock.now();
+        let random = random::random::<10>().map_err(|_| no_randomness())?;
+        let id = CaptureId::new(u64::try_from(accepted_at.as_millisecond()).unwrap_or(0), random);
+        Ok(Box::new(Session {
+            reception: self.0.clone(),
+            id,
+            accepted_at,
+            operator: operator.clone(),
+            claim: parsed,
+            claim_digest: digest::sha256(claim.to_string().as_bytes()),
+            key,
+            head: None,
+            tail: Vec::new(),
+            items: Vec::new(),
+            current: None,
+        }))
+    }
+}
+
+fn read_claim(claim: &Value, departments: &[DepartmentRule]) -> Result<Claim, Refusal> {
+    let parsed = Claim::from_json(claim).map_err(claim_invalid)?;
+    let Some(rule) = departments.iter().find(|d| d.id == parsed.department) else {
+        return Err(claim_error("/department", "not one of the configured departments"));
+    };
+    if rule.body_site_required && parsed.body_site.is_none() {
+        return Err(claim_error("/body_site", "this department requires a body site"));
+    }
+    Ok(parsed)
+}
+
+fn claim_invalid(errors: Vec<crate::capture::claim::ClaimError>) -> Refusal {
+    Refusal {
+        errors,
+        ..Refusal::new(RefusalCode::ClaimInvalid, "The claim is not valid; `errors` tells each place. Correct it and send again.")
+    }
+}
+
+fn claim_error(pointer: &str, detail: &str) -> Refusal {
+    claim_invalid(vec![crate::capture::claim::ClaimError { pointer: pointer.to_owned(), detail: detail.to_owned() }])
+}
+
+fn key_digest(operator: &Operator, key: &str) -> Result<Digest, Refusal> {
+    if key.is_empty() || key.len() > IDEMPOTENCY_KEY_MAX || !key.bytes().all(|b| b.is_ascii_graphic() || b == b' ') {
+        let detail = format!("Idempotency-Key must be 1 to {IDEMPOTENCY_KEY_MAX} printable ASCII characters.");
+        return Err(Refusal::new(RefusalCode::Malformed, detail));
+    }
+    let mut hasher = digest::Hasher::new();
+    for part in [operator.issuer.as_bytes(), operator.subject.as_bytes(), key.as_bytes()] {
+        hasher.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        hasher.update(part);
+    }
+    Ok(hasher.finish())
+}
+
+/// One request in progress.
+struct Session {
+    reception: Arc<Reception>,
+    id: CaptureId,
+    accepted_at: Timestamp,
+    operator: Operator,
+    claim: Claim,
+    claim_digest: Digest,
+    key: Option<Digest>,
+    /// Item 0, still open: its manifest needs the number of items.
+    head: Option<Draft>,
+    tail: Vec<Finished>,
+    items: Vec<ItemFacts>,
+    current: Option<File>,
+}
+
+/// The file that is arriving.
+struct File {
+    scrubber: Scrubber,
+    draft: Draft,
+    /// Given back when the file has ended.
+    _room: Reservation,
+    received: digest::Hasher,
+    received_bytes: u64,
+}
+
+impl Intake for Session {
+    fn start_file(&mut self) -> Result<(), Refusal> {
+        let limit = self.reception.options.request_files;
+        let index = u16::try_from(self.items.len()).unwrap_or(u16::MAX);
+        if index >= limit {
+            let detail = format!("More than {limit} files in one request. Send the rest as another capture.");
+            return Err(Refusal::new(RefusalCode::TooLarge, detail));
+        }
+        let room = self.reception.spool.reserve(RESERVE_BYTES).map_err(|e| refuse_spool(&e))?;
+        let draft = self.reception.spool.draft(self.id.item(index)).map_err(|e| refuse_spool(&e))?;
+        let scrubber = Scrubber::new(scrub::Purpose::Object, &self.reception.options.scrub);
+        self.current = Some(File { scrubber, draft, _room: room, received: digest::Hasher::new(), received_bytes: 0 });
+        Ok(())
+    }
+
+    fn push(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        let part = self.part();
+        let limit = self.reception.options.photo_bytes;
+        let file = self.current.as_mut().ok_or_else(out_of_order)?;
+        file.received_bytes += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        if file.received_bytes > limit {
+            let detail = format!("File {part} is larger than {limit} bytes, the limit for a photo.");
+            return Err(Refusal { part: Some(part), limit_bytes: Some(limit), ..Refusal::new(RefusalCode::TooLarge, detail) });
+        }
+        file.received.update(bytes);
+        let File { scrubber, draft, .. } = file;
+        scrubber.push(bytes, &mut |kept: &[u8]| draft.write(kept)).map_err(|e| refuse_push(e, part))
+    }
+
+    fn end_file(&mut self) -> Result<(), Refusal> {
+        let part = self.part();
+        let index = u16::try_from(self.items.len()).unwrap_or(u16::MAX);
+        let File { scrubber, mut draft, _room, received, received_bytes } = self.current.take().ok_or_else(out_of_order)?;
+        let scrubbed = scrubber.finish(&mut |kept: &[u8]| draft.write(kept)).map_err(|e| refuse_push(e, part))?;
+        let uuid = random::random::<16>().map_err(|_| no_randomness())?;
+        let item = ItemFacts {
+            media: scrubbed.media,
+            size_bytes: received_bytes,
+            sha256: received.finish(),
+            sealed_bytes: scrubbed.kept_bytes,
+            sop_instance_uid: Uid::from_uuid_bytes(uuid),
+            location_found: scrubbed.location_found,
+            removed: scrubbed.removed,
+            essence: scrubbed.essence,
+            facts: scrubbed.facts,
+        };
+        if index == 0 {
+            self.head = Some(draft);
+        } else {
+            let manifest = self.manifest(index, item.clone(), None)?;
+            self.tail.push(draft.finish(&manifest).map_err(|e| refuse_spool(&e))?);
+        }
+        self.items.push(item);
+        Ok(())
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<Receipt, Refusal> {
+        if self.current.is_some() || self.head.is_none() {
+            return Err(Refusal::new(
+                RefusalCode::Malformed,
+                "There is no file in the request. Add at least one part named `file`.",
+            ));
+        }
+        let idempotency = self.key.map(|key| Idempotency { key, request: self.request_digest() });
+        let ticket = match idempotency {
+            None => None,
+            Some(mark) => match self.replay(mark)? {
+                Replay::Known(receipt) => return Ok(*receipt),
+                Replay::New(ticket) => Some(ticket),
+            },
+        };
+        self.reception.audit.record(&self.event()).map_err(|_| no_audit())?;
+        let record = self.promise(idempotency)?;
+        // From here on nothing can fail: the record is on disk, and the ticket lets those wait
+        // no longer who sent the same key meanwhile.
+        self.reception.pending.add(record.clone());
+        drop(ticket);
+        self.tell(&record);
+        Ok(Receipt { record, replayed: false })
+    }
+}
+
+enum Replay {
+    Known(Box<Receipt>),
+    New(Ticket),
+}
+
+impl Session {
+    /// The file at hand, counted from 1.
+    fn part(&self) -> u16 {
+        u16::try_from(self.items.len() + 1).unwrap_or(u16::MAX)
+    }
+
+    /// The claim by value and the bytes of the files in order: what "the same body" means.
+    fn request_digest(&self) -> Digest {
+        let mut hasher = digest::Hasher::new();
+        hasher.update(&self.claim_digest);
+        for item in &self.items {
+            hasher.update(&item.sha256);
+        }
+        hasher.finish()
+    }
+
+    /// Waits for a request with the same key that is being finished, then looks what became of it.
+    fn replay(&self, mark: Idempotency) -> Result<Replay, Refusal> {
+        let ticket = self.reception.pending.reserve(mark.key);
+        let known = match self.reception.pending.by_key(&mark.key) {
+            Some(record) => Some(record),
+            None => self.reception.journal.by_idempotency(&mark.key).map_err(|e| {
+                Refusal::new(
+                    RefusalCode::Unavailable,
+                    format!("The index cannot be read ({e}). Try again; the key keeps its meaning."),
+                )
+            })?,
+        };
+        match known {
+            None => Ok(Replay::New(ticket)),
+            Some(record) if record.acceptance.idempotency.is_some_and(|i| i.request == mark.request) => {
+                Ok(Replay::Known(Box::new(Receipt { record, replayed: true })))
+            }
+            Some(_) => Err(Refusal::new(
+                RefusalCode::IdempotencyMismatch,
+                "This Idempotency-Key was used for another request. Use a new key for new content.",
+            )),
+        }
+    }
+
+    /// Everything before the answer: the head's manifest, the syncs, the names.
+    fn promise(&mut self, idempotency: Option<Idempotency>) -> Result<Record, Refusal> {
+        let acceptance = Acceptance {
+            id: self.id,
+            accepted_at: self.accepted_at,
+            operator: self.operator.clone(),
+            idempotency,
+            claim: self.claim.clone(),
+            items: u16::try_from(self.items.len()).unwrap_or(u16::MAX),
+        };
+        let (Some(head), Some(first)) = (self.head.take(), self.items.first()) else { return Err(out_of_order()) };
+        let manifest = self.manifest(0, first.clone(), Some(acceptance.clone()))?;
+        let mut finished = vec![head.finish(&manifest).map_err(|e| refuse_spool(&e))?];
+        finished.append(&mut self.tail);
+        self.reception.spool.promise(finished).map_err(|e| refuse_spool(&e))?;
+        Ok(Record::accepted(acceptance, std::mem::take(&mut self.items)))
+    }
+
+    fn manifest(&self, index: u16, item: ItemFacts, acceptance: Option<Acceptance>) -> Result<Vec<u8>, Refusal> {
+        let manifest = SealedManifest { version: SealedManifest::VERSION, capture: self.id, index, item, acceptance };
+        serde_json::to_vec(&manifest)
+            .map_err(|_| Refusal::new(RefusalCode::Unavailable, "The record of the capture could not be written. Report this."))
+    }
+
+    /// Written before the promise, so that nothing is accepted that the trail does not know.
+    fn event(&self) -> Event<'_> {
+        let object = Object::Capture(self.id);
+        Event {
+            at: self.accepted_at,
+            actor: Some(&self.operator),
+            action: "capture.accept",
+            outcome: Outcome::Done,
+            object,
+            detail: "",
+        }
+    }
+
+    fn tell(&self, record: &Record) {
+        for item in &record.items {
+            self.reception.observer.accepted(item.facts.media, item.facts.location_found);
+        }
+    }
+}
+
+fn refuse_push(error: PushError<SpoolError>, part: u16) -> Refusal {
+    match error {
+        PushError::Sink(e) => refuse_spool(&e),
+        PushError::Scrub(e) => refuse_file(&e, part),
+    }
+}
+
+fn refuse_file(error: &ScrubError, part: u16) -> Refusal {
+    let code = match error.code {
+        scrub::ScrubCode::UnsupportedMedia => RefusalCode::UnsupportedMedia,
+        scrub::ScrubCode::Empty | scrub::ScrubCode::DamagedMedia => RefusalCode::DamagedMedia,
+        scrub::ScrubCode::TooLarge => RefusalCode::TooLarge,
+    };
+    let accepted: Vec<&str> = MediaKind::ACCEPTED.into_iter().map(MediaKind::mime).collect();
+    let detail = match code {
+        RefusalCode::UnsupportedMedia => format!("File {part}: {} Accepted are {}.", error.detail, accepted.join(", ")),
+        _ => format!("File {part}: {}", error.detail),
+    };
+    Refusal { part: Some(part), ..Refusal::new(code, detail) }
+}
+
+fn refuse_spool(error: &SpoolError) -> Refusal {
+    match error {
+        SpoolError::Full => Refusal::new(
+            RefusalCode::SpoolFull,
+            "The gateway's disk is full. Keep the photo and try again later; the administrator is told.",
+        ),
+        other => Refusal::new(
+            RefusalCode::Unavailable,
+            format!("The gateway could not put the photo safely on disk ({other}). Keep it and try again."),
+        ),
+    }
+}
+
+fn no_audit() -> Refusal {
+    let detail = "The audit trail cannot be written, so nothing may be accepted. Keep the photo; tell the administrator.";
+    Refusal::new(RefusalCode::Unavailable, detail)
+}
+
+fn no_randomness() -> Refusal {
+    Refusal::new(RefusalCode::Unavailable, "The system gives no random numbers; nothing can be sealed. Try again later.")
+}
+
+fn out_of_order() -> Refusal {
+    Refusal::new(
+        RefusalCode::Unavailable,
+        "The parts of the request came in an order that this door should have refused. Report this.",
+    )
+}

@@ -1,0 +1,28 @@
+//! What the pipeline tells whoever counts. The wiring connects it to the metrics.
+
+use crate::capture::{FailureCode, MediaKind, Stage};
+
+pub trait Observer: Send + Sync {
+    /// One item crossed the promise line.
+    fn accepted(&self, media: MediaKind, location_found: bool);
+    /// One item reached a stage behind it.
+    fn reached(&self, stage: Stage);
+    /// One attempt to store ended: stored (true: with a warning), or not.
+    fn attempted(&self, archive: &str, outcome: Result<bool, FailureCode>);
+    /// One item is at the archive so many seconds after it was accepted.
+    fn delivered(&self, seconds: f64);
+    /// A round was written to the journal, or could not be; the text is for the operator and has
+    /// no patient data.
+    fn written(&self, result: Result<(), &str>);
+}
+
+/// Counts nothing.
+pub struct Nobody;
+
+impl Observer for Nobody {
+    fn accepted(&self, _: MediaKind, _: bool) {}
+    fn reached(&self, _: Stage) {}
+    fn attempted(&self, _: &str, _: Result<bool, FailureCode>) {}
+    fn delivered(&self, _: f64) {}
+    fn written(&self, _: Result<(), &str>) {}
+}

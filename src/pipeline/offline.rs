@@ -1,0 +1,152 @@
+//! Scrub and wrap without a server: the patient was resolved beforehand, and nothing is kept.
+
+use std::io::{Read, Write};
+
+use super::bind::{self, Place};
+use super::identify::Match;
+use super::wrap;
+use crate::capture::record::{Acceptance, ItemFacts, Manifest};
+use crate::capture::{Binding, CaptureId, Claim, Essence, MediaKind, Operator, Patient, Record, Uid};
+use crate::clock::Clock;
+use crate::dicom;
+use crate::scrub::{Limits, Purpose, PushError, ScrubCode, ScrubError, Scrubbed, Scrubber};
+use crate::seal::digest::Hasher;
+use crate::seal::random::random;
+
+/// Read at once.
+const READ_BYTES: usize = 64 << 10;
+
+/// Objects of one claim: one study, one series, numbered as they come.
+pub struct Offline {
+    acceptance: Acceptance,
+    found: Match,
+    place: Place,
+    photo_bytes: u64,
+    /// Made with the first file, whose time begins the study.
+    binding: Option<Binding>,
+}
+
+/// What became of one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object {
+    pub media: MediaKind,
+    pub location_found: bool,
+    pub removed: Vec<String>,
+    pub essence: Essence,
+    pub sop_class: Uid,
+    pub transfer_syntax: Uid,
+}
+
+/// Why a file became no object: a word of `api-spec/problems.md`, and what to do.
+pub type Unwrapped = (&'static str, String);
+
+impl Offline {
+    /// `patient` with the one visit and the one order to use, if any.
+    ///
+    /// # Errors
+    /// Where the system gives no random numbers.
+    pub fn new(claim: Claim, mut patient: Patient, place: Place, photo_bytes: u64, clock: &Clock) -> Result<Self, String> {
+        let visit = std::mem::take(&mut patient.visits).into_iter().next();
+        let order = std::mem::take(&mut patient.orders).into_iter().next();
+        let accepted_at = clock.now();
+        let id = random::<10>().map_err(|_| "the system gives no random numbers".to_owned())?;
+        let acceptance = Acceptance {
+            id: CaptureId::new(u64::try_from(accepted_at.as_millisecond()).unwrap_or(0), id),
+            accepted_at,
+            operator: Operator { issuer: String::new(), subject: String::new(), name: String::new() },
+            idempotency: None,
+            claim,
+            items: 1,
+        };
+        Ok(Self { acceptance, found: Match { patient, visit, order, notes: Vec::new() }, place, photo_bytes, binding: None })
+    }
+
+    /// Scrubs and wraps one file into a Part 10 file. `number` becomes the instance number.
+    ///
+    /// # Errors
+    /// [`Unwrapped`]; what was written to `object` is to be thrown away.
+    pub fn wrap(&mut self, number: u32, file: &mut dyn Read, object: &mut dyn Write) -> Result<Object, Unwrapped> {
+        let (item, coded, scrubbed) = self.scrub(file)?;
+        let mut binding = self.bind(&item)?;
+        binding.instance_numbers = vec![number];
+        let held = |(code, detail): (crate::capture::FailureCode, String)| (code.word(), detail);
+        let (picture, bytes, essence) = wrap::in_memory(&item, coded).map_err(held)?;
+        let manifest = Manifest { version: Manifest::VERSION, acceptance: self.acceptance.clone(), index: 0, item };
+        let instance = dicom::build(&binding, &manifest, &picture).map_err(|e| (e.failure_code().word(), e.to_string()))?;
+        let broken = |e: &dyn std::fmt::Display| ("unwritable", format!("The output cannot be written: {e}."));
+        let syntax = instance.transfer_syntax();
+        object.write_all(&instance.part10_prefix().map_err(|e| broken(&e))?).map_err(|e| broken(&e))?;
+        let mut payload = bytes.as_slice();
+        let mut data_set = instance.stream(syntax, &mut payload).map_err(|e| broken(&e))?;
+        std::io::copy(&mut data_set, object).map_err(|e| broken(&e))?;
+        Ok(Object {
+            media: scrubbed.media,
+            location_found: scrubbed.location_found,
+            removed: scrubbed.removed,
+            essence,
+            sop_class: instance.sop_class,
+            transfer_syntax: Uid::parse(syntax.uid()).map_err(|e| broken(&e))?,
+        })
+    }
+
+    fn scrub(&self, file: &mut dyn Read) -> Result<(ItemFacts, Vec<u8>, Scrubbed), Unwrapped> {
+        let mut scrubber = Scrubber::new(Purpose::Object, &Limits::default());
+        let (mut received, mut size_bytes, mut coded) = (Hasher::new(), 0u64, Vec::new());
+        let mut buffer = vec![0; READ_BYTES];
+        loop {
+            let length = file.read(&mut buffer).map_err(|e| ("unreadable", format!("The file cannot be read: {e}.")))?;
+            let chunk = buffer.get(..length).unwrap_or_default();
+            if chunk.is_empty() {
+                break;
+            }
+            size_bytes += u64::try_from(length).unwrap_or(0);
+            if size_bytes > self.photo_bytes {
+                return Err(("too-large", format!("The file is larger than {} bytes, the limit for a photo.", self.photo_bytes)));
+            }
+            received.update(chunk);
+            scrubber.push(chunk, &mut |kept: &[u8]| keep(&mut coded, kept)).map_err(refused)?;
+        }
+        let scrubbed = scrubber.finish(&mut |kept: &[u8]| keep(&mut coded, kept)).map_err(refused)?;
+        let uuid = random::<16>().map_err(|_| ("unavailable", "The system gives no random numbers.".to_owned()))?;
+        let item = ItemFacts {
+            media: scrubbed.media,
+            size_bytes,
+            sha256: received.finish(),
+            sealed_bytes: scrubbed.kept_bytes,
+            sop_instance_uid: Uid::from_uuid_bytes(uuid),
+            location_found: scrubbed.location_found,
+            removed: scrubbed.removed.clone(),
+            essence: scrubbed.essence,
+            facts: scrubbed.facts.clone(),
+        };
+        Ok((item, coded, scrubbed))
+    }
+
+    fn bind(&mut self, item: &ItemFacts) -> Result<Binding, Unwrapped> {
+        if let Some(binding) = &self.binding {
+            return Ok(binding.clone());
+        }
+        let held = |(code, detail): super::identify::Doubt| (code.word(), detail);
+        let record = Record::accepted(self.acceptance.clone(), vec![item.clone()]);
+        let key = bind::study_key(&self.found, &record, &self.place).map_err(held)?;
+        let now = self.acceptance.accepted_at;
+        let (binding, _row) = bind::bind(self.found.clone(), &record, &key, None, &self.place, now).map_err(held)?;
+        self.binding = Some(binding.clone());
+        Ok(binding)
+    }
+}
+
+fn keep(coded: &mut Vec<u8>, kept: &[u8]) -> Result<(), std::convert::Infallible> {
+    coded.extend_from_slice(kept);
+    Ok(())
+}
+
+fn refused(error: PushError<std::convert::Infallible>) -> Unwrapped {
+    let PushError::Scrub(ScrubError { code, detail }) = error;
+    let word = match code {
+        ScrubCode::UnsupportedMedia => "unsupported-media",
+        ScrubCode::Empty | ScrubCode::DamagedMedia => "damaged-media",
+        ScrubCode::TooLarge => "too-large",
+    };
+    (word, detail)
+}

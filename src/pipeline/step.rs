@@ -1,0 +1,544 @@
+//! One unit of work behind the promise line: settle → claim → act.
+//!
+//! One claimer, many workers: only [`Line::step`] decides and writes, in one flushed batch a
+//! round; workers take a claimed capture, act, and report. An attempt is counted and flushed
+//! before it is made. Whom a dead process had claimed is due again at once, because being claimed
+//! is only remembered in memory.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::bind::{self, Place};
+use super::forward::{self, NamedArchive};
+use super::identify::{self, Doubt};
+use super::observer::Observer;
+use super::pending::Pending;
+use super::sealed;
+use crate::capture::record::Digest;
+use crate::capture::retry::{Next, RetryPolicy};
+use crate::capture::{Binding, CaptureId, Class, Failure, FailureCode, Record, Stage};
+use crate::clock::Clock;
+use crate::journal::{Commit, Journal, StudyRow};
+use crate::lookup::Lookup;
+use crate::seal::random;
+use crate::spool::Spool;
+
+/// Arrivals wait this long for each other, so that one flush serves many; nobody waits for it,
+/// since the phone has its answer.
+const GATHER: Duration = Duration::from_millis(25);
+/// After the journal did not take a batch.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+/// Captures that one round looks at: bounds the batch and the memory of a round.
+const ROUND_MAX: usize = 64;
+/// Claimed captures that wait for a worker, beyond those being worked on.
+const CLAIMED_MAX: usize = 16;
+
+/// Everything the line works with.
+pub struct Works {
+    pub spool: Arc<Spool>,
+    pub journal: Arc<Journal>,
+    pub pending: Arc<Pending>,
+    pub lookup: Arc<dyn Lookup>,
+    /// `None`: no archive is configured; captures wait, identified.
+    pub archive: Option<NamedArchive>,
+    pub clock: Clock,
+    pub observer: Arc<dyn Observer>,
+    pub place: Place,
+    pub retry: RetryPolicy,
+}
+
+/// What a round did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// So many captures were settled, claimed or held.
+    Did(usize),
+    /// Nothing to do before then; `None`: before something arrives.
+    IdleUntil(Option<Timestamp>),
+    /// The journal did not take the batch; everything is kept and tried again.
+    Blocked,
+}
+
+/// The one line all captures go through.
+pub struct Line {
+    works: Works,
+    state: Mutex<State>,
+    /// Something for the claimer.
+    claimer: Condvar,
+    /// Something for the workers.
+    workers: Condvar,
+    /// Grows with each change of the hospital's facts: who was held while they changed is looked
+    /// at again.
+    facts: AtomicU64,
+}
+
+#[derive(Default)]
+struct State {
+    arrived: bool,
+    woken: BTreeSet<CaptureId>,
+    claimed: BTreeSet<CaptureId>,
+    jobs: VecDeque<Job>,
+    outcomes: Vec<Outcome>,
+    stopping: bool,
+}
+
+/// A claimed capture: the items that are due, and whose they are.
+pub struct Job {
+    pub record: Record,
+    pub items: Vec<u16>,
+}
+
+/// What became of a job.
+pub struct Outcome {
+    pub id: CaptureId,
+    pub items: Vec<ItemOutcome>,
+}
+
+pub struct ItemOutcome {
+    pub index: u16,
+    pub at: Timestamp,
+    pub result: Result<Option<String>, Failed>,
+}
+
+/// `wrapped`: the object was built, so the failure is the archive's.
+pub struct Failed {
+    pub wrapped: bool,
+    pub failure: Failure,
+}
+
+impl Line {
+    #[must_use]
+    pub fn new(works: Works) -> Self {
+        Self { works, state: Mutex::default(), claimer: Condvar::new(), workers: Condvar::new(), facts: AtomicU64::new(0) }
+    }
+
+    #[must_use]
+    pub fn works(&self) -> &Works {
+        &self.works
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A capture was accepted.
+    pub fn arrived(&self) {
+        self.state().arrived = true;
+        self.claimer.notify_one();
+    }
+
+    /// The hospital's facts changed, and these captures waited for them.
+    pub fn wake(&self, ids: Vec<CaptureId>) {
+        self.facts.fetch_add(1, Ordering::SeqCst);
+        if !ids.is_empty() {
+            self.state().woken.extend(ids);
+            self.claimer.notify_one();
+        }
+    }
+
+    pub fn stop(&self) {
+        self.state().stopping = true;
+        self.claimer.notify_all();
+        self.workers.notify_all();
+    }
+
+    /// The claimer's thread: rounds until [`Line::stop`], then one last round that settles.
+    pub fn run_claimer(&self) {
+        loop {
+            let progress = self.step();
+            let mut state = self.state();
+            if state.stopping {
+                drop(state);
+                self.step();
+                return;
+            }
+            let wait = self.pause(progress);
+            if state.outcomes.is_empty() && state.woken.is_empty() && !state.arrived {
+                state = self.claimer.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
+            }
+            if state.arrived && state.outcomes.is_empty() && !state.stopping {
+                drop(self.claimer.wait_timeout(state, GATHER).unwrap_or_else(PoisonError::into_inner));
+            }
+        }
+    }
+
+    fn pause(&self, progress: Progress) -> Duration {
+        const LONGEST: Duration = Duration::from_secs(60);
+        match progress {
+            Progress::Did(_) => Duration::ZERO,
+            Progress::Blocked => STORE_PAUSE,
+            Progress::IdleUntil(None) => LONGEST,
+            Progress::IdleUntil(Some(at)) => {
+                let wait = at.duration_since(self.works.clock.now());
+                Duration::try_from(wait).unwrap_or(Duration::ZERO).min(LONGEST)
+            }
+        }
+    }
+
+    /// One worker's thread: jobs until [`Line::stop`].
+    pub fn run_worker(&self) {
+        loop {
+            let job = {
+                let mut state = self.state();
+                loop {
+                    if state.stopping {
+                        return;
+                    }
+                    if let Some(job) = state.jobs.pop_front() {
+                        break job;
+                    }
+                    state = self.workers.wait(state).unwrap_or_else(PoisonError::into_inner);
+                }
+            };
+            self.work(&job);
+        }
+    }
+
+    /// Works one waiting job off; false where there is none. For a test on one thread.
+    pub fn work_one(&self) -> bool {
+        let job = self.state().jobs.pop_front();
+        job.inspect(|job| self.work(job)).is_some()
+    }
+
+    fn work(&self, job: &Job) {
+        let outcome = forward::deliver(&self.works, job);
+        self.state().outcomes.push(outcome);
+        self.claimer.notify_one();
+    }
+
+    /// One round: settles what the workers report, takes in arrivals, identifies, claims what is
+    /// due, writes it all in one flushed batch, and only then hands it to the workers.
+    pub fn step(&self) -> Progress {
+        let now = self.works.clock.now();
+        let (outcomes, woken, claimed) = {
+            let mut state = self.state();
+            state.arrived = false;
+            (std::mem::take(&mut state.outcomes), std::mem::take(&mut state.woken), state.claimed.clone())
+        };
+        let facts = self.facts.load(Ordering::SeqCst);
+        let mut round = Round::new(&self.works, now);
+        let done = self.fill(&mut round, &outcomes, &woken, &claimed);
+        let written = done.and_then(|()| round.write());
+        let mut state = self.state();
+        if let Err(why) = written {
+            self.works.observer.written(Err(&why));
+            state.outcomes.splice(0..0, outcomes);
+            state.woken.extend(woken);
+            return Progress::Blocked;
+        }
+        self.works.observer.written(Ok(()));
+        let settled: Vec<CaptureId> = outcomes.iter().map(|o| o.id).collect();
+        state.claimed.retain(|id| !settled.contains(id));
+        state.claimed.extend(round.jobs.iter().map(|j| j.record.id()));
+        if self.facts.load(Ordering::SeqCst) != facts {
+            state.woken.extend(round.held.iter().copied());
+        }
+        let did = round.touched();
+        state.jobs.extend(round.jobs);
+        drop(state);
+        self.workers.notify_all();
+        if did > 0 { Progress::Did(did) } else { Progress::IdleUntil(self.works.journal.next_due().ok().flatten()) }
+    }
+
+    fn fill(
+        &self,
+        round: &mut Round,
+        outcomes: &[Outcome],
+        woken: &BTreeSet<CaptureId>,
+        claimed: &BTreeSet<CaptureId>,
+    ) -> Result<(), String> {
+        for outcome in outcomes {
+            round.settle(outcome)?;
+        }
+        let settled: BTreeSet<CaptureId> = outcomes.iter().map(|o| o.id).collect();
+        let busy = |id: &CaptureId| claimed.contains(id) && !settled.contains(id);
+        let mut room = (CLAIMED_MAX + super::WORKERS).saturating_sub(claimed.len().saturating_sub(settled.len()));
+        for record in self.works.pending.oldest(ROUND_MAX) {
+            round.arrive(record)?;
+        }
+        for id in woken.iter().filter(|id| !busy(id)) {
+            round.look_again(*id)?;
+        }
+        room = room.saturating_sub(round.jobs.len());
+        let due = self.works.journal.due(round.now, claimed.len() + room).map_err(|e| e.to_string())?;
+        for record in due.into_iter().filter(|r| !busy(&r.id())) {
+            if room == 0 {
+                break;
+            }
+            if round.claim(record)? {
+                room -= 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One round's decisions, before they are written.
+struct Round<'w> {
+    works: &'w Works,
+    now: Timestamp,
+    inserts: BTreeMap<CaptureId, Record>,
+    changes: BTreeMap<CaptureId, (Record, Record)>,
+    studies: BTreeMap<Digest, StudyRow>,
+    bindings: Vec<(CaptureId, Binding)>,
+    jobs: Vec<Job>,
+    held: Vec<CaptureId>,
+}
+
+impl<'w> Round<'w> {
+    fn new(works: &'w Works, now: Timestamp) -> Self {
+        Self {
+            works,
+            now,
+            inserts: BTreeMap::new(),
+            changes: BTreeMap::new(),
+            studies: BTreeMap::new(),
+            bindings: Vec::new(),
+            jobs: Vec::new(),
+            held: Vec::new(),
+        }
+    }
+
+    fn touched(&self) -> usize {
+        self.inserts.len() + self.changes.len()
+    }
+
+    /// The record as this round leaves it so far, and as it was before.
+    fn load(&self, id: CaptureId) -> Result<Option<(Record, Record)>, String> {
+        if let Some((old, new)) = self.changes.get(&id) {
+            return Ok(Some((old.clone(), new.clone())));
+        }
+        let stored = self.works.journal.get(id).map_err(|e| e.to_string())?;
+        Ok(stored.map(|r| (r.clone(), r)))
+    }
+
+    /// What a worker reported.
+    fn settle(&mut self, outcome: &Outcome) -> Result<(), String> {
+        let Some((old, mut record)) = self.load(outcome.id)? else { return Ok(()) };
+        for item in &outcome.items {
+            match &item.result {
+                Ok(warning) => self.stored(&mut record, item.index, item.at, warning.clone()),
+                Err(failed) => self.failed(&mut record, item.index, failed),
+            }
+        }
+        self.changes.insert(outcome.id, (old, record));
+        Ok(())
+    }
+
+    fn stored(&self, record: &mut Record, index: u16, at: Timestamp, warning: Option<String>) {
+        advance(record, index, Stage::Wrapped, at, None);
+        advance(record, index, Stage::Forwarded, at, warning);
+        if let Some(item) = record.items.get_mut(usize::from(index)) {
+            item.failure = None;
+            item.schedule.due = None;
+        }
+        self.works.observer.reached(Stage::Forwarded);
+        self.works.observer.delivered(at.duration_since(record.acceptance.accepted_at).as_secs_f64());
+    }
+
+    fn failed(&self, record: &mut Record, index: u16, failed: &Failed) {
+        if failed.wrapped {
+            advance(record, index, Stage::Wrapped, self.now, None);
+        }
+        let Some(item) = record.items.get_mut(usize::from(index)) else { return };
+        let next = self.works.retry.next(item.schedule.attempts, failed.failure.class, jitter());
+        item.failure = Some(failed.failure.clone());
+        match next {
+            Next::After(ms) => item.schedule.due = Some(later(self.now, ms)),
+            Next::Hold => {
+                item.schedule.due = None;
+                self.works.observer.reached(Stage::Held);
+                advance(record, index, Stage::Held, self.now, Some(failed.failure.code.word().to_owned()));
+            }
+        }
+    }
+
+    /// A capture that is promised and not yet in the journal.
+    fn arrive(&mut self, mut record: Record) -> Result<(), String> {
+        let id = record.id();
+        self.find_owner(&mut record)?;
+        self.claim_items(&mut record);
+        self.inserts.insert(id, record);
+        Ok(())
+    }
+
+    /// A held capture whose hospital facts changed.
+    fn look_again(&mut self, id: CaptureId) -> Result<(), String> {
+        let Some((old, mut record)) = self.load(id)? else { return Ok(()) };
+        let waits = |code: FailureCode| {
+            matches!(
+                code,
+                FailureCode::PatientUnknown
+                    | FailureCode::PatientAmbiguous
+                    | FailureCode::IdentityDisagrees
+                    | FailureCode::OrderCancelled
+            )
+        };
+        let waiting: Vec<u16> = (0..)
+            .zip(&record.items)
+            .filter(|(_, i)| {
+                i.stage == Stage::Held && i.resume == Stage::Accepted && i.failure.as_ref().is_some_and(|f| waits(f.code))
+            })
+            .map(|(index, _)| index)
+            .collect();
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        self.find_owner(&mut record)?;
+        self.claim_items(&mut record);
+        if record != old {
+            self.changes.insert(id, (old, record));
+        }
+        Ok(())
+    }
+
+    /// A capture whose time has come; false where nothing of it is for a worker.
+    fn claim(&mut self, record: Record) -> Result<bool, String> {
+        let id = record.id();
+        let Some((old, mut record)) = self.load(id)? else { return Ok(false) };
+        if record.items.iter().any(|i| i.stage == Stage::Accepted) {
+            self.find_owner(&mut record)?;
+        }
+        let claimed = self.claim_items(&mut record);
+        if record != old {
+            self.changes.insert(id, (old, record));
+        }
+        Ok(claimed)
+    }
+
+    /// Counts an attempt for each item that is due and ready, and makes the job.
+    fn claim_items(&mut self, record: &mut Record) -> bool {
+        if self.works.archive.is_none() {
+            for item in &mut record.items {
+                item.schedule.due = None;
+            }
+            return false;
+        }
+        let mut items = Vec::new();
+        for (index, item) in (0..).zip(&mut record.items) {
+            let ready = matches!(item.stage, Stage::Identified | Stage::Wrapped);
+            if ready && item.schedule.due.is_some_and(|due| due <= self.now) {
+                item.schedule.attempts = item.schedule.attempts.saturating_add(1);
+                items.push(index);
+            }
+        }
+        if items.is_empty() || self.jobs.iter().any(|j| j.record.id() == record.id()) {
+            return false;
+        }
+        self.jobs.push(Job { record: record.clone(), items });
+        true
+    }
+
+    /// Identifies and binds, or holds.
+    fn find_owner(&mut self, record: &mut Record) -> Result<(), String> {
+        match self.owner(record)? {
+            Ok(binding) => {
+                record.study_instance_uid = Some(binding.study.instance_uid.clone());
+                for (index, item) in (0..).zip(&mut record.items) {
+                    if item.stage == Stage::Accepted || (item.stage == Stage::Held && item.resume == Stage::Accepted) {
+                        item.failure = None;
+                        item.schedule.due = Some(self.now);
+                        item.schedule.attempts = 0;
+                        let _ = index;
+                    }
+                }
+                for index in 0..record.acceptance.items {
+                    advance(record, index, Stage::Accepted, self.now, None);
+                    advance(record, index, Stage::Identified, self.now, None);
+                }
+                self.works.observer.reached(Stage::Identified);
+            }
+            Err((code, detail)) => self.doubt(record, code, &detail),
+        }
+        Ok(())
+    }
+
+    /// Outer error: the disk. Inner: nobody can say whose picture it is.
+    fn owner(&mut self, record: &mut Record) -> Result<Result<Binding, Doubt>, String> {
+        // A binding that was sealed before a crash is the truth: an object may have left under it.
+        if let Some(bytes) = sealed::binding(&self.works.spool, record.id()).map_err(|e| e.to_string())? {
+            return serde_json::from_slice(&bytes).map(Ok).map_err(|e| format!("a sealed binding cannot be read: {e}"));
+        }
+        let found = match identify::identify(&record.acceptance.claim, &*self.works.lookup) {
+            Ok(found) => found,
+            Err(doubt) => return Ok(Err(doubt)),
+        };
+        let key = match bind::study_key(&found, record, &self.works.place) {
+            Ok(key) => key,
+            Err(doubt) => return Ok(Err(doubt)),
+        };
+        let row = match self.studies.get(&key.row) {
+            Some(row) => Some(row.clone()),
+            None => self.works.journal.study(&key.row).map_err(|e| e.to_string())?,
+        };
+        let notes = found.notes.clone();
+        match bind::bind(found, record, &key, row, &self.works.place, self.now) {
+            Err(doubt) => Ok(Err(doubt)),
+            Ok((binding, row)) => {
+                record.notes = notes;
+                self.studies.insert(key.row, row);
+                self.bindings.push((record.id(), binding.clone()));
+                Ok(Ok(binding))
+            }
+        }
+    }
+
+    fn doubt(&mut self, record: &mut Record, code: FailureCode, detail: &str) {
+        let failure = Failure::new(code, detail, self.now);
+        for index in 0..record.acceptance.items {
+            let Some(item) = record.items.get_mut(usize::from(index)) else { continue };
+            let waits = item.stage == Stage::Accepted || (item.stage == Stage::Held && item.resume == Stage::Accepted);
+            if !waits || item.failure.as_ref().is_some_and(|f| f.code == code && item.stage == Stage::Held) {
+                continue;
+            }
+            item.failure = Some(failure.clone());
+            if failure.class == Class::Permanent {
+                item.schedule.due = None;
+                self.works.observer.reached(Stage::Held);
+                advance(record, index, Stage::Held, self.now, Some(code.word().to_owned()));
+            } else {
+                item.schedule.attempts = item.schedule.attempts.saturating_add(1);
+                if let Next::After(ms) = self.works.retry.next(item.schedule.attempts, failure.class, jitter()) {
+                    item.schedule.due = Some(later(self.now, ms));
+                }
+            }
+        }
+        self.held.push(record.id());
+    }
+
+    /// Bindings first: what may be sent under an identity must be sealed before the journal says
+    /// that it is known.
+    fn write(&mut self) -> Result<(), String> {
+        sealed::bind_all(&self.works.spool, &self.bindings).map_err(|e| e.to_string())?;
+        if self.touched() == 0 && self.studies.is_empty() {
+            return Ok(());
+        }
+        let arrived: Vec<CaptureId> = self.inserts.keys().copied().collect();
+        let commit = Commit {
+            insert: self.inserts.values().cloned().collect(),
+            replace: self.changes.values().cloned().collect(),
+            studies: self.studies.iter().map(|(k, v)| (*k, v.clone())).collect(),
+        };
+        self.works.journal.commit(commit).map_err(|e| e.to_string())?;
+        self.works.pending.remove(&arrived);
+        Ok(())
+    }
+}
+
+/// Moves an item forward where the table allows it; where it is further already, nothing happens.
+fn advance(record: &mut Record, index: u16, stage: Stage, at: Timestamp, why: Option<String>) {
+    let _already_there = record.move_item(index, stage, at, why);
+}
+
+fn later(now: Timestamp, ms: u64) -> Timestamp {
+    let wait = SignedDuration::from_millis(i64::try_from(ms).unwrap_or(i64::MAX));
+    now.checked_add(wait).unwrap_or(Timestamp::MAX)
+}
+
+/// Without randomness all return in step, which is slow, not wrong.
+fn jitter() -> u8 {
+    random::random::<1>().map_or(0, |[byte]| byte)
+}

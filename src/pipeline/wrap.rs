@@ -1,0 +1,205 @@
+//! The object of one item: its header made from binding and manifest; its picture as it was
+//! sealed, or, where no transfer syntax carries that, as it was decoded, turned and coded again
+//! once and sealed beside.
+
+use std::io::Read;
+use std::sync::Mutex;
+
+use serde::{Deserialize, Serialize};
+
+use super::identify::Doubt;
+use super::sealed;
+use crate::capture::media::Coding;
+use crate::capture::record::{ItemFacts, Manifest};
+use crate::capture::{Binding, Essence, FailureCode, ItemId, MediaKind, Record};
+use crate::dicom::{self, Instance, LossyHistory, LossyMethod, LossyStep, Picture, Pixels};
+use crate::media::raster;
+use crate::spool::{Name, PayloadReader, Spool, SpoolError};
+
+/// JPEG quality of a picture that has to be coded again: differences stay below what an eye finds
+/// at twice the size.
+const QUALITY: u8 = 95;
+
+/// One picture is decoded at a time: a 100 MP picture takes 300 MB while it is turned.
+static RASTER: Mutex<()> = Mutex::new(());
+
+/// An object that is ready to be sent as often as it takes.
+pub struct Wrapped {
+    pub instance: Instance,
+    pub essence: Essence,
+    item: ItemId,
+    source: Source,
+}
+
+#[derive(Clone, Copy)]
+enum Source {
+    Sealed,
+    Derived,
+}
+
+impl Wrapped {
+    /// The coded picture, as it leaves.
+    ///
+    /// # Errors
+    /// Text for the operator where the sealed file cannot be opened.
+    pub fn open(&self, spool: &Spool) -> Result<PayloadReader, String> {
+        match self.source {
+            Source::Sealed => spool.payload(self.item),
+            Source::Derived => spool.payload(Name::Derived(self.item)),
+        }
+        .map_err(|e| e.to_string())
+    }
+}
+
+/// Sealed behind a derived picture.
+#[derive(Serialize, Deserialize)]
+struct DerivedManifest {
+    version: u16,
+    item: String,
+    picture: DerivedPicture,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct DerivedPicture {
+    width: u32,
+    height: u32,
+    samples: u8,
+    length: u64,
+    /// A JPEG; else native samples.
+    jpeg: bool,
+}
+
+/// Builds the object of one item. Doing it again builds the same one.
+///
+/// # Errors
+/// A [`Doubt`] that a person has to look at.
+pub fn wrap(spool: &Spool, record: &Record, index: u16, binding: &Binding) -> Result<Wrapped, Doubt> {
+    let facts = &record.items.get(usize::from(index)).ok_or_else(|| failed("there is no such item"))?.facts;
+    let id = record.id().item(index);
+    let (picture, source, essence) = if goes_as_it_is(facts) {
+        (as_it_is(facts), Source::Sealed, Essence::Unchanged)
+    } else {
+        let derived = derived(spool, id, facts)?;
+        (coded_again(facts, &derived), Source::Derived, essence_of(&derived))
+    };
+    let manifest = Manifest { version: Manifest::VERSION, acceptance: record.acceptance.clone(), index, item: facts.clone() };
+    let instance = dicom::build(binding, &manifest, &picture).map_err(|e| (e.failure_code(), e.to_string()))?;
+    Ok(Wrapped { instance, essence, item: id, source })
+}
+
+/// The same for bytes that lie in memory: the picture, its coded bytes, what happened to them.
+///
+/// # Errors
+/// A [`Doubt`] where it cannot be decoded.
+pub fn in_memory(facts: &ItemFacts, coded: Vec<u8>) -> Result<(Picture, Vec<u8>, Essence), Doubt> {
+    if goes_as_it_is(facts) {
+        return Ok((as_it_is(facts), coded, Essence::Unchanged));
+    }
+    let (derived, bytes) = decode(facts, &coded)?;
+    Ok((coded_again(facts, &derived), bytes, essence_of(&derived)))
+}
+
+fn essence_of(derived: &DerivedPicture) -> Essence {
+    if derived.jpeg { Essence::Reencoded } else { Essence::Unchanged }
+}
+
+/// True for an upright baseline JPEG: .50 carries it as it came.
+fn goes_as_it_is(facts: &ItemFacts) -> bool {
+    facts.facts.orientation.is_upright()
+        && matches!(facts.facts.format.coding, Coding::JpegBaselineGrey | Coding::JpegBaselineYcbcr)
+}
+
+fn as_it_is(facts: &ItemFacts) -> Picture {
+    let format = facts.facts.format;
+    Picture {
+        width: format.width,
+        height: format.height,
+        samples: if format.coding == Coding::JpegBaselineGrey { 1 } else { 3 },
+        pixels: Pixels::Jpeg { length: facts.sealed_bytes },
+        history: LossyHistory::Original,
+        icc_profile: facts.facts.icc_profile.clone(),
+    }
+}
+
+fn coded_again(facts: &ItemFacts, derived: &DerivedPicture) -> Picture {
+    let length = derived.length;
+    Picture {
+        width: derived.width,
+        height: derived.height,
+        samples: derived.samples,
+        pixels: if derived.jpeg { Pixels::Jpeg { length } } else { Pixels::Native { length } },
+        history: match facts.media {
+            MediaKind::Jpeg => LossyHistory::Reencoded {
+                from: Some(LossyStep { method: LossyMethod::Jpeg, ratio: ratio(facts, derived.samples) }),
+            },
+            MediaKind::Png => LossyHistory::Lossless,
+        },
+        icc_profile: facts.facts.icc_profile.clone(),
+    }
+}
+
+/// What the source's own coding has cost: uncompressed by compressed size.
+fn ratio(facts: &ItemFacts, samples: u8) -> f64 {
+    let format = facts.facts.format;
+    let plain = f64::from(format.width) * f64::from(format.height) * f64::from(samples);
+    // Exact up to 2^53 bytes; a file is smaller.
+    #[allow(clippy::cast_precision_loss)]
+    let coded = facts.sealed_bytes.max(1) as f64;
+    plain / coded
+}
+
+/// The derived picture, made now or found from an earlier attempt.
+fn derived(spool: &Spool, id: ItemId, facts: &ItemFacts) -> Result<DerivedPicture, Doubt> {
+    if let Some(bytes) = sealed::derived_manifest(spool, id).map_err(|e| unreadable(&e))? {
+        let manifest: DerivedManifest =
+            serde_json::from_slice(&bytes).map_err(|_| failed("the derived picture cannot be read"))?;
+        return Ok(manifest.picture);
+    }
+    let _one_at_a_time = RASTER.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut coded = Vec::new();
+    spool
+        .payload(id)
+        .map_err(|e| unreadable(&e))?
+        .read_to_end(&mut coded)
+        .map_err(|e| (FailureCode::SpoolUnreadable, e.to_string()))?;
+    let (picture, bytes) = decode(facts, &coded)?;
+    drop(coded);
+    seal(spool, id, &picture, &bytes).map_err(|e| match e {
+        SpoolError::Full | SpoolError::NotDurable(_) | SpoolError::Unsound => (FailureCode::StoreUnavailable, e.to_string()),
+        other => unreadable(&other),
+    })?;
+    Ok(picture)
+}
+
+fn decode(facts: &ItemFacts, coded: &[u8]) -> Result<(DerivedPicture, Vec<u8>), Doubt> {
+    let orientation = facts.facts.orientation;
+    let undecodable = |e: raster::RasterError| failed(&format!("the picture cannot be decoded: {e}"));
+    let (width, height, samples, bytes, jpeg) = match facts.media {
+        MediaKind::Jpeg => {
+            let made = raster::upright_jpeg(coded, orientation, QUALITY).map_err(undecodable)?;
+            (made.width, made.height, made.components, made.jpeg, true)
+        }
+        MediaKind::Png => {
+            let made = raster::native(coded, orientation).map_err(undecodable)?;
+            (made.width, made.height, made.samples, made.bytes, false)
+        }
+    };
+    let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    Ok((DerivedPicture { width, height, samples, length, jpeg }, bytes))
+}
+
+fn seal(spool: &Spool, id: ItemId, picture: &DerivedPicture, bytes: &[u8]) -> Result<(), SpoolError> {
+    let manifest = DerivedManifest { version: 1, item: id.to_string(), picture: picture.clone() };
+    let manifest = serde_json::to_vec(&manifest).unwrap_or_default();
+    let mut draft = spool.draft(Name::Derived(id))?;
+    draft.write(bytes)?;
+    spool.promise(vec![draft.finish(&manifest)?])
+}
+
+fn failed(detail: &str) -> Doubt {
+    (FailureCode::WrapFailed, detail.to_owned())
+}
+
+fn unreadable(error: &SpoolError) -> Doubt {
+    (FailureCode::SpoolUnreadable, error.to_string())
+}

@@ -1,0 +1,170 @@
+//! What may stay, as data. The planners and the verifier both read it; nothing else decides.
+
+use super::ScrubError;
+use crate::media::raster;
+
+/// What a scrub is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A file that looks as before in any viewer: the colour profile stays (its words rewritten),
+    /// and an Exif block of Orientation alone where the source turned the picture by one.
+    File,
+    /// A stream for a DICOM object: no Exif at all, and the colour profile leaves the stream, for
+    /// it goes to (0028,2000) (PS3.3 §C.11.15).
+    Object,
+}
+
+/// Limits of one file. The number of bytes is limited where they come in.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Pixels of a picture.
+    pub pixels_max: u64,
+    /// Pixels of a picture that has to be decoded to become an object: PNG, and every JPEG that is
+    /// turned or that no transfer syntax carries as it is.
+    pub decoded_pixels_max: u64,
+    /// Segments, chunks and runs of stray bytes in one file.
+    pub segments_max: u32,
+    /// Scans in one JPEG.
+    pub scans_max: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            // The largest phone sensor of 2026 has 200 million.
+            pixels_max: 256_000_000,
+            decoded_pixels_max: raster::PIXELS_MAX,
+            // 64 MiB of APP segments of 64 KiB are 1,024, and PNG writers cut IDAT into 8 KiB.
+            segments_max: 16_384,
+            // A progressive picture has ten, or some sixty where a packer went through all. Each
+            // costs its reader a pass over the whole picture.
+            scans_max: 200,
+        }
+    }
+}
+
+/// Longest side: Rows and Columns are US (PS3.3 §C.7.6.3.1).
+pub const SIDE_MAX: u32 = 65_535;
+
+impl Limits {
+    pub(super) fn check_size(&self, width: u32, height: u32, must_decode: bool) -> Result<(), ScrubError> {
+        let pixels = u64::from(width) * u64::from(height);
+        let most = if must_decode { self.decoded_pixels_max } else { self.pixels_max };
+        if width > SIDE_MAX || height > SIDE_MAX || pixels > most {
+            return Err(ScrubError::too_large(format!(
+                "The picture has {width} × {height} pixels; at most {most} pixels and {SIDE_MAX} on a side are accepted here. Send it smaller."
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// Largest colour profile, bytes: it is held in memory. Those of phones have 0.5 to 4 KiB.
+pub const PROFILE_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of a profile in one APP2 segment: 65,533 less identifier, number and count (ICC.1 §B.4).
+pub const PROFILE_CHUNK_BYTES: usize = 65_519;
+/// What begins each of them.
+pub const PROFILE_PREAMBLE: &[u8] = b"ICC_PROFILE\0";
+/// The name that every PNG's profile gets.
+pub const PNG_PROFILE_NAME: &[u8] = b"icc";
+
+/// Profile tags that hold colours and no words (ICC.1:2022 §9.2).
+pub const PROFILE_COLOUR_TAGS: [&[u8; 4]; 32] = [
+    b"rXYZ", b"gXYZ", b"bXYZ", b"wtpt", b"bkpt", b"lumi", b"chad", b"chrm", b"cicp", b"rTRC", b"gTRC", b"bTRC", b"kTRC", b"A2B0",
+    b"A2B1", b"A2B2", b"B2A0", b"B2A1", b"B2A2", b"D2B0", b"D2B1", b"D2B2", b"D2B3", b"B2D0", b"B2D1", b"B2D2", b"B2D3", b"gamt",
+    b"pre0", b"pre1", b"pre2", b"view",
+];
+
+/// The words that a profile may have: common profiles keep their well-known name, so that people
+/// and programs still recognise them; every other word becomes one of the last two.
+pub const PROFILE_WORDS: [&str; 15] = [
+    "sRGB IEC61966-2.1",
+    "sRGB",
+    "sRGB built-in",
+    "sRGB2014",
+    "Display P3",
+    "Image P3",
+    "P3",
+    "Adobe RGB (1998)",
+    "ProPhoto RGB",
+    "ROMM RGB",
+    "Generic RGB Profile",
+    "Generic Gray Profile",
+    "Generic Gray Gamma 2.2 Profile",
+    PROFILE_UNNAMED,
+    PROFILE_REMOVED,
+];
+pub const PROFILE_UNNAMED: &str = "unnamed";
+pub const PROFILE_REMOVED: &str = "removed";
+
+/// When every profile was made: the date is identity too, and no date is not a legal one.
+pub const PROFILE_DATE: [u8; 12] = [0x07, 0xD0, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0];
+
+/// What becomes of a PNG chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PngChunk {
+    Header,
+    Palette,
+    Picture,
+    End,
+    Profile,
+    Exif,
+    Text,
+    /// Colour and size of the pixels; of this many bytes, or of as many as the picture says.
+    Colour(Length),
+    /// Goes, under this word.
+    Other(&'static str),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Length {
+    Is(usize),
+    /// tRNS, sBIT, bKGD, hIST: by colour type and palette.
+    ByPicture,
+}
+
+impl PngChunk {
+    #[must_use]
+    pub fn of(kind: [u8; 4]) -> Self {
+        match &kind {
+            b"IHDR" => Self::Header,
+            b"PLTE" => Self::Palette,
+            b"IDAT" => Self::Picture,
+            b"IEND" => Self::End,
+            b"iCCP" => Self::Profile,
+            b"eXIf" => Self::Exif,
+            b"tEXt" | b"zTXt" | b"iTXt" => Self::Text,
+            b"tRNS" | b"sBIT" | b"bKGD" | b"hIST" => Self::Colour(Length::ByPicture),
+            b"gAMA" | b"cICP" => Self::Colour(Length::Is(4)),
+            b"sRGB" => Self::Colour(Length::Is(1)),
+            b"cHRM" => Self::Colour(Length::Is(32)),
+            b"pHYs" => Self::Colour(Length::Is(9)),
+            b"mDCV" => Self::Colour(Length::Is(24)),
+            b"cLLI" => Self::Colour(Length::Is(8)),
+            b"tIME" => Self::Other("png.time"),
+            b"acTL" | b"fcTL" | b"fdAT" => Self::Other("png.animation"),
+            b"caBX" => Self::Other("png.jumbf"),
+            _ => Self::Other("png.unknown"),
+        }
+    }
+}
+
+/// Words for JPEG application segments that have no better one.
+pub const APP_WORDS: [&str; 16] = [
+    "jpeg.app0",
+    "jpeg.app1",
+    "jpeg.app2",
+    "jpeg.app3",
+    "jpeg.app4",
+    "jpeg.app5",
+    "jpeg.app6",
+    "jpeg.app7",
+    "jpeg.app8",
+    "jpeg.app9",
+    "jpeg.app10",
+    "jpeg.app11",
+    "jpeg.app12",
+    "jpeg.app13",
+    "jpeg.app14",
+    "jpeg.app15",
+];

@@ -1,0 +1,397 @@
+//! The configuration as an administrator meets it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use shutterbridge::config::options::{Ffmpeg, KeySource, UnknownPatient};
+use shutterbridge::config::{self, Loaded, Sources, Space};
+
+/// A folder of its own for each test, removed at its end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("shutterbridge-config-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir_all(path.join("certs")).unwrap();
+        Self(path)
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.0.join(name);
+        fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The file of the contract, §2, word for word.
+const CONTRACT: &str = r#"
+[server]
+listen       = "127.0.0.1:8443"      # port 0 = any; the `ready` line tells
+tls_cert     = "certs/server.pem"    # absent: a dev CA + certificate made in data.dir (loopback only)
+tls_key      = "certs/server.key"
+# client_ca  = "certs/device-ca.pem" # optional mutual TLS
+ops_listen   = "127.0.0.1:9443"      # plain HTTP: /healthz /readyz /metrics
+
+[limits]
+photo_bytes = "64MiB"
+video_bytes = "4GiB"
+request_files = 100
+spool_free_min = "5%"
+
+[data]
+dir      = "data"                    # spool/ is the record; index/ (sled) may be deleted and is rebuilt
+key_file = "data.key"                # 32 bytes base64
+
+[site]
+institution         = "Demo General Hospital"
+timezone            = "Europe/Berlin"
+assigning_authority = "HOSP"         # default issuer of Patient ID
+uid_root            = "2.25"
+
+[[department]]
+id = "derm"
+name = "Dermatology"
+body_site_required = true
+
+[[issuer]]                           # who signs tokens
+issuer   = "https://idp.example"
+audience = "shutterbridge"
+jwks_file = "jwks.json"              # or jwks_url
+
+[hl7]
+listen = "127.0.0.1:2575"            # MLLP
+[[hl7.source]]                       # optional per-sender rules, matched on MSH-3/MSH-4
+application = "HIS"
+default_charset = "8859/1"
+
+[lookup]
+order = ["local"]                    # then "pdq", "fhir", "mwl" with sections of their own
+unknown_patient = "hold"             # or "refuse"
+
+[[archive]]
+name       = "pacs"
+kind       = "dimse"                 # "dimse" | "stow" | "folder"
+address    = "127.0.0.1:11112"
+called_ae  = "PACS"
+calling_ae = "SHUTTERBRIDGE"
+commitment = false
+# tls_ca, tls_cert, tls_key for DICOM TLS;  url, bearer_file for stow;  path for folder
+
+[transcode]
+ffmpeg = "auto"                      # "auto" = where it is on the path; a path; "off"
+
+[audit]
+file = "audit.log"                   # hash-chained;  syslog = "tls://host:6514"
+"#;
+
+fn contract_folder() -> (Folder, PathBuf) {
+    let folder = Folder::new();
+    for file in ["certs/server.pem", "certs/server.key", "jwks.json"] {
+        folder.write(file, "made by a test");
+    }
+    let file = folder.write("gw.toml", CONTRACT);
+    (folder, file)
+}
+
+fn load(file: &Path, environment: &[(&str, &str)], flags: &[&str]) -> Result<Loaded, String> {
+    let sources = Sources {
+        file: Some(file.to_owned()),
+        environment: environment.iter().map(|(n, v)| (OsString::from(n), OsString::from(v))).collect(),
+        flags: flags.iter().map(|f| (*f).to_owned()).collect(),
+    };
+    config::load(&sources).map_err(|problems| problems.to_string())
+}
+
+fn told(text: &str) -> String {
+    let folder = Folder::new();
+    let file = folder.write("gw.toml", text);
+    load(&file, &[], &[]).expect_err("a problem").replace(&folder.0.display().to_string(), "DIR")
+}
+
+#[test]
+fn the_file_of_the_contract_starts_the_gateway() {
+    let (folder, file) = contract_folder();
+    let loaded = load(&file, &[], &[]).expect("no problem");
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    let c = loaded.config;
+    assert_eq!(c.server.listen.to_string(), "127.0.0.1:8443");
+    assert_eq!(c.server.tls.expect("files").cert, folder.0.join("certs/server.pem"));
+    assert_eq!((c.limits.photo_bytes, c.limits.video_bytes, c.limits.request_files), (64 << 20, 4 << 30, 100));
+    assert_eq!(c.limits.spool_free_min, Space::Percent(5));
+    assert_eq!(c.data.dir, folder.0.join("data"));
+    assert_eq!(c.data.key, KeySource::File(folder.0.join("data.key")));
+    assert_eq!(c.site.timezone.iana_name(), Some("Europe/Berlin"));
+    assert!(c.departments[0].body_site_required);
+    assert_eq!(c.issuers[0].jwks_file, folder.0.join("jwks.json"));
+    assert_eq!(c.hl7.sources[0].default_charset.as_deref(), Some("8859/1"));
+    assert_eq!(c.lookup.unknown_patient, UnknownPatient::Hold);
+    assert_eq!((c.archives[0].called_ae.as_str(), c.archives[0].address.as_str()), ("PACS", "127.0.0.1:11112"));
+    assert_eq!(c.transcode.ffmpeg, Ffmpeg::Auto);
+    assert_eq!(c.audit.file, folder.0.join("audit.log"));
+}
+
+#[test]
+fn what_the_contract_says_is_what_holds_where_nothing_is_said() {
+    let (_folder, file) = contract_folder();
+    let said = load(&file, &[], &[]).expect("no problem").config;
+    let silent = Folder::new();
+    let loaded = load(&silent.write("gw.toml", ""), &[], &[]).expect("no problem");
+    let c = loaded.config;
+    assert_eq!((c.server.listen, c.server.ops_listen), (said.server.listen, said.server.ops_listen));
+    assert_eq!((c.limits, c.site, c.transcode), (said.limits, said.site, said.transcode));
+    assert_eq!((c.departments[0].id.as_str(), c.departments[0].name.as_str()), ("derm", "Dermatology"));
+    assert_eq!(c.data.key, KeySource::File(silent.0.join("data.key")));
+    // It starts, and says what it cannot do like this.
+    for warned in ["[[issuer]]", "[[archive]]", "hl7.listen", "site.institution", "[[department]]"] {
+        assert!(loaded.warnings.iter().any(|w| w.text.contains(warned)), "{warned}");
+    }
+}
+
+#[test]
+fn every_problem_is_told_at_once_with_its_line_and_what_was_meant() {
+    let told = told(
+        r#"[server]
+lisen = "127.0.0.1:8443"
+ops_listen = "127.0.0.1"
+[limitts]
+photo_bytes = "64MiB"
+[limits]
+photo_bytes = "lots"
+request_files = "100"
+spool_free_min = "200%"
+[site]
+timezone = "Europe/Berln"
+uid_root = "2.025"
+institution = 7
+[[department]]
+id = "derm"
+name = "Dermatology"
+[[department]]
+id = "derm"
+name = "Again"
+[[department]]
+id = "ent"
+[[archive]]
+name = "pacs"
+address = "pacs"
+called_ae = "AN_AE_TITLE_TOO_LONG"
+commitment = "yes"
+"#,
+    );
+    let wanted = [
+        "gw.toml:2: server.lisen is not a key; did you mean `listen`?",
+        "gw.toml:3: server.ops_listen has no port; write \"127.0.0.1:8443\"",
+        "gw.toml:4: [limitts] is not a section; did you mean [limits]?",
+        "gw.toml:7: limits.photo_bytes is not a size",
+        "gw.toml:8: limits.request_files must be a number, without quotes",
+        "gw.toml:9: limits.spool_free_min must be from 0% to 90%",
+        "gw.toml:11: site.timezone \"Europe/Berln\" is not an IANA time zone; did you mean \"Europe/Berlin\"?",
+        "gw.toml:12: site.uid_root \"2.025\" is not a DICOM UID",
+        "gw.toml:13: site.institution must be a text in quotes, not a number",
+        "gw.toml:18: a second [[department]] with the same id; the first is at DIR/gw.toml:14",
+        "gw.toml:20: [[department]] has no name",
+        "gw.toml:24: archive[0].address has no port",
+        "gw.toml:25: archive[0].called_ae has 20 characters; an AE title has 16 at most",
+        "gw.toml:26: archive[0].commitment must be true or false, without quotes",
+        "The configuration has 14 problems; nothing was started.",
+    ];
+    let lines: Vec<&str> = told.lines().collect();
+    assert_eq!(lines.len(), wanted.len(), "{told}");
+    for (line, wanted) in lines.iter().zip(wanted) {
+        assert!(line.trim_start_matches("DIR/").starts_with(wanted), "{line}\nshould be\n{wanted}");
+    }
+}
+
+#[test]
+fn what_is_not_toml_is_told_with_its_line() {
+    let told = told("[server]\nlisten = \"127.0.0.1:8443\"\nops_listen = 127.0.0.1\n");
+    assert!(told.starts_with("DIR/gw.toml:3: not TOML: "), "{told}");
+}
+
+#[test]
+fn a_feature_that_is_not_built_is_never_taken_in_silence() {
+    let archive = "[[archive]]\nname = \"p\"\naddress = \"127.0.0.1:104\"\ncalled_ae = \"P\"\n";
+    let table = [
+        ("[server]\nclient_ca = \"ca.pem\"".to_owned(), "gw.toml:2: server.client_ca: mutual TLS is not built yet"),
+        ("[hl7]\ntls_cert = \"a.pem\"".to_owned(), "gw.toml:2: hl7.tls_cert: MLLP over TLS is not built yet"),
+        ("[lookup]\norder = [\"local\", \"pdq\"]".to_owned(), "gw.toml:2: lookup.order \"pdq\" is not built yet"),
+        ("[lookup.pdq]\naddress = \"x\"".to_owned(), "gw.toml:1: asking a PDQ supplier is not built yet"),
+        ("[audit]\nsyslog = \"tls://host:6514\"".to_owned(), "gw.toml:2: audit.syslog: sending the audit log"),
+        (
+            "[transcode]\nffmpeg = \"/usr/bin/ffmpeg\"".to_owned(),
+            "gw.toml:2: transcode.ffmpeg names a path of its own, which is not built yet",
+        ),
+        (format!("{archive}kind = \"stow\""), "gw.toml:5: archive[0].kind \"stow\" is not built yet"),
+        (format!("{archive}commitment = true"), "gw.toml:5: archive[0].commitment storage commitment is not built yet"),
+        (format!("{archive}tls_ca = \"ca.pem\""), "gw.toml:5: archive[0].tls_ca: DICOM over TLS is not built yet"),
+        (
+            "[[issuer]]\nissuer = \"https://i\"\naudience = \"a\"\njwks_url = \"https://i/keys\"".to_owned(),
+            "gw.toml:4: issuer[0].jwks_url: fetching keys over HTTP is not built yet",
+        ),
+    ];
+    for (text, wanted) in table {
+        let told = told(&text);
+        assert!(told.starts_with(&format!("DIR/{wanted}")), "{told}\nshould be\n{wanted}");
+        assert!(told.ends_with("has a problem; nothing was started."), "one problem only: {told}");
+    }
+}
+
+#[test]
+fn beyond_loopback_the_gateway_wants_a_certificate_and_an_issuer() {
+    let told = told("[server]\nlisten = \"0.0.0.0:8443\"\n");
+    assert!(told.contains("gw.toml:2: server.listen = \"0.0.0.0:8443\" is reachable from other machines"), "{told}");
+    assert!(told.contains("set server.tls_cert and server.tls_key") && told.contains("no [[issuer]]"), "{told}");
+    let (_folder, file) = contract_folder();
+    let loaded = load(&file, &[("SHUTTERBRIDGE__SERVER__LISTEN", "0.0.0.0:8443")], &[]);
+    assert!(loaded.is_ok(), "{loaded:?}");
+}
+
+#[test]
+fn the_doors_without_encryption_stay_on_this_machine() {
+    let told = told("[server]\nops_listen = \"10.0.0.1:9443\"\n[hl7]\nlisten = \"[::]:2575\"\n");
+    assert!(told.contains("gw.toml:2: server.ops_listen = \"10.0.0.1:9443\" is reachable from other machines"), "{told}");
+    assert!(told.contains("gw.toml:4: hl7.listen = \"[::]:2575\" is reachable from other machines"), "{told}");
+    assert!(told.contains("TLS tunnel"), "{told}");
+}
+
+#[test]
+fn two_doors_do_not_share_a_port() {
+    let told = told("[hl7]\nlisten = \"127.0.0.1:8443\"\n");
+    assert!(told.contains("gw.toml:2: hl7.listen = \"127.0.0.1:8443\" is also server.listen"), "{told}");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_told_before_anything_starts() {
+    let told = told("[server]\ntls_cert = \"nowhere.pem\"\n");
+    assert!(told.contains("gw.toml:2: server.tls_cert DIR/nowhere.pem: there is no such file"), "{told}");
+    assert!(told.contains("server.tls_cert is set, but server.tls_key is not"), "{told}");
+    let folder = Folder::new();
+    let told = load(&folder.0.join("none.toml"), &[], &[]).unwrap_err();
+    assert!(told.contains("none.toml: there is no such file; name your configuration with --config FILE"), "{told}");
+}
+
+#[test]
+fn a_section_in_the_wrong_shape_says_how_to_write_it() {
+    for (text, wanted) in [
+        ("[department]\nid = \"derm\"\nname = \"D\"", "gw.toml:1: department is a list; write [[department]]"),
+        ("[[server]]\nlisten = \"127.0.0.1:1\"", "gw.toml:1: server is no list; write [server]"),
+        ("server = 5", "gw.toml:1: server is a section, not a value; write [server]"),
+        ("listen = \"127.0.0.1:1\"", "gw.toml:1: listen stands in no section; it belongs to [server]"),
+        ("[server]\ntimezone = \"UTC\"", "gw.toml:2: server.timezone is not a key; timezone belongs to [site]"),
+        ("[[archives]]\nname = \"p\"", "gw.toml:1: [archives] is not a section; did you mean [[archive]]?"),
+        ("[hl7]\n[[hl7.sorce]]\napplication = \"HIS\"", "gw.toml:2: [hl7.sorce] is not a section; did you mean [[hl7.source]]?"),
+        ("[[hl7.source]]\ndefault_charset = \"8859/1\"", "gw.toml:1: [[hl7.source]] names no sender"),
+        (
+            "[[hl7.source]]\nfacility = \"H\"\ndefault_charset = \"8859/99\"",
+            "gw.toml:3: hl7.source[0].default_charset \"8859/99\" is not a character set",
+        ),
+    ] {
+        let told = told(text);
+        assert!(told.starts_with(&format!("DIR/{wanted}")), "{told}\nshould be\n{wanted}");
+    }
+}
+
+#[test]
+fn inline_tables_and_dotted_keys_are_toml_too() {
+    let folder = Folder::new();
+    let file = folder.write(
+        "gw.toml",
+        "server.listen = \"127.0.0.1:0\"\ndepartment = [{ id = \"ent\", name = \"ENT\" }, { id = \"eye\", name = \"Eye\" }]\n",
+    );
+    let config = load(&file, &[], &[]).expect("no problem").config;
+    assert_eq!(config.server.listen.port(), 0);
+    assert_eq!(config.departments.iter().map(|d| d.id.as_str()).collect::<Vec<_>>(), ["ent", "eye"]);
+}
+
+#[test]
+fn the_environment_wins_over_the_file_and_flags_win_over_both() {
+    let (folder, file) = contract_folder();
+    let environment = [
+        ("SHUTTERBRIDGE__SITE__INSTITUTION", "From The Environment"),
+        ("SHUTTERBRIDGE__LIMITS__REQUEST_FILES", "7"),
+        ("SHUTTERBRIDGE__ARCHIVE__0__ADDRESS", "pacs.example:104"),
+        ("SHUTTERBRIDGE__DEPARTMENT__1__ID", "ent"),
+        ("SHUTTERBRIDGE__DEPARTMENT__1__NAME", "ENT"),
+        ("SHUTTERBRIDGE__DATA__DIR", "elsewhere"),
+        ("SHUTTERBRIDGE_SHARED", "not ours"),
+        ("PATH", "/usr/bin"),
+    ];
+    let flags = ["limits.request_files=8", "lookup.order=local", "department.0.body_site_required=false"];
+    let loaded = load(&file, &environment, &flags).expect("no problem");
+    let c = &loaded.config;
+    assert_eq!(c.site.institution, "From The Environment");
+    assert_eq!(c.limits.request_files, 8);
+    assert_eq!(c.archives[0].address, "pacs.example:104");
+    assert_eq!((c.departments.len(), c.departments[1].id.as_str()), (2, "ent"));
+    assert!(!c.departments[0].body_site_required);
+    assert_eq!(c.data.dir, folder.0.join("elsewhere"), "relative to the file's folder, wherever it was set");
+    let printed = loaded.print(true);
+    for wanted in [
+        "institution = \"From The Environment\" # from environment SHUTTERBRIDGE__SITE__INSTITUTION".to_owned(),
+        "request_files = 8 # from flag --set limits.request_files".to_owned(),
+        format!("timezone = \"Europe/Berlin\" # from {}:21", file.display()),
+        "# assigning_authority is not set: issuer of identifiers that name none".to_owned(),
+    ] {
+        assert!(printed.lines().any(|l| l == wanted), "{wanted}\n{printed}");
+    }
+}
+
+#[test]
+fn an_unknown_variable_or_flag_is_an_error_with_what_was_meant() {
+    let (_folder, file) = contract_folder();
+    let environment = [
+        ("SHUTTERBRIDGE__SERVER__LISEN", "x"),
+        ("SHUTTERBRIDGE__SITES__TIMEZONE", "UTC"),
+        ("SHUTTERBRIDGE__ARCHIVE__ADDRESS", "x"),
+        ("SHUTTERBRIDGE__ARCHIVE__5__ADDRESS", "pacs:104"),
+        ("SHUTTERBRIDGE__LIMITS__REQUEST_FILES", "many"),
+    ];
+    let told = load(&file, &environment, &["site.timzone=UTC", "site.timezone"]).unwrap_err();
+    for wanted in [
+        "environment SHUTTERBRIDGE__SERVER__LISEN: server.lisen is not a key; did you mean SHUTTERBRIDGE__SERVER__LISTEN?",
+        "environment SHUTTERBRIDGE__SITES__TIMEZONE: [sites] is not a section; did you mean SHUTTERBRIDGE__SITE__TIMEZONE?",
+        "environment SHUTTERBRIDGE__ARCHIVE__ADDRESS: archive is a list: name an entry by its number from 0, SHUTTERBRIDGE__ARCHIVE__0__ADDRESS",
+        "environment SHUTTERBRIDGE__ARCHIVE__5__ADDRESS: archive[5].address: entries are counted from 0, without gaps",
+        "environment SHUTTERBRIDGE__LIMITS__REQUEST_FILES: limits.request_files must be a whole number from 1 to 1000",
+        "flag --set site.timzone: site.timzone is not a key; did you mean --set site.timezone=…?",
+        "flag --set site.timezone: has no value; write --set site.timezone=VALUE",
+    ] {
+        assert!(told.lines().any(|l| l == wanted), "{wanted}\n{told}");
+    }
+    assert!(told.ends_with("The configuration has 7 problems; nothing was started."), "{told}");
+}
+
+#[test]
+fn a_secret_or_its_file_but_not_both_and_never_printed() {
+    let key = format!("{}=", "k".repeat(43));
+    let (_folder, file) = contract_folder();
+    // A higher layer replaces the twin of a lower one.
+    let loaded = load(&file, &[("SHUTTERBRIDGE__DATA__KEY", &key)], &[]).expect("no problem");
+    assert!(matches!(&loaded.config.data.key, KeySource::Given(secret) if secret.expose() == key));
+    assert!(!format!("{loaded:?}").contains(&key), "Debug");
+    let printed = loaded.print(true);
+    assert!(!printed.contains(&key) && printed.contains("# key is set and not shown # from environment"), "{printed}");
+    let told = load(&file, &[("SHUTTERBRIDGE__DATA__KEY", &key), ("SHUTTERBRIDGE__DATA__KEY_FILE", "k")], &[]).unwrap_err();
+    assert!(told.contains("keep one of them") && !told.contains(&key), "{told}");
+}
+
+#[test]
+fn what_config_print_prints_reads_back_as_the_same() {
+    let (folder, file) = contract_folder();
+    let first = load(&file, &[("SHUTTERBRIDGE__SITE__INSTITUTION", "A \"quoted\" name, Ärzte")], &[]).expect("no problem");
+    for with_origin in [false, true] {
+        let again = load(&folder.write("again.toml", &first.print(with_origin)), &[], &[]).expect("no problem");
+        assert_eq!(again.config, first.config);
+    }
+}

@@ -1,0 +1,409 @@
+//! The promise line and what happens behind it, driven one step at a time on one thread: real
+//! scrub, spool, journal and objects; an archive and a hospital that do as they are told; a clock
+//! set by hand.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+use std::collections::HashMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use shutterbridge::archive::{Archive, Refused, Stored};
+use shutterbridge::audit::Audit;
+use shutterbridge::capture::TakenAt;
+use shutterbridge::capture::media::Orientation;
+use shutterbridge::capture::retry::RetryPolicy;
+use shutterbridge::capture::{CaptureId, FailureCode, Identifier, Operator, Patient, Record, Stage};
+use shutterbridge::clock::Clock;
+use shutterbridge::dicom::Instance;
+use shutterbridge::journal::Journal;
+use shutterbridge::lookup::{Answer, Asked, Lookup, Unavailable};
+use shutterbridge::media::exif;
+use shutterbridge::pipeline::accept::{DepartmentRule, FrontDesk, Options, Reception};
+use shutterbridge::pipeline::bind::Place;
+use shutterbridge::pipeline::forward::NamedArchive;
+use shutterbridge::pipeline::observer::Nobody;
+use shutterbridge::pipeline::pending::Pending;
+use shutterbridge::pipeline::step::{Line, Progress, Works};
+use shutterbridge::pipeline::{Acceptor, Receipt, Refusal, RefusalCode, recover};
+use shutterbridge::scrub;
+use shutterbridge::seal::aead::Kek;
+use shutterbridge::seal::secret::Secret;
+use shutterbridge::spool::{self, Spool};
+use shutterbridge::store::memory::MemoryStore;
+
+/// Answers C-STORE as it is told and remembers every data set it took.
+#[derive(Default)]
+struct Shelf {
+    stored: Mutex<HashMap<String, Vec<Vec<u8>>>>,
+    /// Refusals to come, first one last.
+    refuse: Mutex<Vec<FailureCode>>,
+    attempts: AtomicU32,
+}
+
+impl Archive for Shelf {
+    fn store(&self, instance: &Instance, payload: &mut dyn Read) -> Result<Stored, Refused> {
+        self.attempts.fetch_add(1, Ordering::SeqCst);
+        let mut bytes = Vec::new();
+        instance.stream(instance.transfer_syntax(), payload).unwrap().read_to_end(&mut bytes).unwrap();
+        let answer = self.refuse.lock().unwrap().pop();
+        // A connection that breaks may break after the object was stored.
+        if answer.is_none_or(|code| code == FailureCode::ArchiveAborted) {
+            self.stored.lock().unwrap().entry(instance.sop_instance.to_string()).or_default().push(bytes);
+        }
+        answer.map_or(Ok(Stored::default()), |code| Err(Refused { code, detail: "as told".to_owned() }))
+    }
+
+    fn probe(&self) -> Result<(), Refused> {
+        Ok(())
+    }
+}
+
+/// Knows the patients it is told.
+#[derive(Default)]
+struct Hospital(Mutex<HashMap<String, Patient>>);
+
+impl Hospital {
+    fn admit(&self, id: &str, birth_date: &str) {
+        let patient = Patient {
+            identifier: Identifier { id: id.into(), issuer: "HOSP".to_owned(), ..Identifier::default() },
+            name_dicom: "Test^Tessa".into(),
+            birth_date: birth_date.parse().ok(),
+            active: true,
+            ..Patient::default()
+        };
+        self.0.lock().unwrap().insert(id.to_owned(), patient);
+    }
+}
+
+impl Lookup for Hospital {
+    fn find(&self, asked: &Asked) -> Result<Answer, Unavailable> {
+        let Asked::Patient { id, .. } = asked else { return Ok(Answer::None) };
+        let known = self.0.lock().unwrap().get(id.expose()).cloned();
+        Ok(known.map_or(Answer::None, |p| Answer::Found(Box::new(p))))
+    }
+}
+
+/// One gateway without doors. `start` again on the same folder is a restart after a crash.
+struct House {
+    desk: FrontDesk,
+    line: Line,
+    journal: Arc<Journal>,
+    pending: Arc<Pending>,
+    clock: Clock,
+}
+
+/// What outlives a crash.
+struct World {
+    folder: PathBuf,
+    store: Arc<MemoryStore>,
+    shelf: Arc<Shelf>,
+    hospital: Arc<Hospital>,
+}
+
+impl World {
+    fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("sb-pipeline-{}-{name}", std::process::id()));
+        let _left_by_a_failed_run = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        let hospital = Arc::new(Hospital::default());
+        hospital.admit("4711", "1970-03-01");
+        Self { folder, store: Arc::new(MemoryStore::default()), shelf: Arc::default(), hospital }
+    }
+
+    fn spool_folder(&self) -> PathBuf {
+        self.folder.join("spool")
+    }
+
+    fn start(&self) -> House {
+        let kek = Kek::new(Secret::new([7; 32]));
+        let spool =
+            Arc::new(Spool::open(&self.spool_folder(), &kek, spool::Options { free_min: spool::FreeMin::Bytes(0) }).unwrap());
+        let journal = Arc::new(Journal::open(self.store.clone(), &kek).unwrap());
+        recover::recover(&spool, &journal).unwrap();
+        let pending = Arc::new(Pending::default());
+        let clock = Clock::set_by_hand("2026-03-01T12:00:00Z".parse().unwrap());
+        let desk = FrontDesk(Arc::new(Reception {
+            options: Options {
+                photo_bytes: 8 << 20,
+                request_files: 3,
+                scrub: scrub::Limits::default(),
+                departments: vec![DepartmentRule { id: "derm".to_owned(), body_site_required: false }],
+            },
+            spool: spool.clone(),
+            journal: journal.clone(),
+            pending: pending.clone(),
+            clock: clock.clone(),
+            audit: Arc::new(Audit::open(&self.folder.join("audit.log"), &kek).unwrap()),
+            observer: Arc::new(Nobody),
+        }));
+        let line = Line::new(Works {
+            spool,
+            journal: journal.clone(),
+            pending: pending.clone(),
+            lookup: self.hospital.clone(),
+            archive: Some(NamedArchive { name: "pacs".to_owned(), archive: self.shelf.clone() }),
+            clock: clock.clone(),
+            observer: Arc::new(Nobody),
+            place: Place {
+                institution: "Test Hospital".to_owned(),
+                timezone: "Europe/Berlin".to_owned(),
+                departments: vec![("derm".to_owned(), "Dermatology".to_owned())],
+                uid_key: [9; 32],
+                gateway_version: "0".to_owned(),
+            },
+            retry: RetryPolicy::default(),
+        });
+        House { desk, line, journal, pending, clock }
+    }
+
+    fn stored(&self) -> usize {
+        self.shelf.stored.lock().unwrap().len()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let _best_effort = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+impl House {
+    fn send(&self, claim: &Value, key: Option<&str>, files: &[&[u8]]) -> Result<Receipt, Refusal> {
+        let operator = Operator { issuer: "idp".to_owned(), subject: "u-1".to_owned(), name: "Rivera, Ana".to_owned() };
+        let mut intake = self.desk.begin(&operator, claim, key)?;
+        for file in files {
+            intake.start_file()?;
+            for chunk in file.chunks(10_000) {
+                intake.push(chunk)?;
+            }
+            intake.end_file()?;
+        }
+        intake.finish()
+    }
+
+    /// Rounds and jobs until nothing is left to do now.
+    fn settle(&self) {
+        for _ in 0..100 {
+            let progress = self.line.step();
+            let worked = self.line.work_one();
+            if !worked && !matches!(progress, Progress::Did(_)) {
+                return;
+            }
+        }
+        panic!("the line never comes to rest");
+    }
+
+    fn record(&self, id: CaptureId) -> Record {
+        self.pending.get(id).or_else(|| self.journal.get(id).unwrap()).expect("a capture that was promised")
+    }
+
+    fn stage(&self, id: CaptureId) -> Stage {
+        self.record(id).stage()
+    }
+}
+
+fn claim(id: &str) -> Value {
+    json!({"patient": {"id": id, "issuer": "HOSP"}, "department": "derm"})
+}
+
+/// A small photo with a location in it; each number is another picture.
+fn photo(number: u8) -> Vec<u8> {
+    let taken = TakenAt { local: "2026-03-01T10:15:30".parse().unwrap(), offset: None };
+    exif::with_location(&jpeg(32, 32, number.wrapping_mul(37)), 47.137_219, 9.523_847, &taken)
+}
+
+fn jpeg(width: u32, height: u32, grey: u8) -> Vec<u8> {
+    let picture = image::RgbImage::from_pixel(width, height, image::Rgb([grey, 90, 60]));
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    picture.write_to(&mut bytes, image::ImageFormat::Jpeg).unwrap();
+    bytes.into_inner()
+}
+
+/// An Exif block with nothing but an orientation in front of everything else.
+fn turned(jpeg: &[u8], exif_orientation: u16) -> Vec<u8> {
+    let block = exif::orientation_block(Orientation::from_exif(exif_orientation).unwrap());
+    let length = u16::try_from(block.len() + 8).unwrap().to_be_bytes();
+    [&jpeg[..2], &[0xFF, 0xE1], &length, b"Exif\0\0", &block, &jpeg[2..]].concat()
+}
+
+fn files_in(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(folder)
+        .map(|entries| entries.map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect())
+        .unwrap_or_default();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_photo_reaches_the_archive_under_the_uid_of_its_receipt() {
+    let world = World::new("way");
+    let house = world.start();
+    let receipt = house.send(&claim("4711"), None, &[&photo(1)]).unwrap();
+    let item = &receipt.record.items[0];
+    assert!(item.facts.location_found && item.facts.removed.iter().any(|r| r == "exif.gps"));
+    house.settle();
+    assert_eq!(house.stage(receipt.record.id()), Stage::Forwarded);
+    let stored = world.shelf.stored.lock().unwrap();
+    let copies = stored.get(item.facts.sop_instance_uid.as_str()).expect("the UID of the receipt");
+    assert_eq!((stored.len(), copies.len()), (1, 1));
+}
+
+#[test]
+fn a_crash_right_behind_the_promise_loses_nothing() {
+    let world = World::new("crash");
+    let house = world.start();
+    let receipt = house.send(&claim("4711"), Some("key-1"), &[&photo(1), &photo(2)]).unwrap();
+    drop(house); // before the journal ever heard of it
+    let house = world.start();
+    house.settle();
+    assert_eq!(house.stage(receipt.record.id()), Stage::Forwarded);
+    assert_eq!(world.stored(), 2);
+    let again = house.send(&claim("4711"), Some("key-1"), &[&photo(1), &photo(2)]).unwrap();
+    assert!(again.replayed, "a restart forgot the key");
+    assert_eq!(again.record.id(), receipt.record.id());
+}
+
+#[test]
+fn a_lost_index_sends_the_very_same_object_again() {
+    let mut world = World::new("index");
+    let house = world.start();
+    let receipt = house.send(&claim("4711"), None, &[&photo(1)]).unwrap();
+    house.settle();
+    drop(house);
+    world.store = Arc::new(MemoryStore::default());
+    world.hospital.admit("4711", "1999-09-09"); // what the hospital says meanwhile changes nothing
+    let house = world.start();
+    house.settle();
+    assert_eq!(house.stage(receipt.record.id()), Stage::Forwarded);
+    let stored = world.shelf.stored.lock().unwrap();
+    let copies = stored.values().next().unwrap();
+    assert_eq!((stored.len(), copies.len()), (1, 2));
+    assert_eq!(copies[0], copies[1], "the two copies differ");
+}
+
+#[test]
+fn an_unknown_patient_is_held_until_the_hospital_makes_the_match_exact() {
+    let world = World::new("late");
+    let house = world.start();
+    let late = house.send(&claim("815"), None, &[&photo(1)]).unwrap().record.id();
+    let twin = json!({"patient": {"id": "4711", "issuer": "HOSP"}, "birth_date": "1980-01-01", "department": "derm"});
+    let twin = house.send(&twin, None, &[&photo(2)]).unwrap().record.id();
+    house.settle();
+    assert_eq!((house.stage(late), house.stage(twin)), (Stage::Held, Stage::Held));
+    assert_eq!(world.stored(), 0);
+    world.hospital.admit("815", "1999-09-09");
+    house.line.wake(house.journal.waiting(&["815".into(), "4711".into()]).unwrap());
+    house.settle();
+    assert_eq!((house.stage(late), house.stage(twin)), (Stage::Forwarded, Stage::Held));
+    assert_eq!(house.record(twin).items[0].failure.as_ref().map(|f| f.code), Some(FailureCode::IdentityDisagrees));
+}
+
+#[test]
+fn an_archive_that_is_away_is_asked_again_without_end_and_the_uid_stays() {
+    let world = World::new("away");
+    let house = world.start();
+    *world.shelf.refuse.lock().unwrap() =
+        vec![FailureCode::ArchiveAborted, FailureCode::ArchiveBusy, FailureCode::ArchiveUnreachable];
+    let id = house.send(&claim("4711"), None, &[&photo(1)]).unwrap().record.id();
+    let mut attempts = Vec::new();
+    for _ in 0..200 {
+        house.settle();
+        let now = world.shelf.attempts.load(Ordering::SeqCst);
+        if attempts.last().is_none_or(|(_, n)| *n != now) {
+            attempts.push((house.clock.now(), now));
+        }
+        if house.stage(id) == Stage::Forwarded {
+            break;
+        }
+        house.clock.advance_ms(250);
+    }
+    assert_eq!(house.stage(id), Stage::Forwarded);
+    let times: Vec<Timestamp> = attempts.iter().map(|(at, _)| *at).collect();
+    let waits: Vec<i64> = times.windows(2).map(|w| w[1].as_millisecond() - w[0].as_millisecond()).collect();
+    assert_eq!(waits.len(), 3);
+    assert!(waits.windows(2).all(|w| w[0] < w[1]), "waits do not grow: {waits:?}");
+    let stored = world.shelf.stored.lock().unwrap();
+    let copies = stored.values().next().unwrap();
+    assert_eq!((stored.len(), copies.len()), (1, 2), "the unknown outcome was sent again under one UID");
+    assert_eq!(copies[0], copies[1]);
+}
+
+#[test]
+fn what_an_archive_refuses_for_good_waits_for_a_person_and_does_not_stop_the_next() {
+    let world = World::new("refused");
+    let house = world.start();
+    *world.shelf.refuse.lock().unwrap() = vec![FailureCode::ArchiveRefusedObject];
+    let first = house.send(&claim("4711"), None, &[&photo(1)]).unwrap().record.id();
+    house.settle();
+    let second = house.send(&claim("4711"), None, &[&photo(2)]).unwrap().record.id();
+    house.settle();
+    assert_eq!((house.stage(first), house.stage(second)), (Stage::Held, Stage::Forwarded));
+}
+
+#[test]
+fn one_key_means_one_capture_also_for_eight_phones_at_once() {
+    let world = World::new("key");
+    let house = world.start();
+    let picture = photo(1);
+    let receipts: Vec<Receipt> = std::thread::scope(|scope| {
+        let phones: Vec<_> =
+            (0..8).map(|_| scope.spawn(|| house.send(&claim("4711"), Some("k"), &[&picture]).unwrap())).collect();
+        phones.into_iter().map(|p| p.join().unwrap()).collect()
+    });
+    assert_eq!(receipts.iter().filter(|r| !r.replayed).count(), 1);
+    assert!(receipts.windows(2).all(|w| w[0].record.id() == w[1].record.id()));
+    let other = house.send(&claim("4711"), Some("k"), &[&photo(2)]).unwrap_err();
+    assert_eq!(other.code, RefusalCode::IdempotencyMismatch);
+    house.settle();
+    assert_eq!(world.stored(), 1);
+    assert_eq!(files_in(&world.spool_folder().join("draft")), Vec::<String>::new());
+}
+
+#[test]
+fn a_request_that_is_refused_or_cut_leaves_nothing() {
+    let world = World::new("nothing");
+    let house = world.start();
+    let whole = photo(1);
+    let refused: Vec<(&str, Value, Vec<&[u8]>, RefusalCode)> = vec![
+        ("no file", claim("4711"), vec![], RefusalCode::Malformed),
+        ("empty", claim("4711"), vec![b""], RefusalCode::DamagedMedia),
+        ("html", claim("4711"), vec![b"<!doctype html><html><body>hello</body></html>"], RefusalCode::UnsupportedMedia),
+        ("truncated", claim("4711"), vec![&whole[..whole.len() - 9]], RefusalCode::DamagedMedia),
+        ("second bad", claim("4711"), vec![&whole, &whole[..40]], RefusalCode::DamagedMedia),
+        ("too many", claim("4711"), vec![&whole, &whole, &whole, &whole], RefusalCode::TooLarge),
+        ("department", json!({"patient": {"id": "4711"}, "department": "none"}), vec![&whole], RefusalCode::ClaimInvalid),
+        ("nobody", json!({"department": "derm"}), vec![&whole], RefusalCode::ClaimInvalid),
+    ];
+    for (what, claim, files, code) in refused {
+        assert_eq!(house.send(&claim, Some(what), &files).map_err(|r| r.code).unwrap_err(), code, "{what}");
+    }
+    let operator = Operator { issuer: "idp".to_owned(), subject: "u-1".to_owned(), name: String::new() };
+    let mut cut = house.desk.begin(&operator, &claim("4711"), None).unwrap();
+    cut.start_file().unwrap();
+    cut.push(&whole[..200]).unwrap();
+    drop(cut);
+    for folder in ["draft", "live"] {
+        assert_eq!(files_in(&world.spool_folder().join(folder)), Vec::<String>::new(), "{folder}");
+    }
+    house.settle();
+    assert_eq!(world.stored(), 0);
+}
+
+#[test]
+fn a_turned_photo_arrives_upright_and_says_that_it_was_coded_again() {
+    let world = World::new("turned");
+    let house = world.start();
+    house.send(&claim("4711"), None, &[&turned(&jpeg(48, 32, 120), 6)]).unwrap();
+    house.settle();
+    let stored = world.shelf.stored.lock().unwrap();
+    let object = &stored.values().next().expect("one object")[0];
+    let holds = |text: &str| object.windows(text.len()).any(|w| w == text.as_bytes());
+    assert!(holds("DERIVED\\PRIMARY"), "a picture that was coded again must not claim to be original");
+    // Rows 48, Columns 32: (0028,0010) and (0028,0011), both US.
+    assert!(object.windows(10).any(|w| w == b"\x28\0\x10\0US\x02\0\x30\0"), "rows");
+    assert!(object.windows(10).any(|w| w == b"\x28\0\x11\0US\x02\0\x20\0"), "columns");
+}
