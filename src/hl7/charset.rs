@@ -104,34 +104,37 @@ impl Charset {
         Ok(chosen)
     }
 
-    /// Decodes `bytes`; a `default` is taken where nothing is declared.
+    /// Decodes `bytes`; a `default` is taken where nothing is declared. What is not text in the
+    /// declared set but is in UTF-8 is that: senders forget to change MSH-18.
     ///
     /// # Errors
     /// [`CharsetFault::Undecodable`]: a replacement character never enters a name.
     pub fn decode(self, bytes: &[u8], default: Option<Self>) -> Result<Decoded<'_>, CharsetFault> {
-        match (self, default) {
-            (Self::Default, Some(default)) if default != Self::Default => default.decode(bytes, None),
-            (Self::Default, _) => Ok(guess(bytes)),
-            (Self::Utf8, _) => match std::str::from_utf8(bytes) {
-                Ok(text) => Ok(Decoded { text: Cow::Borrowed(text), guessed: false }),
-                Err(_) => Err(CharsetFault::Undecodable),
-            },
-            (Self::Latin1, _) => {
+        let charset = if self == Self::Default { default.unwrap_or(self) } else { self };
+        match charset {
+            Self::Default => Ok(guess(bytes)),
+            Self::Latin1 => {
                 let decoded = guess(bytes);
                 let guessed = matches!(decoded.text, Cow::Borrowed(_)) && !bytes.is_ascii();
                 Ok(Decoded { guessed, ..decoded })
             }
-            (Self::Jis, _) => {
-                let euc = jis_to_euc(bytes).ok_or(CharsetFault::Undecodable)?;
-                let text = strict(EUC_JP, &euc)?.into_owned();
-                Ok(Decoded { text: Cow::Owned(text), guessed: false })
+            Self::Utf8 | Self::Jis | Self::Other(_) => match (charset.strictly(bytes), std::str::from_utf8(bytes)) {
+                (Some(text), _) => Ok(Decoded { text, guessed: false }),
+                // With an ESC in it, it was meant to be ISO 2022 and is broken.
+                (None, Ok(text)) if !text.contains('\x1B') => Ok(Decoded { text: Cow::Borrowed(text), guessed: true }),
+                (None, _) => Err(CharsetFault::Undecodable),
+            },
+        }
+    }
+
+    fn strictly(self, bytes: &[u8]) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Default | Self::Latin1 | Self::Utf8 => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
+            Self::Jis => strict(EUC_JP, &jis_to_euc(bytes)?).map(|text| Cow::Owned(text.into_owned())),
+            Self::Other(encoding) if encoding == EUC_KR || encoding == GB18030 => {
+                strict(encoding, &without_designations(bytes)).map(|text| Cow::Owned(text.into_owned()))
             }
-            (Self::Other(encoding), _) if encoding == EUC_KR || encoding == GB18030 => {
-                let bare = without_designations(bytes);
-                let text = strict(encoding, &bare)?.into_owned();
-                Ok(Decoded { text: Cow::Owned(text), guessed: false })
-            }
-            (Self::Other(encoding), _) => Ok(Decoded { text: strict(encoding, bytes)?, guessed: false }),
+            Self::Other(encoding) => strict(encoding, bytes),
         }
     }
 }
@@ -144,8 +147,8 @@ fn guess(bytes: &[u8]) -> Decoded<'_> {
     }
 }
 
-fn strict<'a>(encoding: &'static Encoding, bytes: &'a [u8]) -> Result<Cow<'a, str>, CharsetFault> {
-    encoding.decode_without_bom_handling_and_without_replacement(bytes).ok_or(CharsetFault::Undecodable)
+fn strict<'a>(encoding: &'static Encoding, bytes: &'a [u8]) -> Option<Cow<'a, str>> {
+    encoding.decode_without_bom_handling_and_without_replacement(bytes)
 }
 
 /// `ESC $ ) C` and `ESC $ ) A` put KS X 1001 and GB 2312 into G1, where these encodings have them
@@ -270,6 +273,7 @@ mod tests {
         assert_eq!(decode(b"", b"J\xFCrg"), Ok(("Jürg".into(), true)));
         assert_eq!(decode(b"ASCII", b"J\xFCrg"), Ok(("Jürg".into(), true)));
         assert_eq!(decode(b"8859/1", "Grün".as_bytes()), Ok(("Grün".into(), true)));
+        assert_eq!(decode(b"~ISO IR87", "患者".as_bytes()), Ok(("患者".into(), true)));
         assert_eq!(decode(b"", b"plain"), Ok(("plain".into(), false)));
     }
 
@@ -291,6 +295,8 @@ mod tests {
             (b"~ISO IR87", b"\x1B$B;3E", CharsetFault::Undecodable),
             (b"~ISO IR87", b"\x1B$B;3\rPV1", CharsetFault::Undecodable),
             (b"~ISO IR87", b"\x1B%G;3", CharsetFault::Undecodable),
+            (b"KS X 1001", b"\xC8\x01", CharsetFault::Undecodable),
+            (b"8859/6", b"\xFF", CharsetFault::Undecodable),
         ];
         for (msh18, bytes, want) in table {
             assert_eq!(decode(msh18, bytes), Err(*want), "{}", String::from_utf8_lossy(msh18));

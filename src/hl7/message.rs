@@ -48,15 +48,15 @@ pub struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// Splits `text`. Segments end with CR; LF ends them only where there is no CR at all, so
-    /// that a line end inside a text cannot make up a segment.
+    /// Splits `text`. Segments end with CR; LF ends them only where it ends the first, so that a
+    /// line end inside a text cannot make up a segment.
     ///
     /// # Errors
     /// [`TooManySegments`].
     pub fn split(text: &'a str, delimiters: Delimiters) -> Result<Self, TooManySegments> {
-        let end = if text.contains('\r') { '\r' } else { '\n' };
+        let ends: &[char] = if text.chars().find(|c| matches!(c, '\r' | '\n')) == Some('\n') { &['\r', '\n'] } else { &['\r'] };
         let mut segments = Vec::with_capacity(16);
-        for line in text.split(end) {
+        for line in text.split(ends) {
             let line = line.trim_matches(['\n', '\r', ' ', '\t']);
             if line.is_empty() {
                 continue;
@@ -214,7 +214,7 @@ mod tests {
         let delimiters = Delimiters::new(b'|', b"^~\\&").unwrap();
         let message = Message::split("MSH|^~\\&\rNTE|1||a\nPID|1||FAKE\rPID|1||TRUE", delimiters).unwrap();
         assert_eq!(message.first("PID").unwrap().field(3).text(), "TRUE");
-        let message = Message::split("MSH|^~\\&\nPID|1||TRUE\n", delimiters).unwrap();
+        let message = Message::split("MSH|^~\\&\nPID|1||TRUE\rPV1|1\n", delimiters).unwrap();
         assert_eq!(message.first("PID").unwrap().field(3).text(), "TRUE");
     }
 

@@ -5,10 +5,13 @@
 //! | first byte | rest of the key | value |
 //! |---|---|---|
 //! | `P` | person | a patient, or a tombstone that names the survivor |
-//! | `V`, `O` | person, row | a visit, an order |
 //! | `i` | hash of an identifier's value | whose it is, per authority |
-//! | `v` `a` `p` `f` `u` | hash of a visit, accession, placer, filler number, study UID | the rows that have it |
-//! | `M` | hash of a message | when it came: the same message again has no effect |
+//! | `v` | hash of a visit number | the visits that have it |
+//! | `O` | person, order | an order |
+//! | `a` `p` `f` `u` | hash of an accession, placer, filler number, study UID | the orders that have it |
+//!
+//! Few rows per message: each costs the engine some 40 µs. So a visit stands in the row of its
+//! number, and the messages that were seen stand with their patient.
 //!
 //! Keys stand in clear on the disk, so they hold keyed hashes only; values are sealed by the store.
 //! A merge moves no row: the survivor lists whom it absorbed.
@@ -19,9 +22,6 @@ mod ledger;
 mod row;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use jiff::Timestamp;
 
 use super::{Answer, Asked, Feed, Lookup, Touched, Unavailable};
 use crate::capture::{Identifier, Phi};
@@ -30,16 +30,8 @@ use crate::hl7::update::{Act, Change, Update};
 use crate::store::{Store, StoreError};
 
 use apply::Applying;
-use ledger::{Ledger, Transaction};
-use row::{Keys, MessageRow};
-
-/// How long a message is known as seen. HL7 engines resend after hours; a feed that was down for
-/// a long weekend resends four days.
-const SEEN_MS: i64 = 8 * 86_400_000;
-/// Every so many messages some old ones are forgotten …
-const FORGET_EVERY: u64 = 64;
-/// … from so many looked at: four per message keeps the table near its eight days.
-const FORGET_ROWS: usize = 256;
+use ledger::Ledger;
+use row::{Keys, Seen};
 
 /// What the index must know of the place.
 #[derive(Clone, Debug, Default)]
@@ -53,47 +45,28 @@ pub struct Local {
     ledger: Ledger,
     keys: Keys,
     options: Options,
-    applied: AtomicU64,
 }
 
 impl Local {
-    /// `key`: for the hashes in the keys of the store; the same for life.
+    /// `key`: for the hashes in the keys of the store; derived from the data key, the same for life.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, key: [u8; 32], options: Options) -> Self {
-        Self { ledger: Ledger::new(store), keys: Keys::new(key), options, applied: AtomicU64::new(0) }
-    }
-
-    fn forget_old(&self, txn: &mut Transaction<'_>, now: Timestamp) -> Result<(), Unavailable> {
-        let turn = self.applied.fetch_add(1, Ordering::Relaxed);
-        if !turn.is_multiple_of(FORGET_EVERY) {
-            return Ok(());
-        }
-        // Hashes are spread evenly: a different part each time reaches every row in its turn.
-        let start = self.keys.spread(turn / FORGET_EVERY);
-        for (key, seen) in txn.rows_from::<MessageRow>(b"M", start, FORGET_ROWS)? {
-            if seen.at_ms < now.as_millisecond() - SEEN_MS {
-                txn.remove(key);
-            }
-        }
-        Ok(())
+        Self { ledger: Ledger::new(store), keys: Keys::new(key), options }
     }
 }
 
 impl Feed for Local {
     fn apply(&self, update: &Update) -> Result<Touched, Unavailable> {
+        let message = Seen(self.keys.message(update), update.received_at.as_millisecond());
         self.ledger.write(|txn| {
-            let message = self.keys.message(update);
-            let seen: Option<MessageRow> = txn.get(&message)?;
-            let now_ms = update.received_at.as_millisecond();
-            if seen.is_some_and(|seen| seen.at_ms >= now_ms - SEEN_MS) {
-                return Ok(());
-            }
-            let mut applying = Applying { txn, keys: &self.keys, event: update.event, source: &update.source };
+            let mut applying =
+                Applying { txn, keys: &self.keys, event: update.event, source: &update.source, message: Some(message) };
             for fact in &update.facts {
-                applying.fact(fact)?;
+                if !applying.fact(fact)? {
+                    break; // seen before
+                }
             }
-            txn.put(message, &MessageRow { at_ms: now_ms })?;
-            self.forget_old(txn, update.received_at)
+            Ok(())
         })?;
         Ok(touched(update))
     }

@@ -3,17 +3,20 @@
 use super::super::Unavailable;
 use super::ledger::Transaction;
 use super::row::{
-    Hash, Index, Keys, Kind, KnownId, NameRow, OrderRow, Owned, Owners, PERSON_IDS_MAX, PersonRow, RowRef, Told, VisitRow,
-    home_key, person_key, row_key,
+    Hash, Index, Keys, KnownId, NameRow, OrderRow, Owned, Owners, PERSON_IDS_MAX, PersonRow, RowRef, Seen, Told, VisitRow,
+    order_key, orders_key, person_key,
 };
 use super::{is_unowned, same_authority};
-use crate::capture::Identifier;
 use crate::capture::order::OrderStatus;
+use crate::capture::person::VisitStatus;
+use crate::capture::{Identifier, Phi};
 use crate::hl7::dates::Moment;
 use crate::hl7::update::{Act, Change, Fact, MergeKind, OrderFact, PatientFact, RankedIdentifier, Source, VisitFact};
 
 /// Merges from one id to its survivor. More is a broken index, not a hospital.
 const HOPS_MAX: usize = 10_000;
+/// Renumberings of one visit.
+const RENUMBERED_MAX: usize = 20;
 /// Rank of an identifier of which nothing is known.
 const RANK_LAST: u8 = 3;
 
@@ -23,17 +26,20 @@ pub(super) struct Applying<'a, 't> {
     pub keys: &'a Keys,
     pub event: Moment,
     pub source: &'a Source,
+    /// Until the first patient has taken note of it.
+    pub message: Option<Seen>,
 }
 
 impl Applying<'_, '_> {
-    pub fn fact(&mut self, fact: &Fact) -> Result<(), Unavailable> {
+    /// False where the message was seen before: it has no effect then.
+    pub fn fact(&mut self, fact: &Fact) -> Result<bool, Unavailable> {
         let patient = &fact.patient;
         let known = match &fact.act {
             Act::Merge { prior, kind: MergeKind::Rename } if self.by_first_id(patient)?.is_none() => self.by_any(prior)?,
             _ => None,
         };
         let is_survivor = matches!(fact.act, Act::Merge { .. });
-        let home = self.person(patient, known, is_survivor)?;
+        let Some(home) = self.person(patient, known, is_survivor)? else { return Ok(false) };
         match &fact.act {
             Act::Record => {}
             Act::Merge { prior, .. } => self.merge(home, patient, prior)?,
@@ -47,13 +53,13 @@ impl Applying<'_, '_> {
         for order in &patient.orders {
             self.order(home, order)?;
         }
-        Ok(())
+        Ok(true)
     }
 
     // ---- persons
 
-    /// Records who it is; returns the person's name in the index.
-    fn person(&mut self, patient: &PatientFact, known: Option<Hash>, is_survivor: bool) -> Result<Hash, Unavailable> {
+    /// Records who it is; returns the person's name in the index. `None`: the message was seen.
+    fn person(&mut self, patient: &PatientFact, known: Option<Hash>, is_survivor: bool) -> Result<Option<Hash>, Unavailable> {
         let home = match known {
             Some(home) => home,
             None => match self.by_ids(patient)? {
@@ -63,6 +69,11 @@ impl Applying<'_, '_> {
         };
         let before = person(self.txn, home)?;
         let mut row = before.clone();
+        if let Some(message) = self.message.take()
+            && !row.see(message)
+        {
+            return Ok(None);
+        }
         for id in &patient.ids {
             self.attach(home, &mut row, id, is_survivor)?;
         }
@@ -79,7 +90,7 @@ impl Applying<'_, '_> {
         if row != before {
             self.txn.put(person_key(home), &row)?;
         }
-        Ok(home)
+        Ok(Some(home))
     }
 
     /// The first id names the patient. Where it is new, another known one does, unless that
@@ -217,6 +228,10 @@ impl Applying<'_, '_> {
         let mut row = person(self.txn, home)?;
         row.absorbed.push(other);
         row.absorbed.append(&mut prior.absorbed);
+        row.seen.append(&mut prior.seen);
+        for number in std::mem::take(&mut prior.open_visits) {
+            row.open_visit(&number);
+        }
         prior.merged_into = Some(home);
         self.txn.put(person_key(other), &prior)?;
         self.txn.put(person_key(home), &row)
@@ -249,101 +264,114 @@ impl Applying<'_, '_> {
         if source == home {
             return Ok(());
         }
-        if let Some(at) = self.visit_at(source, number)? {
-            self.move_row::<VisitRow>(Kind::Visit, at, home, |_| Vec::new())?;
-            let key = self.keys.index(Index::Visit, number.id.expose());
-            self.redirect(key, at, RowRef { home, ..at })?;
+        let key = self.keys.index(Index::Visit, number.id.expose());
+        let mut visits: Owners<VisitRow> = self.txn.get(&key)?.unwrap_or_default();
+        let Some(place) = self.place_of_visit(&visits, source, number)? else { return Ok(()) };
+        let mut is_open = false;
+        if let Some(visit) = visits.list.get_mut(place) {
+            visit.home = home;
+            is_open = visit.status.get() == VisitStatus::Active;
         }
+        self.txn.put(key, &visits)?;
+        self.note_visit(source, &number.id, false)?;
+        self.note_visit(home, &number.id, is_open)?;
         for place in homes(source, &person(self.txn, source)?) {
-            for (key, order) in self.txn.rows::<OrderRow>(&home_key(Kind::Order, place))? {
-                if order.visit.value.as_ref() != Some(&number.id) {
-                    continue;
-                }
-                let Some(row) = row_of(&key) else { continue };
-                let at = RowRef { home: place, row };
-                for (index, value) in self.move_row(Kind::Order, at, home, order_keys)? {
-                    let key = self.keys.index(index, &value);
-                    self.redirect(key, at, RowRef { home, ..at })?;
+            for (key, order) in self.txn.rows::<OrderRow>(&orders_key(place))? {
+                if order.visit.value.as_ref() == Some(&number.id)
+                    && let Some(row) = row_of(&key)
+                {
+                    self.move_order(RowRef { home: place, row }, &order, home)?;
                 }
             }
         }
         Ok(())
     }
 
-    /// Puts the row at another person; returns the values under which it is indexed.
-    fn move_row<T: serde::Serialize + serde::de::DeserializeOwned>(
-        &mut self,
-        kind: Kind,
-        at: RowRef,
-        home: Hash,
-        indexed: impl FnOnce(&T) -> Vec<(Index, String)>,
-    ) -> Result<Vec<(Index, String)>, Unavailable> {
-        let Some(row) = self.txn.get::<T>(&row_key(kind, at))? else { return Ok(Vec::new()) };
-        self.txn.remove(row_key(kind, at));
-        self.txn.put(row_key(kind, RowRef { home, ..at }), &row)?;
-        Ok(indexed(&row))
+    /// Puts the order at another person.
+    fn move_order(&mut self, from: RowRef, order: &OrderRow, home: Hash) -> Result<(), Unavailable> {
+        let to = RowRef { home, ..from };
+        self.txn.remove(order_key(from));
+        self.txn.put(order_key(to), order)?;
+        for (index, value) in order_keys(order) {
+            let key = self.keys.index(index, &value);
+            let mut owners: Owners<RowRef> = self.txn.get(&key)?.unwrap_or_default();
+            owners.list.retain(|at| *at != from);
+            owners.add(to);
+            self.txn.put(key, &owners)?;
+        }
+        Ok(())
     }
 
-    fn redirect(&mut self, key: Vec<u8>, from: RowRef, to: RowRef) -> Result<(), Unavailable> {
-        let mut owners: Owners<RowRef> = self.txn.get(&key)?.unwrap_or_default();
-        owners.list.retain(|at| *at != from);
-        owners.add(to);
-        self.txn.put(key, &owners)
-    }
-
+    /// The prior number leads to the visit's new one from now on, also where it was never seen.
     fn renumber_visit(&mut self, home: Hash, prior: &Identifier, now: Option<&VisitFact>) -> Result<(), Unavailable> {
-        let Some(now) = now else { return Ok(()) };
+        let Some(now) = now.map(|visit| &visit.number).filter(|now| now.id != prior.id) else { return Ok(()) };
         let key = self.keys.index(Index::Visit, prior.id.expose());
-        let old = self.visit_at(home, prior)?;
-        let new = self.visit_at(home, &now.number)?;
-        match (old, new) {
-            (Some(old), None) => {
-                if let Some(mut row) = self.txn.get::<VisitRow>(&row_key(Kind::Visit, old))? {
-                    row.number = now.number.clone();
-                    self.txn.put(row_key(Kind::Visit, old), &row)?;
-                    self.enter(Index::Visit, now.number.id.expose(), old)?;
-                }
-            }
-            (Some(old), Some(new)) if old != new => {
-                self.txn.remove(row_key(Kind::Visit, old));
-                self.redirect(key, old, new)?;
-            }
-            (Some(_), Some(_)) => {}
-            (None, _) => {
-                self.visit(home, now)?;
-                if let Some(at) = self.visit_at(home, &now.number)? {
-                    self.enter(Index::Visit, prior.id.expose(), at)?;
-                }
-            }
+        let mut priors: Owners<VisitRow> = self.txn.get(&key)?.unwrap_or_default();
+        let sign = VisitRow { home, number: prior.clone(), renumbered: Some(now.clone()), ..VisitRow::default() };
+        let place = self.place_of_visit(&priors, home, prior)?;
+        let old = place.and_then(|place| priors.list.get_mut(place)).map(|visit| std::mem::replace(visit, sign.clone()));
+        priors.add(sign);
+        self.txn.put(key, &priors)?;
+        self.note_visit(home, &prior.id, false)?;
+        let key = self.keys.index(Index::Visit, now.id.expose());
+        let mut visits: Owners<VisitRow> = self.txn.get(&key)?.unwrap_or_default();
+        if let Some(old) = old
+            && old.renumbered.is_none()
+            && self.place_of_visit(&visits, home, now)?.is_none()
+        {
+            let is_open = old.status.get() == VisitStatus::Active;
+            visits.add(VisitRow { number: now.clone(), ..old });
+            self.txn.put(key, &visits)?;
+            self.note_visit(home, &now.id, is_open)?;
         }
         Ok(())
     }
 
     // ---- visits
 
-    /// The row of a visit of that person. A number without authority is the same as one with.
-    fn visit_at(&self, home: Hash, number: &Identifier) -> Result<Option<RowRef>, Unavailable> {
-        for at in self.rows_with(Index::Visit, number.id.expose(), home)? {
-            let Some(row) = self.txn.get::<VisitRow>(&row_key(Kind::Visit, at))? else { continue };
-            if is_unowned(&row.number) || is_unowned(number) || same_authority(&row.number, number) {
-                return Ok(Some(at));
+    /// The visit of that person in a row of its number. One without authority is the same as one
+    /// with.
+    fn place_of_visit(&self, visits: &Owners<VisitRow>, home: Hash, number: &Identifier) -> Result<Option<usize>, Unavailable> {
+        for (place, visit) in visits.list.iter().enumerate() {
+            let is_meant = is_unowned(&visit.number) || is_unowned(number) || same_authority(&visit.number, number);
+            if is_meant && survivor(self.txn, visit.home)? == home {
+                return Ok(Some(place));
             }
         }
         Ok(None)
     }
 
     fn visit(&mut self, home: Hash, visit: &VisitFact) -> Result<(), Unavailable> {
-        let known = self.visit_at(home, &visit.number)?;
-        let at = known.unwrap_or_else(|| RowRef { home, row: self.keys.visit(home, &visit.number) });
-        let before: Option<VisitRow> = self.txn.get(&row_key(Kind::Visit, at))?;
-        let mut row = before.clone().unwrap_or_else(|| VisitRow {
-            number: visit.number.clone(),
-            started_ms: self.event.from_ms,
-            ..VisitRow::default()
-        });
-        if row.number.id == visit.number.id {
-            complete(&mut row.number, &visit.number);
+        let mut number = visit.number.clone();
+        for _ in 0..RENUMBERED_MAX {
+            let key = self.keys.index(Index::Visit, number.id.expose());
+            let mut visits: Owners<VisitRow> = self.txn.get(&key)?.unwrap_or_default();
+            let known = self.place_of_visit(&visits, home, &number)?.and_then(|place| visits.list.get_mut(place));
+            if let Some(now) = known.as_ref().and_then(|visit| visit.renumbered.clone()) {
+                number = now;
+                continue;
+            }
+            let mut row = known.as_ref().map_or_else(
+                || VisitRow { home, number: number.clone(), started_ms: self.event.from_ms, ..VisitRow::default() },
+                |visit| (*visit).clone(),
+            );
+            let was_open = known.is_some() && row.status.get() == VisitStatus::Active;
+            if row.number.id == visit.number.id {
+                complete(&mut row.number, &visit.number);
+            }
+            self.hear_visit(&mut row, visit);
+            let is_open = row.status.get() == VisitStatus::Active;
+            match known {
+                Some(known) => *known = row,
+                None => visits.add(row),
+            }
+            self.txn.put(key, &visits)?;
+            return if is_open == was_open { Ok(()) } else { self.note_visit(home, &number.id, is_open) };
         }
+        Err(Unavailable("the numbers of a visit lead nowhere; rebuild the hospital's facts".into()))
+    }
+
+    fn hear_visit(&self, row: &mut VisitRow, visit: &VisitFact) {
         if let Some(started) = visit.started {
             row.started_ms = started.from_ms;
         }
@@ -354,10 +382,17 @@ impl Applying<'_, '_> {
         row.referring.hear(&visit.referring, self.event);
         row.status.hear(&visit.status.map_or(Change::Keep, Change::Set), self.event);
         row.status.assume(visit.status_if_new);
-        if before.as_ref() != Some(&row) {
-            self.txn.put(row_key(Kind::Visit, at), &row)?;
+    }
+
+    /// Lists a visit among the person's open ones, or no more.
+    fn note_visit(&mut self, home: Hash, number: &Phi, is_open: bool) -> Result<(), Unavailable> {
+        let mut row = person(self.txn, home)?;
+        if is_open {
+            row.open_visit(number);
+        } else {
+            row.close_visit(number);
         }
-        if known.is_none() { self.enter(Index::Visit, visit.number.id.expose(), at) } else { Ok(()) }
+        self.txn.put(person_key(home), &row)
     }
 
     // ---- orders
@@ -368,7 +403,7 @@ impl Applying<'_, '_> {
             // A group number alone: it says what becomes of all of them, and no more.
             for (at, mut row) in known {
                 row.status.hear(&order.status.map_or(Change::Keep, Change::Set), self.event);
-                self.txn.put(row_key(Kind::Order, at), &row)?;
+                self.txn.put(order_key(at), &row)?;
             }
             return Ok(());
         }
@@ -379,7 +414,7 @@ impl Applying<'_, '_> {
         };
         let before = match before {
             Some(row) => Some(row),
-            None => self.txn.get::<OrderRow>(&row_key(Kind::Order, at))?,
+            None => self.txn.get::<OrderRow>(&order_key(at))?,
         };
         let mut row = before.clone().unwrap_or_else(|| OrderRow {
             application: self.source.application.clone(),
@@ -389,7 +424,7 @@ impl Applying<'_, '_> {
         });
         self.hear_order(&mut row, order);
         if before.as_ref() != Some(&row) {
-            self.txn.put(row_key(Kind::Order, at), &row)?;
+            self.txn.put(order_key(at), &row)?;
         }
         self.reindex(at, before.as_ref(), &row)
     }
@@ -443,7 +478,7 @@ impl Applying<'_, '_> {
         let Some(wanted) = wanted else { return Ok(Vec::new()) };
         let mut found = Vec::new();
         for at in self.rows_with(index, wanted.id.expose(), home)? {
-            let Some(row) = self.txn.get::<OrderRow>(&row_key(Kind::Order, at))? else { continue };
+            let Some(row) = self.txn.get::<OrderRow>(&order_key(at))? else { continue };
             if key(&row).value.is_some() && self.agrees(&row, key(&row), Some(wanted)) {
                 found.push((at, row));
             }
@@ -513,7 +548,25 @@ pub(super) fn person(txn: &Transaction<'_>, person: Hash) -> Result<PersonRow, U
     txn.get(&person_key(person))?.ok_or_else(missing)
 }
 
-/// The places where rows of a person stand.
+/// The visits under a number, at the end of all renumberings.
+pub(super) fn visits_with(txn: &Transaction<'_>, keys: &Keys, number: &Phi) -> Result<Owners<VisitRow>, Unavailable> {
+    let mut found: Owners<VisitRow> = txn.get(&keys.index(Index::Visit, number.expose()))?.unwrap_or_default();
+    for _ in 0..RENUMBERED_MAX {
+        let Some(place) = found.list.iter().position(|visit| visit.renumbered.is_some()) else { return Ok(found) };
+        let sign = found.list.swap_remove(place);
+        let Some(now) = sign.renumbered else { continue };
+        let under: Owners<VisitRow> = txn.get(&keys.index(Index::Visit, now.id.expose()))?.unwrap_or_default();
+        let home = survivor(txn, sign.home)?;
+        for visit in under.list {
+            if survivor(txn, visit.home)? == home && !found.list.contains(&visit) {
+                found.list.push(visit);
+            }
+        }
+    }
+    Err(Unavailable("the numbers of a visit lead nowhere; rebuild the hospital's facts".into()))
+}
+
+/// The places where orders of a person stand.
 pub(super) fn homes(home: Hash, row: &PersonRow) -> Vec<Hash> {
     std::iter::once(home).chain(row.absorbed.iter().copied()).collect()
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::super::{Answer, Asked, Unavailable};
 use super::Options;
-use super::apply::{homes, person, survivor};
+use super::apply::{homes, person, survivor, visits_with};
 use super::ledger::Transaction;
-use super::row::{Hash, Index, Keys, Kind, OrderRow, Owned, Owners, PersonRow, RowRef, Told, VisitRow, home_key, row_key};
+use super::row::{Hash, Index, Keys, OrderRow, Owned, Owners, PersonRow, RowRef, Told, VisitRow, order_key, orders_key};
 use crate::capture::claim::OrderKey;
 use crate::capture::order::{Order, OrderStatus};
 use crate::capture::person::VisitStatus;
@@ -26,7 +26,7 @@ struct Hits {
 /// The rows found. None: he was found himself, and what is active is told.
 #[derive(Default)]
 struct Hit {
-    visits: Vec<RowRef>,
+    visits: Vec<VisitRow>,
     orders: Vec<RowRef>,
 }
 
@@ -34,7 +34,7 @@ pub(super) fn find(txn: &Transaction<'_>, keys: &Keys, options: &Options, asked:
     let mut hits = Hits::default();
     match asked {
         Asked::Patient { id, issuer } => patients(txn, keys, options, id, issuer.as_deref(), &mut hits)?,
-        Asked::Visit { id } => rows(txn, keys, Index::Visit, id.expose(), &mut hits)?,
+        Asked::Visit { id } => visits(txn, keys, id, &mut hits)?,
         Asked::Order(key) => {
             let (index, value) = match key {
                 OrderKey::Accession(value) => (Index::Accession, value),
@@ -42,22 +42,22 @@ pub(super) fn find(txn: &Transaction<'_>, keys: &Keys, options: &Options, asked:
                 OrderKey::Filler(value) => (Index::Filler, value),
                 OrderKey::StudyInstanceUid(value) => (Index::StudyUid, value),
             };
-            rows(txn, keys, index, value.expose(), &mut hits)?;
+            orders(txn, keys, index, value, &mut hits)?;
         }
         Asked::Barcode(code) => {
             patients(txn, keys, options, code, None, &mut hits)?;
-            rows(txn, keys, Index::Visit, code.expose(), &mut hits)?;
-            rows(txn, keys, Index::Accession, code.expose(), &mut hits)?;
+            visits(txn, keys, code, &mut hits)?;
+            orders(txn, keys, Index::Accession, code, &mut hits)?;
         }
     }
-    answer(txn, hits)
+    answer(txn, keys, hits)
 }
 
-fn answer(txn: &Transaction<'_>, hits: Hits) -> Result<Answer, Unavailable> {
+fn answer(txn: &Transaction<'_>, keys: &Keys, hits: Hits) -> Result<Answer, Unavailable> {
     let is_multiple = hits.crowded || hits.persons.len() > 1;
     let mut patients = Vec::new();
     for (home, hit) in hits.persons.into_iter().take(MULTIPLE_MAX) {
-        patients.push(patient(txn, home, hit)?);
+        patients.push(patient(txn, keys, home, hit)?);
     }
     if is_multiple {
         return Ok(Answer::Multiple(patients));
@@ -110,36 +110,48 @@ fn survivors(txn: &Transaction<'_>, owned: &[&Owned]) -> Result<Vec<Hash>, Unava
     Ok(persons)
 }
 
-/// Whose rows have that value.
-fn rows(txn: &Transaction<'_>, keys: &Keys, index: Index, value: &str, hits: &mut Hits) -> Result<(), Unavailable> {
-    let owners: Owners<RowRef> = txn.get(&keys.index(index, value))?.unwrap_or_default();
-    hits.crowded |= owners.crowded;
-    for at in owners.list {
-        let hit = hits.persons.entry(survivor(txn, at.home)?).or_default();
-        match index {
-            Index::Visit => hit.visits.push(at),
-            Index::Identifier | Index::Accession | Index::Placer | Index::Filler | Index::StudyUid => hit.orders.push(at),
+/// Who has a visit with that number.
+fn visits(txn: &Transaction<'_>, keys: &Keys, number: &Phi, hits: &mut Hits) -> Result<(), Unavailable> {
+    let found = visits_with(txn, keys, number)?;
+    hits.crowded |= found.crowded;
+    for visit in found.list {
+        let hit = hits.persons.entry(survivor(txn, visit.home)?).or_default();
+        if !hit.visits.contains(&visit) {
+            hit.visits.push(visit);
         }
     }
     Ok(())
 }
 
-fn patient(txn: &Transaction<'_>, home: Hash, hit: Hit) -> Result<Patient, Unavailable> {
+/// Whose orders have that value.
+fn orders(txn: &Transaction<'_>, keys: &Keys, index: Index, value: &Phi, hits: &mut Hits) -> Result<(), Unavailable> {
+    let owners: Owners<RowRef> = txn.get(&keys.index(index, value.expose()))?.unwrap_or_default();
+    hits.crowded |= owners.crowded;
+    for at in owners.list {
+        hits.persons.entry(survivor(txn, at.home)?).or_default().orders.push(at);
+    }
+    Ok(())
+}
+
+fn patient(txn: &Transaction<'_>, keys: &Keys, home: Hash, hit: Hit) -> Result<Patient, Unavailable> {
     let row = person(txn, home)?;
     let (mut visits, mut orders) = (Vec::new(), Vec::new());
     if hit.visits.is_empty() && hit.orders.is_empty() {
-        for place in homes(home, &row) {
-            visits.extend(txn.rows::<VisitRow>(&home_key(Kind::Visit, place))?.into_iter().map(|(_, row)| row));
-            orders.extend(txn.rows::<OrderRow>(&home_key(Kind::Order, place))?.into_iter().map(|(_, row)| row));
+        for number in &row.open_visits {
+            for visit in visits_with(txn, keys, number)?.list {
+                if visit.status.get() == VisitStatus::Active && survivor(txn, visit.home)? == home {
+                    visits.push(visit);
+                }
+            }
         }
-        visits.retain(|visit| visit.status.get() == VisitStatus::Active);
+        for place in homes(home, &row) {
+            orders.extend(txn.rows::<OrderRow>(&orders_key(place))?.into_iter().map(|(_, row)| row));
+        }
         orders.retain(|order| matches!(order.status.get(), OrderStatus::Ordered | OrderStatus::Held));
     }
-    for at in hit.visits {
-        visits.extend(txn.get::<VisitRow>(&row_key(Kind::Visit, at))?);
-    }
+    visits.extend(hit.visits);
     for at in hit.orders {
-        orders.extend(txn.get::<OrderRow>(&row_key(Kind::Order, at))?);
+        orders.extend(txn.get::<OrderRow>(&order_key(at))?);
     }
     visits.sort_by_key(|visit| std::cmp::Reverse(visit.started_ms));
     orders.sort_by_key(|order| std::cmp::Reverse(order.created_ms));
@@ -162,24 +174,24 @@ fn demographics(row: PersonRow) -> Patient {
         identifier: ids.next().unwrap_or_default(),
         other_ids: ids.collect(),
         active: row.active.value.unwrap_or(true),
-        deceased: row.deceased.get(),
+        deceased: row.deceased.take(),
         name: name.display,
         name_dicom: name.dicom,
         birth_date: row.birth_date.value,
-        sex: row.sex.get(),
+        sex: row.sex.take(),
         visits: Vec::new(),
         orders: Vec::new(),
     }
 }
 
 fn visit(row: VisitRow) -> Visit {
-    let location = row.location.get();
+    let location = row.location.take();
     Visit {
-        class: row.class.get(),
-        status: row.status.get(),
-        department: row.department.get(),
-        attending: row.attending.get(),
-        referring: row.referring.get(),
+        class: row.class.take(),
+        status: row.status.take(),
+        department: row.department.take(),
+        attending: row.attending.take(),
+        referring: row.referring.take(),
         id: row.number.id,
         issuer: row.number.issuer,
         issuer_universal_id: row.number.issuer_universal_id,
@@ -192,23 +204,22 @@ fn visit(row: VisitRow) -> Visit {
 }
 
 fn order(row: OrderRow) -> Order {
-    let id = |told: &Told<Identifier>| told.value.as_ref().map(|id| id.id.clone()).unwrap_or_default();
-    let (placer, filler) = (id(&row.placer), id(&row.filler));
-    let accession = row.accession.get();
+    let id = |told: Told<Identifier>| told.take().id;
+    let accession = row.accession.take();
     Order {
         accession: accession.id,
         accession_issuer: accession.issuer,
         accession_issuer_universal_id: accession.issuer_universal_id,
         accession_issuer_universal_id_type: accession.issuer_universal_id_type,
-        placer,
-        filler,
-        requested_procedure_id: row.requested_procedure_id.get(),
-        scheduled_step_id: row.scheduled_step_id.get(),
-        study_instance_uid: row.study_instance_uid.get(),
-        procedure: row.procedure.get(),
-        modality: row.modality.get(),
-        requesting_physician: row.requesting_physician.get(),
-        status: row.status.get(),
-        visit: row.visit.get(),
+        placer: id(row.placer),
+        filler: id(row.filler),
+        requested_procedure_id: row.requested_procedure_id.take(),
+        scheduled_step_id: row.scheduled_step_id.take(),
+        study_instance_uid: row.study_instance_uid.take(),
+        procedure: row.procedure.take(),
+        modality: row.modality.take(),
+        requesting_physician: row.requesting_physician.take(),
+        status: row.status.take(),
+        visit: row.visit.take(),
     }
 }

@@ -17,17 +17,23 @@ use crate::store::{Batch, Store, StoreError};
 
 /// Rows read at once when a prefix is walked.
 const PAGE_ROWS: usize = 256;
-/// Most rows of one prefix: visits or orders of one person. Beyond, something is wrong with the
-/// feed, and nobody is served by a longer list.
+/// Most rows of one prefix: the orders of one person. Beyond, something is wrong with the feed, and
+/// nobody is served by a longer list.
 const PREFIX_MAX_ROWS: usize = 20_000;
 
 type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
-type Outcome = Arc<OnceLock<Result<(), StoreError>>>;
+
+/// One flush, run or to be run.
+#[derive(Default)]
+struct Flush {
+    result: OnceLock<Result<(), StoreError>>,
+    /// Its own waiters: those of the next flush sleep on.
+    ended: Condvar,
+}
 
 pub(super) struct Ledger {
     store: Arc<dyn Store>,
     state: Mutex<State>,
-    ended: Condvar,
 }
 
 #[derive(Default)]
@@ -37,13 +43,13 @@ struct State {
     /// For the next flush.
     next: Changes,
     next_number: u64,
-    next_outcome: Outcome,
-    running: Option<Outcome>,
+    next_flush: Arc<Flush>,
+    running: Option<Arc<Flush>>,
 }
 
 impl Ledger {
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, state: Mutex::default(), ended: Condvar::new() }
+        Self { store, state: Mutex::default() }
     }
 
     /// Runs `f` and returns when what it wrote is on the disk; also where it wrote nothing
@@ -56,9 +62,9 @@ impl Ledger {
         if changes.is_empty() && state.next.is_empty() && state.running.is_none() {
             return Ok(result);
         }
-        let outcome = match &state.running {
+        let flush = match &state.running {
             Some(running) if changes.is_empty() && state.next.is_empty() => Arc::clone(running),
-            _ => Arc::clone(&state.next_outcome),
+            _ => Arc::clone(&state.next_flush),
         };
         let number = state.next_number;
         for (key, value) in changes {
@@ -66,13 +72,13 @@ impl Ledger {
             state.next.insert(key, value);
         }
         loop {
-            if let Some(outcome) = outcome.get() {
+            if let Some(outcome) = flush.result.get() {
                 return outcome.as_ref().map(|()| result).map_err(unavailable);
             }
             state = if state.running.is_none() {
                 self.flush(state)
             } else {
-                self.ended.wait(state).unwrap_or_else(PoisonError::into_inner)
+                flush.ended.wait(state).unwrap_or_else(PoisonError::into_inner)
             };
         }
     }
@@ -86,10 +92,10 @@ impl Ledger {
 
     fn flush<'s>(&'s self, mut state: MutexGuard<'s, State>) -> MutexGuard<'s, State> {
         let changes = std::mem::take(&mut state.next);
-        let outcome = std::mem::take(&mut state.next_outcome);
+        let flush = std::mem::take(&mut state.next_flush);
         let number = state.next_number;
         state.next_number += 1;
-        state.running = Some(Arc::clone(&outcome));
+        state.running = Some(Arc::clone(&flush));
         drop(state);
 
         let keys: Vec<Vec<u8>> = changes.keys().cloned().collect();
@@ -114,11 +120,14 @@ impl Ledger {
             // What came meanwhile was computed on what is lost now.
             state.pending.clear();
             state.next.clear();
-            let lost = std::mem::take(&mut state.next_outcome);
-            let _ = lost.set(result.clone());
+            let lost = std::mem::take(&mut state.next_flush);
+            let _ = lost.result.set(result.clone());
+            lost.ended.notify_all();
         }
-        let _ = outcome.set(result);
-        self.ended.notify_all();
+        let _ = flush.result.set(result);
+        flush.ended.notify_all();
+        // One of those behind leads the next.
+        state.next_flush.ended.notify_one();
         state
     }
 
@@ -153,33 +162,23 @@ impl Transaction<'_> {
         self.changes.insert(key, None);
     }
 
-    /// All rows whose key begins with `prefix`.
+    /// The rows whose key begins with `prefix`.
     pub fn rows<T: DeserializeOwned>(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, T)>, Unavailable> {
-        self.rows_from(prefix, prefix.to_vec(), PREFIX_MAX_ROWS)
-    }
-
-    /// At most `limit` rows of `prefix`, from the key `from` on.
-    pub fn rows_from<T: DeserializeOwned>(
-        &self,
-        prefix: &[u8],
-        from: Vec<u8>,
-        limit: usize,
-    ) -> Result<Vec<(Vec<u8>, T)>, Unavailable> {
         let until = end_of(prefix);
         let mut rows: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
-        let mut next = from.clone();
-        while rows.len() < limit {
-            let page = self.store.scan(&next, &until, PAGE_ROWS.min(limit)).map_err(|e| unavailable(&e))?;
+        let mut next = prefix.to_vec();
+        while rows.len() < PREFIX_MAX_ROWS {
+            let page = self.store.scan(&next, &until, PAGE_ROWS).map_err(|e| unavailable(&e))?;
             let Some(last) = page.last() else { break };
             next.clone_from(&last.key);
             next.push(0);
-            let is_last = page.len() < PAGE_ROWS.min(limit);
+            let is_last = page.len() < PAGE_ROWS;
             rows.extend(page.into_iter().map(|row| (row.key, row.value)));
             if is_last {
                 break;
             }
         }
-        let range = from..until;
+        let range = prefix.to_vec()..until;
         let pending = self.pending.range(range.clone()).map(|(key, (value, _))| (key, value));
         for (key, value) in pending.chain(self.changes.range(range)) {
             match value {
@@ -187,7 +186,7 @@ impl Transaction<'_> {
                 None => rows.remove(key),
             };
         }
-        rows.into_iter().take(limit).map(|(key, value)| Ok((key, decode(&value)?))).collect()
+        rows.into_iter().map(|(key, value)| Ok((key, decode(&value)?))).collect()
     }
 }
 

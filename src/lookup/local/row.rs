@@ -11,10 +11,20 @@ use crate::capture::{Identifier, Phi};
 use crate::hl7::dates::Moment;
 use crate::hl7::update::{Change, Location, Name, Source, Update};
 use crate::seal::digest::hmac_sha256;
+use crate::seal::secret::Secret;
 
 /// Most owners of one value (identifier, number). A value that more have means nothing: it is
 /// answered with *multiple*, and not listed further.
-const OWNERS_MAX: usize = 500;
+const OWNERS_MAX: usize = 100;
+/// Most open visits told of a patient. Outpatient visits are seldom closed by anybody; what lies
+/// further back still answers under its number.
+pub(super) const OPEN_VISITS_MAX: usize = 50;
+/// How long a message is known as seen. HL7 engines resend after hours; a feed that was down for
+/// a long weekend resends four days.
+const SEEN_MS: i64 = 8 * 86_400_000;
+/// Most messages remembered of one patient: twenty an hour for a day. Beyond, the time of the event
+/// still keeps an old message from undoing a new one.
+const SEEN_MAX: usize = 500;
 /// Most identifiers kept of one person, retired ones too.
 pub(super) const PERSON_IDS_MAX: usize = 1_000;
 
@@ -43,17 +53,17 @@ impl<'de> Deserialize<'de> for Hash {
 }
 
 /// Makes keys. Whoever reads the disk learns neither values nor which rows share one.
-pub(super) struct Keys([u8; 32]);
+pub(super) struct Keys(Secret<32>);
 
 impl Keys {
     pub fn new(key: [u8; 32]) -> Self {
-        Self(key)
+        Self(Secret::new(key))
     }
 
     fn hash(&self, kind: &str, parts: &[&str]) -> Hash {
         let mut all: Vec<&[u8]> = vec![kind.as_bytes()];
         all.extend(parts.iter().map(|p| p.as_bytes()));
-        let digest = hmac_sha256(&self.0, &all);
+        let digest = hmac_sha256(self.0.expose(), &all);
         let mut hash = [0; 16];
         hash.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
         Hash(hash)
@@ -69,10 +79,6 @@ impl Keys {
         self.hash("person", &[id.id.expose(), &id.issuer, &id.issuer_universal_id])
     }
 
-    pub fn visit(&self, home: Hash, number: &Identifier) -> Hash {
-        self.hash("visit", &[&home.to_string(), number.id.expose(), &number.issuer, &number.issuer_universal_id])
-    }
-
     pub fn order(&self, home: Hash, source: &Source, keys: [Option<&Identifier>; 3]) -> Hash {
         let home = home.to_string();
         let mut parts = vec![home.as_str(), &source.application, &source.facility];
@@ -85,15 +91,11 @@ impl Keys {
         self.hash("order", &parts)
     }
 
-    pub fn message(&self, update: &Update) -> Vec<u8> {
+    /// What tells a message from every other: the control id alone does not.
+    pub fn message(&self, update: &Update) -> u64 {
         let source = &update.source;
         let parts = [&*source.application, &source.facility, &update.control_id, update.body.expose()];
-        [&b"M"[..], &self.hash("message", &parts).0].concat()
-    }
-
-    /// The `n`th place among the messages to look at.
-    pub fn spread(&self, n: u64) -> Vec<u8> {
-        [&b"M"[..], &self.hash("spread", &[&n.to_string()]).0].concat()
+        self.hash("message", &parts).0.first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes))
     }
 }
 
@@ -101,28 +103,13 @@ pub(super) fn person_key(person: Hash) -> Vec<u8> {
     [&b"P"[..], &person.0].concat()
 }
 
-/// Prefix of the rows of a kind at one person.
-pub(super) fn home_key(kind: Kind, home: Hash) -> Vec<u8> {
-    [&[kind.letter()][..], &home.0].concat()
+/// Prefix of the orders at one person.
+pub(super) fn orders_key(home: Hash) -> Vec<u8> {
+    [&b"O"[..], &home.0].concat()
 }
 
-pub(super) fn row_key(kind: Kind, at: RowRef) -> Vec<u8> {
-    [&[kind.letter()][..], &at.home.0, &at.row.0].concat()
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Visit,
-    Order,
-}
-
-impl Kind {
-    fn letter(self) -> u8 {
-        match self {
-            Self::Visit => b'V',
-            Self::Order => b'O',
-        }
-    }
+pub(super) fn order_key(at: RowRef) -> Vec<u8> {
+    [&b"O"[..], &at.home.0, &at.row.0].concat()
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,7 +171,7 @@ pub(super) struct Owned {
     pub person: Hash,
 }
 
-/// Where a visit or order row stands: at the person it was first told of, also after a merge.
+/// Where an order row stands: at the person it was first told of, also after a merge.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct RowRef {
     pub home: Hash,
@@ -235,6 +222,14 @@ impl<T: Clone> Told<T> {
     {
         self.value.clone().unwrap_or_default()
     }
+
+    /// As [`Told::get`], at the end of the row's life.
+    pub fn take(self) -> T
+    where
+        T: Default,
+    {
+        self.value.unwrap_or_default()
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -248,8 +243,42 @@ pub(super) struct PersonRow {
     pub active: Told<bool>,
     /// A tombstone: this person is that one.
     pub merged_into: Option<Hash>,
-    /// Whose visits and orders are this person's too.
+    /// Whose orders are this person's too.
     pub absorbed: Vec<Hash>,
+    /// Numbers of the visits that are active, the latest last.
+    pub open_visits: Vec<Phi>,
+    /// Messages applied.
+    pub seen: Vec<Seen>,
+}
+
+/// A message, and when it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Seen(pub u64, pub i64);
+
+impl PersonRow {
+    /// False where the message was seen before; else it is from now on.
+    pub fn see(&mut self, message: Seen) -> bool {
+        self.seen.retain(|seen| seen.1 >= message.1 - SEEN_MS);
+        if self.seen.iter().any(|seen| seen.0 == message.0) {
+            return false;
+        }
+        let surplus = (self.seen.len() + 1).saturating_sub(SEEN_MAX);
+        self.seen.drain(..surplus);
+        self.seen.push(message);
+        true
+    }
+
+    pub fn open_visit(&mut self, number: &Phi) {
+        self.close_visit(number);
+        if self.open_visits.len() >= OPEN_VISITS_MAX {
+            self.open_visits.remove(0);
+        }
+        self.open_visits.push(number.clone());
+    }
+
+    pub fn close_visit(&mut self, number: &Phi) {
+        self.open_visits.retain(|open| open != number);
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -277,7 +306,11 @@ impl From<&Name> for NameRow {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct VisitRow {
+    /// Whose it is; the person it was first told of, also after a merge.
+    pub home: Hash,
     pub number: Identifier,
+    /// It goes on under that number; nothing else here counts.
+    pub renumbered: Option<Identifier>,
     pub class: Told<String>,
     pub location: Told<Location>,
     pub department: Told<String>,
@@ -306,11 +339,6 @@ pub(super) struct OrderRow {
     pub created_ms: i64,
 }
 
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(super) struct MessageRow {
-    pub at_ms: i64,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -337,6 +365,21 @@ mod tests {
         assert_eq!(told.value, None);
         told.hear(&Change::Set(6), at(5_000));
         assert_eq!(told.value, None, "a deletion stands against older words");
+    }
+
+    #[test]
+    fn a_message_is_known_for_a_week_and_then_forgotten() {
+        const DAY_MS: i64 = 86_400_000;
+        let mut row = PersonRow::default();
+        assert!(row.see(Seen(1, 0)));
+        assert!(row.see(Seen(2, DAY_MS)));
+        assert!(!row.see(Seen(1, 7 * DAY_MS)));
+        assert!(row.see(Seen(3, 9 * DAY_MS)));
+        assert_eq!(row.seen, [Seen(2, DAY_MS), Seen(3, 9 * DAY_MS)]);
+        for n in 10..1_000 {
+            assert!(row.see(Seen(n, 9 * DAY_MS)));
+        }
+        assert_eq!(row.seen.len(), SEEN_MAX);
     }
 
     #[test]
