@@ -18,7 +18,7 @@ pub fn unescape<'a>(raw: &'a str, delimiters: &Delimiters) -> Cow<'a, str> {
     loop {
         let sequence = rest.split_once(escape).filter(|(sequence, _)| sequence.len() <= SEQUENCE_MAX_BYTES);
         rest = match sequence {
-            Some((sequence, behind)) if replace(sequence, delimiters, &mut out) => behind,
+            Some((sequence, behind)) if replace(sequence, *delimiters, &mut out) => behind,
             _ => {
                 out.push(escape);
                 rest
@@ -33,7 +33,7 @@ pub fn unescape<'a>(raw: &'a str, delimiters: &Delimiters) -> Cow<'a, str> {
 }
 
 /// Writes what `sequence` stands for; false where it is no sequence.
-fn replace(sequence: &str, delimiters: &Delimiters, out: &mut String) -> bool {
+fn replace(sequence: &str, delimiters: Delimiters, out: &mut String) -> bool {
     let own = |b: Option<u8>| b.map(char::from);
     let mut letters = sequence.chars();
     match (letters.next(), letters.as_str()) {
