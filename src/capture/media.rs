@@ -148,6 +148,6 @@ pub struct Facts {
     pub software: Option<String>,
     /// The colour profile that left the stream, its words rewritten, class as in the source.
     /// Only from scrubs made for an object.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "super::hex::option")]
     pub icc_profile: Option<Vec<u8>>,
 }

@@ -6,6 +6,7 @@
 pub mod binding;
 pub mod claim;
 pub mod failure;
+pub mod hex;
 pub mod id;
 pub mod media;
 pub mod order;

@@ -32,8 +32,10 @@ pub struct Acceptance {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Idempotency {
     /// SHA-256 over issuer, subject and key.
+    #[serde(with = "super::hex")]
     pub key: Digest,
     /// SHA-256 over the claim by value and the digests of the files in order.
+    #[serde(with = "super::hex")]
     pub request: Digest,
 }
 
@@ -43,6 +45,7 @@ pub struct ItemFacts {
     pub media: MediaKind,
     /// Bytes received, and their digest.
     pub size_bytes: u64,
+    #[serde(with = "super::hex")]
     pub sha256: Digest,
     /// Bytes sealed, after the scrub.
     pub sealed_bytes: u64,

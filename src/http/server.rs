@@ -17,6 +17,7 @@ use actix_web::dev::AppConfig;
 use actix_web::rt::System;
 use actix_web::{App, HttpRequest, HttpResponse, web};
 use futures_util::future::{LocalBoxFuture, ready};
+use tokio::io::BufReader;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -28,6 +29,9 @@ use super::wire::Wire;
 use crate::clock::Clock;
 use crate::identity::Verifier;
 use crate::pipeline::{Acceptor, Desk, Refusal};
+
+/// Received and not yet decrypted: four TLS records.
+const RECEIVE_BYTES: usize = 64 * 1024;
 
 /// What one client, or all together, may cost.
 #[derive(Clone, Copy, Debug)]
@@ -237,6 +241,8 @@ where
             let peer = tcp.peer_addr().ok();
             // An answer is one small write; it must not wait for another.
             drop(tcp.set_nodelay(true));
+            // The TLS library reads a record in two pieces; a photo would cost 400 system calls.
+            let tcp = BufReader::with_capacity(RECEIVE_BYTES, tcp);
             let handshake = timeout(Duration::from_millis(limits.handshake_ms), tls.accept(tcp));
             let Ok(Ok(stream)) = handshake.await else { return Ok(()) };
             let (wire, ending) = Wire::new(stream, &limits);

@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, BufReader, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep, timeout, timeout_at};
 use tokio_rustls::server::TlsStream;
@@ -52,7 +52,7 @@ impl Pace {
 }
 
 struct Line {
-    tls: TlsStream<TcpStream>,
+    tls: TlsStream<BufReader<TcpStream>>,
     pace: Pace,
     head_max: Duration,
     stall_max: Duration,
@@ -69,7 +69,7 @@ pub struct Ending(Rc<RefCell<Line>>, Duration);
 
 impl Wire {
     #[must_use]
-    pub fn new(tls: TlsStream<TcpStream>, limits: &Limits) -> (Self, Ending) {
+    pub fn new(tls: TlsStream<BufReader<TcpStream>>, limits: &Limits) -> (Self, Ending) {
         let line = Rc::new(RefCell::new(Line {
             tls,
             // actix times the first head itself.
@@ -174,7 +174,7 @@ impl Ending {
         // actix dropped its half when it returned, so this is the only one.
         let Some(line) = Rc::into_inner(line) else { return };
         let (tcp, _) = line.into_inner().tls.into_inner();
-        discard(&tcp, discard_max).await;
+        discard(tcp.get_ref(), discard_max).await;
     }
 }
 

@@ -58,6 +58,7 @@ pub struct Commit {
 pub struct StudyRow {
     pub study: StudyBinding,
     /// Keyed hash of the patient: the study must not change hands.
+    #[serde(with = "crate::capture::hex")]
     pub patient: Digest,
     pub next_series_number: u32,
     pub series: Vec<SeriesRow>,
@@ -66,6 +67,7 @@ pub struct StudyRow {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeriesRow {
+    #[serde(with = "crate::capture::hex")]
     pub key: Digest,
     pub binding: SeriesBinding,
     pub next_instance_number: u32,
