@@ -155,12 +155,13 @@ pub fn wrapper(config: &Config, claim: Claim, patient: Patient) -> Result<Box<dy
 /// # Errors
 /// Text for the administrator, where key, spool or index cannot be opened.
 pub fn rebuild_journal(config: &Config) -> Result<Upkeep, String> {
-    let open = || -> Result<(Arc<Spool>, Journal), StartError> {
+    let open = || -> Result<(Arc<Spool>, Journal, Place), StartError> {
         let kek = open_key(config)?;
-        Ok((open_spool(config, &kek)?, open_journal(&config.data.dir.join("index"), &kek, &Clock::system())?))
+        let journal = open_journal(&config.data.dir.join("index"), &kek, &Clock::system())?;
+        Ok((open_spool(config, &kek)?, journal, place(config, &kek)))
     };
-    let (spool, journal) = open().map_err(|StartError(why)| why)?;
-    let recovered = recover::recover(&spool, &journal)?;
+    let (spool, journal, place) = open().map_err(|StartError(why)| why)?;
+    let recovered = recover::recover(&spool, &journal, &place)?;
     let summary = format!("{} captures known, {} added", recovered.known, recovered.inserted);
     let faults = recovered.damaged.into_iter().map(|(name, why)| format!("{name}: {why}")).collect();
     Ok(Upkeep { summary, faults })
@@ -196,7 +197,8 @@ fn open(config: &Config, clock: &Clock) -> Result<House, StartError> {
     let kek = open_key(config)?;
     let spool = open_spool(config, &kek)?;
     let journal = open_journal(&dir.join("index"), &kek, clock)?;
-    let recovered = recover::recover(&spool, &journal).map_err(cannot("the index could not be completed from the spool"))?;
+    let recovered = recover::recover(&spool, &journal, &place(config, &kek))
+        .map_err(cannot("the index could not be completed from the spool"))?;
     if recovered.inserted > 0 {
         log::note("index-completed", &[("captures", &recovered.inserted)]);
     }

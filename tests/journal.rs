@@ -118,7 +118,6 @@ fn study_row(n: u64) -> StudyRow {
         },
         patient: digest(n),
         next_series_number: n as u32,
-        series: Vec::new(),
         last_capture_at: at(0),
     }
 }

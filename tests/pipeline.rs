@@ -123,7 +123,7 @@ impl World {
         let spool =
             Arc::new(Spool::open(&self.spool_folder(), &kek, spool::Options { free_min: spool::FreeMin::Bytes(0) }).unwrap());
         let journal = Arc::new(Journal::open(self.store.clone(), &kek).unwrap());
-        recover::recover(&spool, &journal).unwrap();
+        recover::recover(&spool, &journal, &place()).unwrap();
         let pending = Arc::new(Pending::default());
         let clock = Clock::set_by_hand("2026-03-01T12:00:00Z".parse().unwrap());
         let desk = FrontDesk(Arc::new(Reception {
@@ -148,13 +148,7 @@ impl World {
             archive: Some(NamedArchive { name: "pacs".to_owned(), archive: self.shelf.clone() }),
             clock: clock.clone(),
             observer: Arc::new(Nobody),
-            place: Place {
-                institution: "Test Hospital".to_owned(),
-                timezone: "Europe/Berlin".to_owned(),
-                departments: vec![("derm".to_owned(), "Dermatology".to_owned())],
-                uid_key: [9; 32],
-                gateway_version: "0".to_owned(),
-            },
+            place: place(),
             retry: RetryPolicy::default(),
         });
         House { desk, line, journal, pending, clock }
@@ -203,6 +197,16 @@ impl House {
 
     fn stage(&self, id: CaptureId) -> Stage {
         self.record(id).stage()
+    }
+}
+
+fn place() -> Place {
+    Place {
+        institution: "Test Hospital".to_owned(),
+        timezone: "Europe/Berlin".to_owned(),
+        departments: vec![("derm".to_owned(), "Dermatology".to_owned())],
+        uid_key: [9; 32],
+        gateway_version: "0".to_owned(),
     }
 }
 

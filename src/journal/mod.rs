@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::capture::binding::{SeriesBinding, StudyBinding};
+use crate::capture::binding::StudyBinding;
 use crate::capture::record::Digest;
 use crate::capture::{CaptureId, Phi, Record, Stage};
 use crate::seal::aead::Kek;
@@ -61,16 +61,7 @@ pub struct StudyRow {
     #[serde(with = "crate::capture::hex")]
     pub patient: Digest,
     pub next_series_number: u32,
-    pub series: Vec<SeriesRow>,
     pub last_capture_at: Timestamp,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SeriesRow {
-    #[serde(with = "crate::capture::hex")]
-    pub key: Digest,
-    pub binding: SeriesBinding,
-    pub next_instance_number: u32,
 }
 
 /// Which captures a list shows.

@@ -12,7 +12,7 @@ use super::identify::{Doubt, Match};
 use crate::capture::binding::{SeriesBinding, SiteNames, StudyBinding};
 use crate::capture::record::Digest;
 use crate::capture::{Binding, FailureCode, Identifier, Phi, Record, TakenAt, Uid};
-use crate::journal::{SeriesRow, StudyRow};
+use crate::journal::StudyRow;
 use crate::seal::digest::hmac_sha256;
 
 /// Study ID is SH (PS3.5 §6.2).
@@ -73,13 +73,12 @@ pub fn bind(
     place: &Place,
     now: Timestamp,
 ) -> Result<(Binding, StudyRow), Doubt> {
-    let patient = hmac_sha256(&place.uid_key, &[b"patient", &person(&found.patient.identifier)]);
+    let patient = patient_digest(&found.patient.identifier, place);
     let started = started(record, &zone(place));
     let mut row = row.unwrap_or_else(|| StudyRow {
         study: StudyBinding { instance_uid: key.uid.clone(), started, id: study_id(&found, key) },
         patient,
         next_series_number: 1,
-        series: Vec::new(),
         last_capture_at: now,
     });
     if row.patient != patient {
@@ -87,7 +86,7 @@ pub fn bind(
     }
     row.last_capture_at = now;
     let items = u32::try_from(record.items.len()).unwrap_or(u32::MAX);
-    let (series, first) = take_numbers(&mut row, record, started, items, place);
+    let series = next_series(&mut row, record, started, place);
     let department = &record.acceptance.claim.department;
     let department_name = place.departments.iter().find(|(id, _)| id == department).map_or(department, |(_, name)| name);
     let binding = Binding {
@@ -97,7 +96,7 @@ pub fn bind(
         order: found.order,
         study: row.study.clone(),
         series,
-        instance_numbers: (0..items).map(|i| first.saturating_add(i)).collect(),
+        instance_numbers: (1..=items).collect(),
         site: SiteNames {
             institution: place.institution.clone(),
             department_id: department.clone(),
@@ -110,16 +109,41 @@ pub fn bind(
     Ok((binding, row))
 }
 
-/// One capture session is one series; its numbers are taken once and never again.
-fn take_numbers(row: &mut StudyRow, record: &Record, started: DateTime, items: u32, place: &Place) -> (SeriesBinding, u32) {
-    let key = hmac_sha256(&place.uid_key, &[b"series", row.study.instance_uid.as_str().as_bytes(), &record.id().to_bytes()]);
-    if let Some(known) = row.series.iter_mut().find(|s| s.key == key) {
-        return (known.binding.clone(), 1);
-    }
-    let binding = SeriesBinding { instance_uid: Uid::from_uuid_bytes(head(&key)), number: row.next_series_number, started };
-    row.next_series_number = row.next_series_number.saturating_add(1);
-    row.series.push(SeriesRow { key, binding: binding.clone(), next_instance_number: items.saturating_add(1) });
-    (binding, 1)
+/// One capture session is one series; its number is taken once and never again.
+fn next_series(row: &mut StudyRow, record: &Record, started: DateTime, place: &Place) -> SeriesBinding {
+    let study = row.study.instance_uid.as_str().as_bytes();
+    let uid = hmac_sha256(&place.uid_key, &[b"series", study, &record.id().to_bytes()]);
+    let number = row.next_series_number;
+    row.next_series_number = number.saturating_add(1);
+    SeriesBinding { instance_uid: Uid::from_uuid_bytes(head(&uid)), number, started }
+}
+
+/// The row key of the study that a binding names; made again, it is the same.
+///
+/// # Errors
+/// As for [`study_key`].
+pub fn bound_study(binding: &Binding, record: &Record, place: &Place) -> Result<Digest, Doubt> {
+    let (patient, visit, order) = (binding.patient.clone(), binding.visit.clone(), binding.order.clone());
+    let found = Match { patient, visit, order, notes: Vec::new() };
+    study_key(&found, record, place).map(|key| key.row)
+}
+
+/// The study's row after a binding that was sealed before a crash kept the row from being
+/// written: the number it took stays taken.
+#[must_use]
+pub fn restore(binding: &Binding, row: Option<StudyRow>, place: &Place) -> StudyRow {
+    let mut row = row.unwrap_or_else(|| StudyRow {
+        study: binding.study.clone(),
+        patient: patient_digest(&binding.patient.identifier, place),
+        next_series_number: 1,
+        last_capture_at: binding.bound_at,
+    });
+    row.next_series_number = row.next_series_number.max(binding.series.number.saturating_add(1));
+    row
+}
+
+fn patient_digest(identifier: &Identifier, place: &Place) -> Digest {
+    hmac_sha256(&place.uid_key, &[b"patient", &person(identifier)])
 }
 
 fn made_from(place: &Place, parts: &[&[u8]]) -> StudyKey {

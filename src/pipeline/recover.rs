@@ -1,9 +1,12 @@
 //! The journal from the spool: at start for what a crash left out, and whole after a lost index.
 
 use super::sealed;
-use crate::capture::record::{Acceptance, SealedManifest};
+use std::collections::BTreeMap;
+
+use super::bind::{self, Place};
+use crate::capture::record::{Acceptance, Digest, SealedManifest};
 use crate::capture::{Binding, CaptureId, Record, Stage};
-use crate::journal::{Commit, Journal};
+use crate::journal::{Commit, Journal, StudyRow};
 use crate::spool::{Damage, Entry, Present, Spool};
 
 /// Rows in one flushed batch: bounds memory, and one flush serves many.
@@ -21,9 +24,9 @@ pub struct Recovered {
 ///
 /// # Errors
 /// Text for the operator where spool or journal cannot be read or written.
-pub fn recover(spool: &Spool, journal: &Journal) -> Result<Recovered, String> {
+pub fn recover(spool: &Spool, journal: &Journal, place: &Place) -> Result<Recovered, String> {
     let mut report = Recovered::default();
-    let mut batch = Vec::new();
+    let mut batch = Batch { journal, place, commit: Commit::default(), studies: BTreeMap::new() };
     for entry in spool.list().map_err(|e| e.to_string())? {
         match entry {
             Entry::Capture(Present { id, .. }) => {
@@ -32,11 +35,11 @@ pub fn recover(spool: &Spool, journal: &Journal) -> Result<Recovered, String> {
                     continue;
                 }
                 match read(spool, id) {
-                    Ok(record) => batch.push(record),
+                    Ok((record, binding)) => batch.add(record, binding.as_ref())?,
                     Err(why) => report.damaged.push((id.to_string(), why)),
                 }
-                if batch.len() >= BATCH {
-                    report.inserted += insert(journal, &mut batch)?;
+                if batch.commit.insert.len() >= BATCH {
+                    report.inserted += batch.write()?;
                 }
             }
             // A name that is none of ours may be anything, also a person's.
@@ -47,21 +50,47 @@ pub fn recover(spool: &Spool, journal: &Journal) -> Result<Recovered, String> {
             Entry::Orphan(_) => {}
         }
     }
-    report.inserted += insert(journal, &mut batch)?;
+    report.inserted += batch.write()?;
     Ok(report)
 }
 
-fn insert(journal: &Journal, batch: &mut Vec<Record>) -> Result<usize, String> {
-    let count = batch.len();
-    if count > 0 {
-        journal.commit(Commit { insert: std::mem::take(batch), ..Commit::default() }).map_err(|e| e.to_string())?;
+/// Rows that are written together.
+struct Batch<'j> {
+    journal: &'j Journal,
+    place: &'j Place,
+    commit: Commit,
+    studies: BTreeMap<Digest, StudyRow>,
+}
+
+impl Batch<'_> {
+    /// Of a capture that was bound the study comes back too: its times, and which numbers are taken.
+    fn add(&mut self, record: Record, binding: Option<&Binding>) -> Result<(), String> {
+        if let Some(binding) = binding
+            && let Ok(key) = bind::bound_study(binding, &record, self.place)
+        {
+            let known = match self.studies.get(&key) {
+                Some(row) => Some(row.clone()),
+                None => self.journal.study(&key).map_err(|e| e.to_string())?,
+            };
+            self.studies.insert(key, bind::restore(binding, known, self.place));
+        }
+        self.commit.insert.push(record);
+        Ok(())
     }
-    Ok(count)
+
+    fn write(&mut self) -> Result<usize, String> {
+        let count = self.commit.insert.len();
+        if count > 0 {
+            self.commit.studies = std::mem::take(&mut self.studies).into_iter().collect();
+            self.journal.commit(std::mem::take(&mut self.commit)).map_err(|e| e.to_string())?;
+        }
+        Ok(count)
+    }
 }
 
 /// The record that the sealed files tell: accepted, or identified where a binding is sealed
 /// beside. Whether it was forwarded nobody knows; it is sent again under the same UIDs.
-fn read(spool: &Spool, id: CaptureId) -> Result<Record, String> {
+fn read(spool: &Spool, id: CaptureId) -> Result<(Record, Option<Binding>), String> {
     let head = manifest(spool, id, 0)?;
     let acceptance: Acceptance = head.acceptance.ok_or("the head has no acceptance")?;
     let mut items = vec![head.item];
@@ -70,14 +99,13 @@ fn read(spool: &Spool, id: CaptureId) -> Result<Record, String> {
     }
     let at = acceptance.accepted_at;
     let mut record = Record::accepted(acceptance, items);
-    if let Some(bytes) = sealed::binding(spool, id).map_err(|e| e.to_string())? {
-        let binding: Binding = serde_json::from_slice(&bytes).map_err(|e| format!("the binding cannot be read: {e}"))?;
-        record.study_instance_uid = Some(binding.study.instance_uid);
-        for index in 0..record.acceptance.items {
-            record.move_item(index, Stage::Identified, at, None).map_err(|b| b.0.to_owned())?;
-        }
+    let Some(bytes) = sealed::binding(spool, id).map_err(|e| e.to_string())? else { return Ok((record, None)) };
+    let binding: Binding = serde_json::from_slice(&bytes).map_err(|e| format!("the binding cannot be read: {e}"))?;
+    record.study_instance_uid = Some(binding.study.instance_uid.clone());
+    for index in 0..record.acceptance.items {
+        record.move_item(index, Stage::Identified, at, None).map_err(|b| b.0.to_owned())?;
     }
-    Ok(record)
+    Ok((record, Some(binding)))
 }
 
 fn manifest(spool: &Spool, id: CaptureId, index: u16) -> Result<SealedManifest, String> {

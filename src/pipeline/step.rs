@@ -459,7 +459,9 @@ impl<'w> Round<'w> {
     fn owner(&mut self, record: &mut Record) -> Result<Result<Binding, Doubt>, String> {
         // A binding that was sealed before a crash is the truth: an object may have left under it.
         if let Some(bytes) = sealed::binding(&self.works.spool, record.id()).map_err(|e| e.to_string())? {
-            return serde_json::from_slice(&bytes).map(Ok).map_err(|e| format!("a sealed binding cannot be read: {e}"));
+            let binding: Binding = serde_json::from_slice(&bytes).map_err(|e| format!("a sealed binding cannot be read: {e}"))?;
+            self.restore_study(record, &binding)?;
+            return Ok(Ok(binding));
         }
         let found = match identify::identify(&record.acceptance.claim, &*self.works.lookup) {
             Ok(found) => found,
@@ -469,10 +471,7 @@ impl<'w> Round<'w> {
             Ok(key) => key,
             Err(doubt) => return Ok(Err(doubt)),
         };
-        let row = match self.studies.get(&key.row) {
-            Some(row) => Some(row.clone()),
-            None => self.works.journal.study(&key.row).map_err(|e| e.to_string())?,
-        };
+        let row = self.study(&key.row)?;
         let notes = found.notes.clone();
         match bind::bind(found, record, &key, row, &self.works.place, self.now) {
             Err(doubt) => Ok(Err(doubt)),
@@ -483,6 +482,22 @@ impl<'w> Round<'w> {
                 Ok(Ok(binding))
             }
         }
+    }
+
+    /// A study's row, as this round leaves it so far.
+    fn study(&self, row: &Digest) -> Result<Option<StudyRow>, String> {
+        match self.studies.get(row) {
+            Some(row) => Ok(Some(row.clone())),
+            None => self.works.journal.study(row).map_err(|e| e.to_string()),
+        }
+    }
+
+    fn restore_study(&mut self, record: &Record, binding: &Binding) -> Result<(), String> {
+        // Its key was made once, so it can be made again.
+        let Ok(key) = bind::bound_study(binding, record, &self.works.place) else { return Ok(()) };
+        let row = bind::restore(binding, self.study(&key)?, &self.works.place);
+        self.studies.insert(key, row);
+        Ok(())
     }
 
     fn doubt(&mut self, record: &mut Record, code: FailureCode, detail: &str) {
