@@ -340,6 +340,7 @@ fn open_https(config: &Config, house: &House, identity: &Identity, persons: Opti
     let desk: Arc<dyn Desk> = Arc::new(Counter {
         journal: house.journal.clone(),
         pending: house.pending.clone(),
+        line: house.line.clone(),
         facts: house.facts.clone(),
         audit: house.audit.clone(),
         clock: house.clock.clone(),

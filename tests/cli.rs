@@ -78,7 +78,7 @@ fn a_wrong_command_line_ends_with_2_and_says_what_would_be_right() {
         (&["config", "print", "--orign"], "did you mean --origin?"),
         (&["check", "--config", "x"], "`check` is not built yet"),
         (&["send", "a.jpg"], "`send` is not built yet"),
-        (&["queue", "ls"], "`queue` is not built yet"),
+        (&["queue", "ls"], "queue ls needs --to URL."),
     ] {
         let (code, out, err) = run(&mut command(args));
         assert_eq!((code, out.as_str()), (2, ""), "{args:?}");

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use shutterbridge::archive::{Archive, Refused, Stored};
 use shutterbridge::audit::Audit;
 use shutterbridge::capture::TakenAt;
+use shutterbridge::capture::claim::PatientKey;
 use shutterbridge::capture::media::Orientation;
 use shutterbridge::capture::retry::RetryPolicy;
 use shutterbridge::capture::{CaptureId, FailureCode, Identifier, Operator, Patient, Record, Stage};
@@ -28,7 +29,7 @@ use shutterbridge::pipeline::forward::NamedArchive;
 use shutterbridge::pipeline::observer::Nobody;
 use shutterbridge::pipeline::pending::Pending;
 use shutterbridge::pipeline::step::{Line, Progress, Works};
-use shutterbridge::pipeline::{Acceptor, Receipt, Refusal, RefusalCode, recover};
+use shutterbridge::pipeline::{Acceptor, Act, Decision, Reason, Receipt, Refusal, RefusalCode, recover};
 use shutterbridge::scrub;
 use shutterbridge::seal::aead::Kek;
 use shutterbridge::seal::secret::Secret;
@@ -191,6 +192,13 @@ impl House {
         panic!("the line never comes to rest");
     }
 
+    /// What a person decides, and the round that applies it.
+    fn decide(&self, id: CaptureId, act: Act) -> Result<Record, Refusal> {
+        let awaited = self.line.ask(decision(id, act))?;
+        self.line.step();
+        self.line.answer(&awaited)
+    }
+
     fn record(&self, id: CaptureId) -> Record {
         self.pending.get(id).or_else(|| self.journal.get(id).unwrap()).expect("a capture that was promised")
     }
@@ -208,6 +216,15 @@ fn place() -> Place {
         uid_key: [9; 32],
         gateway_version: "0".to_owned(),
     }
+}
+
+fn decision(id: CaptureId, act: Act) -> Decision {
+    let by = Operator { issuer: "idp".to_owned(), subject: "u-9".to_owned(), name: "Desk, Dora".to_owned() };
+    Decision { capture: id, by, act, reason: Reason::parse("the ward called").unwrap() }
+}
+
+fn to_patient(id: &str) -> Act {
+    Act::Assign(PatientKey { id: id.into(), issuer: Some("HOSP".to_owned()) })
 }
 
 fn claim(id: &str) -> Value {
@@ -410,4 +427,183 @@ fn a_turned_photo_arrives_upright_and_says_that_it_was_coded_again() {
     // Rows 48, Columns 32: (0028,0010) and (0028,0011), both US.
     assert!(object.windows(10).any(|w| w == b"\x28\0\x10\0US\x02\0\x30\0"), "rows");
     assert!(object.windows(10).any(|w| w == b"\x28\0\x11\0US\x02\0\x20\0"), "columns");
+}
+
+#[test]
+fn what_was_refused_for_good_goes_on_where_it_was_when_a_person_retries() {
+    let world = World::new("retry");
+    let house = world.start();
+    *world.shelf.refuse.lock().unwrap() = vec![FailureCode::ArchiveRefusedObject];
+    let id = house.send(&claim("4711"), None, &[&photo(1)]).unwrap().record.id();
+    house.settle();
+    assert_eq!(house.stage(id), Stage::Held);
+    let record = house.decide(id, Act::Retry).unwrap();
+    assert_eq!((record.stage(), record.items[0].failure.clone()), (Stage::Wrapped, None));
+    house.settle();
+    let record = house.record(id);
+    assert_eq!((record.stage(), record.items[0].schedule.attempts), (Stage::Forwarded, 2));
+    let lines: Vec<_> = record.history.iter().filter_map(|e| Some((e.by.as_deref()?, e.why.as_deref()?))).collect();
+    assert_eq!(lines, [("Desk, Dora", "retried: the ward called")]);
+    let nothing = house.decide(id, Act::Retry).unwrap_err();
+    assert_eq!((nothing.code, nothing.is_retryable()), (RefusalCode::Conflict, false));
+}
+
+#[test]
+fn what_waits_for_its_time_is_due_now_when_a_person_retries() {
+    let world = World::new("now");
+    let house = world.start();
+    *world.shelf.refuse.lock().unwrap() = vec![FailureCode::ArchiveUnreachable];
+    let id = house.send(&claim("4711"), None, &[&photo(1)]).unwrap().record.id();
+    house.settle();
+    assert_eq!(house.stage(id), Stage::Wrapped);
+    house.decide(id, Act::Retry).unwrap();
+    house.settle(); // the clock stands still
+    assert_eq!(house.stage(id), Stage::Forwarded);
+}
+
+#[test]
+fn what_a_person_holds_stays_whatever_the_hospital_says() {
+    let world = World::new("hold");
+    let house = world.start();
+    let id = house.send(&claim("815"), None, &[&photo(1)]).unwrap().record.id();
+    house.settle();
+    house.decide(id, Act::Hold).unwrap();
+    world.hospital.admit("815", "1999-09-09");
+    house.line.wake(house.journal.waiting(&["815".into()]).unwrap());
+    house.settle();
+    let record = house.record(id);
+    assert_eq!(record.items[0].failure.as_ref().map(|f| f.code), Some(FailureCode::HeldByPerson));
+    assert_eq!((record.stage(), world.stored()), (Stage::Held, 0));
+    assert_eq!(house.decide(id, Act::Hold).unwrap_err().code, RefusalCode::Conflict);
+    house.decide(id, Act::Retry).unwrap();
+    house.settle();
+    assert_eq!(house.stage(id), Stage::Forwarded);
+}
+
+#[test]
+fn a_decision_about_what_is_being_sent_waits_for_the_end_of_the_attempt() {
+    let world = World::new("in-hand");
+    let house = world.start();
+    *world.shelf.refuse.lock().unwrap() = vec![FailureCode::ArchiveBusy];
+    let id = house.send(&claim("4711"), None, &[&photo(1)]).unwrap().record.id();
+    // Not even in the journal yet.
+    let awaited = house.line.ask(decision(id, Act::Hold)).unwrap();
+    house.line.step();
+    house.line.step();
+    assert_eq!(house.stage(id), Stage::Identified, "held while a worker has it");
+    assert!(house.line.work_one());
+    house.line.step();
+    assert_eq!(house.line.answer(&awaited).unwrap().stage(), Stage::Held);
+    house.clock.advance_ms(3_600_000);
+    house.settle();
+    assert_eq!((house.stage(id), world.stored()), (Stage::Held, 0));
+}
+
+#[test]
+fn what_is_discarded_is_erased_also_when_a_crash_comes_in_between() {
+    let world = World::new("discard");
+    let live = world.spool_folder().join("live");
+    let house = world.start();
+    let id = house.send(&claim("815"), None, &[&photo(1), &photo(2)]).unwrap().record.id();
+    let sent = house.send(&claim("4711"), None, &[&photo(3)]).unwrap().record.id();
+    house.settle();
+    assert_eq!(house.decide(sent, Act::Discard).unwrap_err().code, RefusalCode::Conflict, "only what is held");
+    let names: Vec<String> = files_in(&live).into_iter().filter(|n| n.starts_with(&id.to_string())).collect();
+    let bytes: Vec<Vec<u8>> = names.iter().map(|n| std::fs::read(live.join(n)).unwrap()).collect();
+    assert_eq!(names.len(), 2);
+    assert_eq!(house.decide(id, Act::Discard).unwrap().stage(), Stage::Discarded);
+    let is_there = || files_in(&live).iter().any(|n| n.starts_with(&id.to_string()));
+    assert!(!is_there(), "discarded, and still on the disk");
+    drop(house);
+    // The row was written, the power went, the files are still there.
+    for (name, bytes) in names.iter().zip(&bytes) {
+        std::fs::write(live.join(name), bytes).unwrap();
+    }
+    let house = world.start();
+    assert!(!is_there(), "the next start did not finish the discard");
+    house.settle();
+    assert_eq!((house.stage(id), house.stage(sent), world.stored()), (Stage::Discarded, Stage::Forwarded, 1));
+}
+
+#[test]
+fn bytes_that_another_item_of_the_capture_needs_stay_until_it_is_at_the_archive() {
+    let world = World::new("mixed");
+    let live = world.spool_folder().join("live");
+    let house = world.start();
+    *world.shelf.refuse.lock().unwrap() = vec![FailureCode::ArchiveUnreachable, FailureCode::ArchiveRefusedObject];
+    let id = house.send(&claim("4711"), None, &[&photo(1), &photo(2)]).unwrap().record.id();
+    house.settle();
+    house.decide(id, Act::Discard).unwrap();
+    assert!(!files_in(&live).is_empty(), "the second photo still waits");
+    house.clock.advance_ms(3_600_000);
+    house.settle();
+    let record = house.record(id);
+    assert_eq!((record.items[0].stage, record.items[1].stage), (Stage::Discarded, Stage::Forwarded));
+    assert_eq!((files_in(&live), world.stored()), (Vec::<String>::new(), 1));
+}
+
+#[test]
+fn an_assigned_capture_goes_to_the_archive_under_its_new_patient_and_no_other() {
+    let mut world = World::new("assign");
+    world.hospital.admit("0815", "1999-09-09");
+    let house = world.start();
+    let wrong = json!({"patient": {"id": "4711", "issuer": "HOSP"}, "birth_date": "1999-09-09", "department": "derm"});
+    let id = house.send(&wrong, None, &[&photo(1)]).unwrap().record.id();
+    house.settle();
+    assert_eq!(house.stage(id), Stage::Held);
+    let unknown = house.decide(id, to_patient("nobody")).unwrap_err();
+    assert_eq!((unknown.code, house.stage(id)), (RefusalCode::UnknownPatient, Stage::Held));
+    assert_eq!(house.decide(id, to_patient("0815")).unwrap().stage(), Stage::Identified);
+    house.settle();
+    let record = house.record(id);
+    assert_eq!(record.stage(), Stage::Forwarded);
+    assert!(record.history.iter().any(|e| e.why.as_deref() == Some("assigned: the ward called")));
+    let copy = world.shelf.stored.lock().unwrap().values().next().expect("one object")[0].clone();
+    let holds = |text: &[u8]| copy.windows(text.len()).any(|w| w == text);
+    // Patient ID (0010,0020), LO.
+    assert!(holds(b"\x10\0\x20\0LO\x04\x000815") && !holds(b"4711"), "the object names the wrong patient");
+    // The decision is sealed beside the photo: a lost index changes nothing.
+    drop(house);
+    world.store = Arc::new(MemoryStore::default());
+    let house = world.start();
+    house.settle();
+    assert_eq!(house.record(id).study_instance_uid, record.study_instance_uid);
+    let stored = world.shelf.stored.lock().unwrap();
+    assert_eq!(stored.values().next().unwrap(), &[copy.clone(), copy]);
+}
+
+#[test]
+fn nobody_gets_another_patient_once_an_attempt_was_made() {
+    let mut world = World::new("too-late");
+    world.hospital.admit("0815", "1999-09-09");
+    let house = world.start();
+    *world.shelf.refuse.lock().unwrap() = vec![FailureCode::ArchiveAborted; 2];
+    let id = house.send(&claim("4711"), None, &[&photo(1)]).unwrap().record.id();
+    house.settle();
+    let refused = |house: &House| {
+        let refusal = house.decide(id, to_patient("0815")).unwrap_err();
+        assert_eq!((refusal.code, refusal.is_retryable()), (RefusalCode::Conflict, false));
+    };
+    refused(&house);
+    house.decide(id, Act::Hold).unwrap();
+    refused(&house);
+    drop(house);
+    // After a lost index nobody knows whether it was sent, so it is the same.
+    world.store = Arc::new(MemoryStore::default());
+    refused(&world.start());
+}
+
+#[test]
+fn an_order_of_the_claim_that_is_another_patients_is_left_out_and_noted() {
+    let world = World::new("order");
+    let house = world.start();
+    let mixed = json!({"patient": {"id": "4711"}, "order": {"accession": "A9"}, "department": "derm"});
+    let id = house.send(&mixed, None, &[&photo(1)]).unwrap().record.id();
+    house.settle();
+    assert_eq!(house.stage(id), Stage::Held, "the hospital does not know the order");
+    house.decide(id, to_patient("4711")).unwrap();
+    house.settle();
+    let record = house.record(id);
+    assert_eq!((record.stage(), record.notes.len()), (Stage::Forwarded, 1));
+    assert!(record.notes[0].contains("order"), "{}", record.notes[0]);
 }

@@ -97,6 +97,9 @@ pub struct Record {
     #[serde(default)]
     pub notes: Vec<String>,
     pub history: Vec<Event>,
+    /// Lines that a long history left out of its middle.
+    #[serde(default)]
+    pub left_out: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,6 +112,24 @@ pub struct ItemRecord {
     pub failure: Option<Failure>,
 }
 
+impl ItemRecord {
+    /// True where nothing is left to do: an item at the archive whose commitment is still to be
+    /// asked for is due for that.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        self.stage.is_at_rest(self.schedule.due.is_some())
+    }
+
+    /// Where it stands, or stood before it was held or discarded.
+    #[must_use]
+    pub fn progress(&self) -> Stage {
+        match self.stage {
+            Stage::Held | Stage::Discarded => self.resume,
+            Stage::Accepted | Stage::Identified | Stage::Wrapped | Stage::Forwarded | Stage::Committed => self.stage,
+        }
+    }
+}
+
 /// When an item is due. `None`: not by time (held, or done).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Schedule {
@@ -117,7 +138,8 @@ pub struct Schedule {
     pub attempts: u32,
 }
 
-/// One line of a capture's history. `why` has no patient data.
+/// One line of a capture's history. `why` is the gateway's word without patient data, or, where a
+/// person decided, that person's: shown to whoever may see the capture, and written to no log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     pub at: Timestamp,
@@ -125,6 +147,9 @@ pub struct Event {
     pub stage: Stage,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// Who decided; `None`: the gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
 }
 
 /// A record contradicts itself: a bug, never a user's fault.
@@ -135,12 +160,13 @@ impl Record {
     pub const VERSION: u16 = 1;
     /// A longer history keeps its first and its latest lines.
     const HISTORY_MAX: usize = 200;
+    const HISTORY_KEPT_FIRST: usize = 100;
 
     /// The record of a capture that was just accepted; all its items are due at once.
     #[must_use]
     pub fn accepted(acceptance: Acceptance, items: Vec<ItemFacts>) -> Self {
         let at = acceptance.accepted_at;
-        let history = (0..acceptance.items).map(|item| Event { at, item, stage: Stage::Accepted, why: None }).collect();
+        let history = (0..acceptance.items).map(|item| Event { at, item, stage: Stage::Accepted, why: None, by: None }).collect();
         let items = items
             .into_iter()
             .map(|facts| ItemRecord {
@@ -151,7 +177,7 @@ impl Record {
                 failure: None,
             })
             .collect();
-        Self { version: Self::VERSION, acceptance, items, study_instance_uid: None, notes: Vec::new(), history }
+        Self { version: Self::VERSION, acceptance, items, study_instance_uid: None, notes: Vec::new(), history, left_out: 0 }
     }
 
     #[must_use]
@@ -181,21 +207,54 @@ impl Record {
     /// # Errors
     /// [`Broken`] where the table does not allow it, or there is no such item.
     pub fn move_item(&mut self, index: u16, stage: Stage, at: Timestamp, why: Option<String>) -> Result<(), Broken> {
-        let item = self.items.get_mut(usize::from(index)).ok_or(Broken("no such item"))?;
-        if !item.stage.may_become(stage) {
+        self.enter(Event { at, item: index, stage, why, by: None })
+    }
+
+    /// Moves one item as a line of the history says, and adds the line.
+    ///
+    /// # Errors
+    /// As for [`Record::move_item`].
+    pub fn enter(&mut self, event: Event) -> Result<(), Broken> {
+        let item = self.items.get_mut(usize::from(event.item)).ok_or(Broken("no such item"))?;
+        if !item.stage.may_become(event.stage) {
             return Err(Broken("a stage that may not follow"));
         }
-        if stage == Stage::Held && item.stage != Stage::Held {
+        if event.stage == Stage::Held && item.stage != Stage::Held {
             item.resume = item.stage;
         }
-        if item.stage != stage || why.is_some() {
-            self.history.push(Event { at, item: index, stage, why });
+        let is_new = item.stage != event.stage || event.why.is_some();
+        item.stage = event.stage;
+        if is_new {
+            self.history.push(event);
             if self.history.len() > Self::HISTORY_MAX {
-                self.history.remove(Self::HISTORY_MAX / 2);
+                self.history.remove(Self::HISTORY_KEPT_FIRST);
+                self.left_out = self.left_out.saturating_add(1);
             }
         }
-        item.stage = stage;
         Ok(())
+    }
+
+    /// The history from its `first` line on (from 0), each line with its number: a number stays
+    /// the line's own, also when lines before it are left out.
+    pub fn history_from(&self, first: u64) -> impl Iterator<Item = (u64, &Event)> {
+        let number = |index: usize| {
+            let moved = if index < Self::HISTORY_KEPT_FIRST { 0 } else { u64::from(self.left_out) };
+            u64::try_from(index).unwrap_or(u64::MAX).saturating_add(moved)
+        };
+        self.history.iter().enumerate().map(move |(index, event)| (number(index), event)).filter(move |(n, _)| *n >= first)
+    }
+
+    /// True where the gateway has nothing left to do by itself for any item.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        self.items.iter().all(ItemRecord::is_at_rest)
+    }
+
+    /// True where the sealed bytes may go by a person's decision: an item was discarded, and no
+    /// other needs them any more.
+    #[must_use]
+    pub fn is_erasable(&self) -> bool {
+        self.is_at_rest() && self.items.iter().any(|i| i.stage == Stage::Discarded)
     }
 
     /// What must hold before a write and after a read.
@@ -211,5 +270,60 @@ impl Record {
             return Err(Broken("identified without a study"));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::MediaKind;
+    use crate::capture::media::{Coding, Orientation, PictureFormat};
+
+    fn record() -> Record {
+        let claim = serde_json::json!({"patient": {"id": "4711"}, "department": "derm"});
+        let acceptance = Acceptance {
+            id: CaptureId::new(1, [1; 10]),
+            accepted_at: Timestamp::UNIX_EPOCH,
+            operator: Operator { issuer: String::new(), subject: "u".to_owned(), name: String::new() },
+            idempotency: None,
+            claim: Claim::from_json(&claim).unwrap(),
+            items: 1,
+        };
+        let facts = Facts {
+            format: PictureFormat { width: 1, height: 1, coding: Coding::JpegBaselineYcbcr },
+            orientation: Orientation::UPRIGHT,
+            taken_at: None,
+            make: None,
+            model: None,
+            software: None,
+            icc_profile: None,
+        };
+        let item = ItemFacts {
+            media: MediaKind::Jpeg,
+            size_bytes: 1,
+            sha256: [0; 32],
+            sealed_bytes: 1,
+            sop_instance_uid: Uid::from_uuid_bytes([7; 16]),
+            location_found: false,
+            removed: Vec::new(),
+            essence: Essence::Unchanged,
+            facts,
+        };
+        Record::accepted(acceptance, vec![item])
+    }
+
+    #[test]
+    fn a_line_of_the_history_keeps_its_number_however_long_the_history_gets() {
+        let mut record = record();
+        let at = Timestamp::UNIX_EPOCH;
+        for n in 1..1_000 {
+            record.move_item(0, Stage::Accepted, at, Some(n.to_string())).unwrap();
+        }
+        assert_eq!(record.history.len(), Record::HISTORY_MAX);
+        for (number, event) in record.history_from(1) {
+            assert_eq!(event.why, Some(number.to_string()));
+        }
+        assert_eq!(record.history_from(998).count(), 2);
+        assert_eq!(record.history_from(1_000).count(), 0);
     }
 }

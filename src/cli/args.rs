@@ -1,12 +1,13 @@
 //! The command line: one table of commands, from which the usage text is written.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::PathBuf;
 
 use lexopt::{Arg, Parser, ValueExt};
 
 use super::suggest::closest;
+use crate::capture::{CaptureId, Stage};
 use crate::identity::Scope;
 
 /// What a person asked for.
@@ -26,6 +27,7 @@ pub enum Command {
     SpoolVerify(Settings),
     AuditVerify(Settings),
     TokenMint(MintArgs),
+    Queue(QueueArgs),
 }
 
 /// Where the configuration comes from, beside the environment.
@@ -77,6 +79,47 @@ pub struct MintArgs {
     pub name: String,
     pub scopes: Vec<Scope>,
     pub hours: u32,
+}
+
+/// A question to a running gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueArgs {
+    /// `https://HOST[:PORT]`.
+    pub to: String,
+    pub token_file: PathBuf,
+    /// Not given: the system's authorities.
+    pub ca: Option<PathBuf>,
+    pub json: bool,
+    pub ask: QueueAsk,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QueueAsk {
+    List {
+        stage: Option<Stage>,
+    },
+    Show {
+        id: CaptureId,
+    },
+    Retry {
+        id: CaptureId,
+        reason: String,
+    },
+    Hold {
+        id: CaptureId,
+        reason: String,
+    },
+    Discard {
+        id: CaptureId,
+        reason: String,
+    },
+    /// `patient` is `-` where the number comes from the input.
+    Assign {
+        id: CaptureId,
+        reason: String,
+        patient: String,
+        issuer: Option<String>,
+    },
 }
 
 /// The command line is wrong. The text says what, and what would be right.
@@ -154,6 +197,62 @@ const COMMANDS: &[Row] = &[
         what: "Checks the chain of the audit log.",
         read: |o| Ok(Command::AuditVerify(o.settings(true)?)),
     },
+    Row {
+        words: "queue ls",
+        usage: "--to URL --token-file FILE [--ca FILE] [--stage STAGE] [--json]",
+        what: "What waits in a running gateway: held first, then what is on its way.",
+        read: |o| {
+            let stage = o.take_stage()?;
+            queue(o, QueueAsk::List { stage })
+        },
+    },
+    Row {
+        words: "queue show",
+        usage: "ID --to URL --token-file FILE [--ca FILE] [--json]",
+        what: "One capture with its failures and its history.",
+        read: |o| {
+            let id = o.take_capture()?;
+            queue(o, QueueAsk::Show { id })
+        },
+    },
+    Row {
+        words: "queue retry",
+        usage: "ID --reason TEXT --to URL --token-file FILE [--ca FILE] [--json]",
+        what: "Goes on with what is held or waits, now.",
+        read: |o| {
+            let (id, reason) = o.take_decision()?;
+            queue(o, QueueAsk::Retry { id, reason })
+        },
+    },
+    Row {
+        words: "queue hold",
+        usage: "ID --reason TEXT --to URL --token-file FILE [--ca FILE] [--json]",
+        what: "Stops what is not at the archive until a person says otherwise.",
+        read: |o| {
+            let (id, reason) = o.take_decision()?;
+            queue(o, QueueAsk::Hold { id, reason })
+        },
+    },
+    Row {
+        words: "queue discard",
+        usage: "ID --reason TEXT --to URL --token-file FILE [--ca FILE] [--json]",
+        what: "Gives up what is held, for good: its bytes are erased.",
+        read: |o| {
+            let (id, reason) = o.take_decision()?;
+            queue(o, QueueAsk::Discard { id, reason })
+        },
+    },
+    Row {
+        words: "queue assign",
+        usage: "ID --patient NUMBER|- [--issuer AUTHORITY] --reason TEXT --to URL --token-file FILE [--ca FILE] [--json]",
+        what: "Gives a capture to another patient; with `-` the number is read from the input.",
+        read: |o| {
+            let (id, reason) = o.take_decision()?;
+            let patient = o.need_text("patient", "NUMBER")?;
+            let issuer = o.take_text("issuer")?;
+            queue(o, QueueAsk::Assign { id, reason, patient, issuer })
+        },
+    },
     Row { words: "openapi", usage: "", what: "The HTTP API as OpenAPI.", read: |_| Ok(Command::Say(super::OPENAPI.to_owned())) },
     Row {
         words: "token mint",
@@ -165,13 +264,32 @@ const COMMANDS: &[Row] = &[
 ];
 
 /// Commands of the contract that are not in this build.
-const UNBUILT: &[&str] = &["check", "send", "queue", "audit tail"];
+const UNBUILT: &[&str] = &["check", "send", "audit tail"];
 
 /// Options that take a value, and those that do not.
 const VALUES: &[&str] = &[
-    "archive", "audience", "claim", "config", "data", "hours", "issuer", "jwks", "key", "name", "out", "scope", "set", "subject",
+    "archive",
+    "audience",
+    "ca",
+    "claim",
+    "config",
+    "data",
+    "hours",
+    "issuer",
+    "jwks",
+    "key",
+    "name",
+    "out",
+    "patient",
+    "reason",
+    "scope",
+    "set",
+    "stage",
+    "subject",
+    "to",
+    "token-file",
 ];
-const FLAGS: &[&str] = &["origin"];
+const FLAGS: &[&str] = &["json", "origin"];
 
 /// Most files of one `scrub` or `wrap`; a shell gives fewer.
 const FILES_MAX: usize = 1_000_000;
@@ -287,6 +405,30 @@ impl Options {
         self.take_path(name)?.ok_or_else(|| UsageError(format!("{command} needs --{name} {what}.")))
     }
 
+    fn need_text(&mut self, name: &str, what: &str) -> Result<String, UsageError> {
+        let command = self.command;
+        let text = self.take_text(name)?.filter(|text| !text.trim().is_empty());
+        text.ok_or_else(|| UsageError(format!("{command} needs --{name} {what}.")))
+    }
+
+    fn take_stage(&mut self) -> Result<Option<Stage>, UsageError> {
+        let words = Stage::ALL.map(Stage::word).join(", ");
+        let stage = |word: String| Stage::from_word(&word).ok_or_else(|| UsageError(format!("--stage is not one of {words}.")));
+        self.take_text("stage")?.map(stage).transpose()
+    }
+
+    /// The one word behind the command.
+    fn take_capture(&mut self) -> Result<CaptureId, UsageError> {
+        let command = self.command;
+        let word = if self.words.is_empty() { None } else { Some(self.words.remove(0)) };
+        let id = word.as_deref().and_then(OsStr::to_str).and_then(|word| word.parse().ok());
+        id.ok_or_else(|| UsageError(format!("{command} needs the id of a capture, as `queue ls` shows it.")))
+    }
+
+    fn take_decision(&mut self) -> Result<(CaptureId, String), UsageError> {
+        Ok((self.take_capture()?, self.need_text("reason", "TEXT")?))
+    }
+
     fn take_flag(&mut self, name: &str) -> bool {
         let before = self.flags.len();
         self.flags.retain(|f| f != name);
@@ -345,6 +487,16 @@ fn wrap(options: &mut Options) -> Result<Command, UsageError> {
     Ok(Command::Wrap(WrapArgs { files: options.take_files()?, claim, out, settings }))
 }
 
+fn queue(options: &mut Options, ask: QueueAsk) -> Result<Command, UsageError> {
+    Ok(Command::Queue(QueueArgs {
+        to: options.need_text("to", "URL")?,
+        token_file: options.need_path("token-file", "FILE")?,
+        ca: options.take_path("ca")?,
+        json: options.take_flag("json"),
+        ask,
+    }))
+}
+
 fn mint(options: &mut Options) -> Result<Command, UsageError> {
     /// A dev token is for trying things; a month is more than enough.
     const HOURS_MAX: u32 = 24 * 31;
@@ -400,6 +552,16 @@ mod tests {
             ("version", Command::Say(crate::cli::VERSION.to_owned())),
             ("--version", Command::Say(crate::cli::VERSION.to_owned())),
             (
+                "queue hold 01J00000000000000000000000 --reason later --to https://gw --token-file t --json",
+                Command::Queue(QueueArgs {
+                    to: "https://gw".to_owned(),
+                    token_file: "t".into(),
+                    ca: None,
+                    json: true,
+                    ask: QueueAsk::Hold { id: "01J00000000000000000000000".parse().unwrap(), reason: "later".to_owned() },
+                }),
+            ),
+            (
                 "serve --config x --set a.b=1 --set c.d=2",
                 Command::Serve(Settings { config: Some("x".into()), flags: vec!["a.b=1".to_owned(), "c.d=2".to_owned()] }),
             ),
@@ -432,7 +594,11 @@ mod tests {
             ("token mint --key k --scope root", "--scope root is not one of capture.write"),
             ("token mint --key k --hours 0", "--hours must be from 1 to 744."),
             ("check --config x", "`check` is not built yet"),
-            ("queue ls", "`queue` is not built yet"),
+            ("queue ls --to https://gw", "queue ls needs --token-file FILE."),
+            ("queue show --to https://gw --token-file t", "queue show needs the id of a capture"),
+            ("queue hold 01J00000000000000000000000 --to u --token-file t", "queue hold needs --reason TEXT."),
+            ("queue ls --stage lost --to u --token-file t", "--stage is not one of accepted"),
+            ("queue rm", "There is no command `queue rm`"),
             ("audit tail", "`audit tail` is not built yet"),
         ] {
             let told = told(line).expect_err(line);

@@ -6,8 +6,10 @@
 use std::io::Write;
 
 pub mod args;
+pub mod client;
 pub mod demo;
 pub mod output;
+pub mod queue;
 pub mod scrub;
 pub mod serve;
 pub mod suggest;

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use actix_http::header::HeaderMap;
 use actix_http::{Request, RequestHead, Response};
+use actix_server::GracefulShutdownSignal;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::Payload;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
@@ -17,6 +18,7 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use super::body::{Body, block, too_large};
 use super::captures::{CaptureParts, read_key, read_listing};
+use super::events::{self, Watch};
 use super::json;
 use super::multipart::boundary_of;
 use super::observe::AccessLine;
@@ -25,12 +27,15 @@ use super::routes::{Found, Handler, ROUTES, find};
 use super::server::{Limits, Pages, Services};
 use super::wire::{Pace, Phase};
 use crate::identity::Permit;
-use crate::pipeline::{Refusal, RefusalCode};
+use crate::pipeline::{Act, Refusal, RefusalCode};
 use crate::seal::digest::hex;
 use crate::seal::random::random;
 
 /// Longest question of `POST /lookup`: four identifiers of 64 characters.
 const QUESTION_MAX_BYTES: usize = 4 * 1024;
+
+/// Longest decision of the desk: a reason of 500 characters, each written as an escape, and a patient.
+const DECISION_MAX_BYTES: usize = 16 * 1024;
 
 /// Every answer carries these, unless its handler said otherwise.
 const HEADERS: [(HeaderName, &str); 7] = [
@@ -48,6 +53,8 @@ pub struct Door {
     services: Arc<Services>,
     limits: Limits,
     uploads: Arc<AtomicUsize>,
+    streams: Arc<AtomicUsize>,
+    stopping: GracefulShutdownSignal,
 }
 
 /// What a head is good for.
@@ -58,8 +65,8 @@ enum Admitted<'h> {
 
 impl Door {
     #[must_use]
-    pub fn new(services: Arc<Services>, limits: Limits) -> Self {
-        Self { services, limits, uploads: Arc::default() }
+    pub fn new(services: Arc<Services>, limits: Limits, stopping: GracefulShutdownSignal) -> Self {
+        Self { services, limits, uploads: Arc::default(), streams: Arc::default(), stopping }
     }
 
     /// A head with `Expect: 100-continue` (RFC 9110 §10.1.1). What its head forbids is refused at
@@ -97,6 +104,10 @@ impl Door {
             Admitted::Api(handler, id, Some(permit)) => match handler {
                 Handler::Upload => self.upload(request, body, &permit).await,
                 Handler::Capture => self.capture(permit, id).await,
+                Handler::Events => self.events(request, permit, id).await,
+                Handler::Retry | Handler::Hold | Handler::Discard | Handler::Assign => {
+                    self.decide(permit, id, handler, body).await
+                }
                 Handler::Captures => self.captures(permit, request.query_string()).await,
                 Handler::Lookup => self.lookup(permit, body).await,
                 Handler::Health => Err(Problem::not_found()),
@@ -186,11 +197,8 @@ impl Door {
 
     /// A place among the uploads that run at a time.
     fn take_place(&self) -> Result<Place, Problem> {
-        let place = Place(Arc::clone(&self.uploads));
-        if self.uploads.fetch_add(1, Ordering::SeqCst) < self.limits.uploads_max {
-            return Ok(place);
-        }
-        Err(Problem::new(RefusalCode::Busy, "Too many uploads at this moment. Send it again in a few seconds."))
+        Place::among(&self.uploads, self.limits.uploads_max)
+            .ok_or_else(|| Problem::new(RefusalCode::Busy, "Too many uploads at this moment. Send it again in a few seconds."))
     }
 
     async fn capture(&self, permit: Permit, id: &str) -> Result<HttpResponse, Problem> {
@@ -205,6 +213,44 @@ impl Door {
         let desk = Arc::clone(&self.services.desk);
         let (records, next) = block(move || desk.captures(&permit, asked.stage, asked.after, asked.limit)).await?;
         Ok(ok_json(json::page(&records, next).to_string()))
+    }
+
+    async fn events(&self, request: &HttpRequest, permit: Permit, id: &str) -> Result<HttpResponse, Problem> {
+        let id = id.parse().map_err(|_| Problem::not_found())?;
+        let place = Place::among(&self.streams, self.limits.streams_max).ok_or_else(|| {
+            Problem::new(RefusalCode::Busy, "Too many event streams at this moment. Ask for the capture itself.")
+        })?;
+        let (desk, seen_by) = (Arc::clone(&self.services.desk), permit.clone());
+        block(move || desk.capture(&seen_by, id)).await?;
+        let mut response = HttpResponse::Ok();
+        response.content_type("text/event-stream");
+        if request.head().method.as_str() == "HEAD" {
+            return Ok(response.finish());
+        }
+        let last = request.headers().get("Last-Event-ID").and_then(|v| v.to_str().ok());
+        let (desk, clock, stopping) = (Arc::clone(&self.services.desk), self.services.clock.clone(), self.stopping.clone());
+        let first = events::first_line(last);
+        Ok(response.streaming(events::stream(Watch { desk, clock, permit, id, first, stopping, place })))
+    }
+
+    /// A decision of the desk: the capture as it stands then.
+    async fn decide(&self, permit: Permit, id: &str, handler: Handler, body: &mut Body) -> Result<HttpResponse, Problem> {
+        let id = id.parse().map_err(|_| Problem::not_found())?;
+        let decision = body.read_all(DECISION_MAX_BYTES).await?;
+        let malformed = |detail: &str| Refusal::new(RefusalCode::Malformed, detail);
+        let decision = crate::identity::json::parse(&decision)
+            .map_err(|_| malformed("The decision is no JSON in UTF-8, or a name stands twice in it."))?;
+        let read = match handler {
+            Handler::Assign => json::assignment(&decision).map(|(reason, patient)| (Act::Assign(patient), reason)),
+            Handler::Discard => json::reason(&decision).map(|reason| (Act::Discard, reason)),
+            Handler::Hold => json::reason(&decision).map(|reason| (Act::Hold, reason)),
+            _ => json::reason(&decision).map(|reason| (Act::Retry, reason)),
+        };
+        let (act, reason) = read
+            .map_err(|errors| Refusal { errors, ..malformed("The decision cannot be read like this; `errors` says where.") })?;
+        let desk = Arc::clone(&self.services.desk);
+        let record = block(move || desk.decide(&permit, id, act, reason)).await?;
+        Ok(ok_json(json::capture(&record).to_string()))
     }
 
     async fn lookup(&self, permit: Permit, body: &mut Body) -> Result<HttpResponse, Problem> {
@@ -300,8 +346,15 @@ fn ok_json(text: String) -> HttpResponse {
     HttpResponse::Ok().content_type("application/json").body(text)
 }
 
-/// One running upload.
-struct Place(Arc<AtomicUsize>);
+/// One running upload, or one stream.
+pub struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn among(taken: &Arc<AtomicUsize>, max: usize) -> Option<Self> {
+        let place = Self(Arc::clone(taken));
+        (taken.fetch_add(1, Ordering::SeqCst) < max).then_some(place)
+    }
+}
 
 impl Drop for Place {
     fn drop(&mut self) {

@@ -2,9 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::capture::claim::{ClaimError, OrderKey};
+use crate::capture::claim::{ClaimError, OrderKey, PatientKey};
 use crate::capture::{CaptureId, ItemRecord, Phi, Record};
 use crate::lookup::{Answer, Asked};
+use crate::pipeline::Reason;
 use crate::seal::digest::hex;
 
 /// Longest identifier in a question: Patient ID is LO (PS3.5 §6.2).
@@ -36,7 +37,7 @@ pub fn capture(record: &Record) -> Value {
     let history: Vec<Value> = record
         .history
         .iter()
-        .map(|e| json!({ "at": e.at, "item": record.id().item(e.item).to_string(), "stage": e.stage, "why": e.why }))
+        .map(|e| json!({ "at": e.at, "item": record.id().item(e.item).to_string(), "stage": e.stage, "why": e.why, "by": e.by }))
         .collect();
     json!({
         "id": record.id(),
@@ -114,12 +115,8 @@ pub fn asked(value: &Value) -> Result<Asked, Vec<ClaimError>> {
     };
     match name.as_str() {
         "patient" => {
-            let object = object(inner, "/patient", &["id", "issuer"])?;
-            let issuer = match object.get("issuer") {
-                None | Some(Value::Null) => None,
-                Some(issuer) => Some(text(issuer, "/patient/issuer", ISSUER_MAX_CHARS)?),
-            };
-            Ok(Asked::Patient { id: id(object, "/patient", "id")?, issuer })
+            let PatientKey { id, issuer } = patient(inner)?;
+            Ok(Asked::Patient { id, issuer })
         }
         "visit" => Ok(Asked::Visit { id: id(object(inner, "/visit", &["id"])?, "/visit", "id")? }),
         "order" => {
@@ -138,6 +135,42 @@ pub fn asked(value: &Value) -> Result<Asked, Vec<ClaimError>> {
         "barcode" => Ok(Asked::Barcode(text(inner, "/barcode", ID_MAX_CHARS)?.into())),
         _ => Err(wrong("", one_of)),
     }
+}
+
+fn patient(value: &Value) -> Result<PatientKey, Vec<ClaimError>> {
+    let object = object(value, "/patient", &["id", "issuer"])?;
+    let issuer = match object.get("issuer") {
+        None | Some(Value::Null) => None,
+        Some(issuer) => Some(text(issuer, "/patient/issuer", ISSUER_MAX_CHARS)?),
+    };
+    Ok(PatientKey { id: id(object, "/patient", "id")?, issuer })
+}
+
+/// Reads the reason of a decision.
+///
+/// # Errors
+/// As for [`asked`].
+pub fn reason(value: &Value) -> Result<Reason, Vec<ClaimError>> {
+    reason_of(object(value, "", &["reason"])?)
+}
+
+/// Reads the reason and the patient of an assignment.
+///
+/// # Errors
+/// As for [`asked`].
+pub fn assignment(value: &Value) -> Result<(Reason, PatientKey), Vec<ClaimError>> {
+    let object = object(value, "", &["reason", "patient"])?;
+    match (reason_of(object), patient(object.get("patient").unwrap_or(&Value::Null))) {
+        (Ok(reason), Ok(patient)) => Ok((reason, patient)),
+        (reason, patient) => Err([reason.err(), patient.err()].into_iter().flatten().flatten().collect()),
+    }
+}
+
+fn reason_of(object: &Map<String, Value>) -> Result<Reason, Vec<ClaimError>> {
+    object.get("reason").and_then(Value::as_str).and_then(Reason::parse).ok_or_else(|| {
+        let detail = format!("a text of 1 to {} plain characters", Reason::CHARS_MAX);
+        vec![ClaimError { pointer: "/reason".to_owned(), detail }]
+    })
 }
 
 fn object<'v>(value: &'v Value, pointer: &str, known: &[&str]) -> Result<&'v Map<String, Value>, Vec<ClaimError>> {

@@ -7,6 +7,7 @@
 pub mod body;
 pub mod captures;
 pub mod door;
+pub mod events;
 pub mod json;
 pub mod multipart;
 pub mod observe;

@@ -90,6 +90,7 @@ impl Problem {
             set(response, header::ALLOW, allow);
         }
         match self.refusal.code {
+            _ if self.refusal.lasts => {}
             RefusalCode::Busy | RefusalCode::Conflict => set(response, header::RETRY_AFTER, BUSY_RETRY_S),
             RefusalCode::SpoolFull | RefusalCode::Unavailable => set(response, header::RETRY_AFTER, UNAVAILABLE_RETRY_S),
             _ => {}
@@ -137,7 +138,7 @@ fn document(refusal: &Refusal, request_id: &str) -> Value {
         "status": status(code).as_u16(),
         "detail": refusal.detail,
         "request_id": request_id,
-        "retryable": code.is_retryable(),
+        "retryable": refusal.is_retryable(),
     });
     let Some(members) = document.as_object_mut() else { return document };
     if let Some(part) = refusal.part {

@@ -1,7 +1,7 @@
 //! Every route of the API, in one table. `api-spec/openapi.yaml` describes the same.
 
 use crate::identity::Scope;
-use crate::identity::Scope::{CaptureRead, CaptureWrite, PatientLookup};
+use crate::identity::Scope::{CaptureRead, CaptureWrite, PatientLookup, QueueOperate};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
@@ -15,6 +15,11 @@ pub enum Handler {
     Upload,
     Captures,
     Capture,
+    Events,
+    Retry,
+    Hold,
+    Discard,
+    Assign,
     Lookup,
     Health,
 }
@@ -33,6 +38,11 @@ pub const ROUTES: &[Route] = &[
     Route { method: Method::Post, path: "/api/v1/captures", scopes: &[CaptureWrite], handler: Handler::Upload },
     Route { method: Method::Get, path: "/api/v1/captures", scopes: &[CaptureRead, CaptureWrite], handler: Handler::Captures },
     Route { method: Method::Get, path: "/api/v1/captures/{id}", scopes: &[CaptureRead, CaptureWrite], handler: Handler::Capture },
+    Route { method: Method::Get, path: "/api/v1/captures/{id}/events", scopes: &[CaptureRead, CaptureWrite], handler: Handler::Events },
+    Route { method: Method::Post, path: "/api/v1/captures/{id}/retry", scopes: &[QueueOperate], handler: Handler::Retry },
+    Route { method: Method::Post, path: "/api/v1/captures/{id}/hold", scopes: &[QueueOperate], handler: Handler::Hold },
+    Route { method: Method::Post, path: "/api/v1/captures/{id}/discard", scopes: &[QueueOperate], handler: Handler::Discard },
+    Route { method: Method::Post, path: "/api/v1/captures/{id}/assign", scopes: &[QueueOperate], handler: Handler::Assign },
     Route { method: Method::Post, path: "/api/v1/lookup", scopes: &[PatientLookup], handler: Handler::Lookup },
     Route { method: Method::Get, path: "/healthz", scopes: &[], handler: Handler::Health },
 ];
@@ -72,9 +82,11 @@ pub fn find<'p>(method: &str, path: &'p str) -> Found<'p> {
 
 /// What stands for `{id}`, where `path` is of this shape.
 fn matches<'p>(shape: &str, path: &'p str) -> Option<&'p str> {
-    match shape.strip_suffix("{id}") {
+    match shape.split_once("{id}") {
         None => (shape == path).then_some(""),
-        Some(before) => path.strip_prefix(before).filter(|id| !id.is_empty() && !id.contains('/')),
+        Some((before, behind)) => {
+            path.strip_prefix(before)?.strip_suffix(behind).filter(|id| !id.is_empty() && !id.contains('/'))
+        }
     }
 }
 
@@ -89,6 +101,11 @@ mod tests {
             ("GET", "/api/v1/captures", Ok(Handler::Captures)),
             ("HEAD", "/api/v1/captures", Ok(Handler::Captures)),
             ("GET", "/api/v1/captures/01J", Ok(Handler::Capture)),
+            ("GET", "/api/v1/captures/01J/events", Ok(Handler::Events)),
+            ("POST", "/api/v1/captures/01J/assign", Ok(Handler::Assign)),
+            ("GET", "/api/v1/captures/01J/assign", Err(Some("POST"))),
+            ("POST", "/api/v1/captures//assign", Err(None)),
+            ("POST", "/api/v1/captures/01J/drop", Err(None)),
             ("GET", "/healthz", Ok(Handler::Health)),
             ("DELETE", "/api/v1/captures", Err(Some("GET, HEAD, POST"))),
             ("POST", "/api/v1/captures/01J", Err(Some("GET, HEAD"))),

@@ -42,6 +42,8 @@ pub struct Limits {
     pub parts_max: usize,
     /// Uploads at a time; further ones are asked to come back. Each may hold a photo in memory.
     pub uploads_max: usize,
+    /// Streams of events at a time: each holds a connection and reads a row twice a second.
+    pub streams_max: usize,
     /// Reactor threads. They only move bytes: two keep a gigabit busy.
     pub workers: usize,
     /// Connections per worker; a further one waits. An idle one costs about 30 kB.
@@ -72,6 +74,7 @@ impl Default for Limits {
             body_max_bytes: 100 * (64 << 20) + (1 << 20),
             parts_max: 101,
             uploads_max: 64,
+            streams_max: 64,
             workers: 2,
             connections_max: 512,
             handshake_ms: 5_000,
@@ -171,9 +174,9 @@ impl Server {
 }
 
 fn build(listener: TcpListener, tls: TlsAcceptor, limits: Limits, services: Arc<Services>) -> io::Result<actix_server::Server> {
-    let door = Arc::new(Door::new(services, limits));
     let builder = actix_server::Server::build();
     let stopping = builder.graceful_shutdown_signal();
+    let door = Arc::new(Door::new(services, limits, stopping.clone()));
     let builder = builder
         .workers(limits.workers.max(1))
         .max_concurrent_connections(limits.connections_max)

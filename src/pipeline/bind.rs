@@ -57,7 +57,8 @@ pub fn study_key(found: &Match, record: &Record, place: &Place) -> Result<StudyK
             place,
             &[b"encounter", &person(patient), visit.id.expose().as_bytes(), claim.department.as_bytes(), day.as_bytes()],
         )),
-        None => Ok(made_from(place, &[b"session", &record.id().to_bytes()])),
+        // With the person: a capture that is assigned to another one gets another study.
+        None => Ok(made_from(place, &[b"session", &person(patient), &record.id().to_bytes()])),
     }
 }
 

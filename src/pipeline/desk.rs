@@ -1,9 +1,11 @@
-//! What a person may see, and ask.
+//! What a person may see, ask, and decide.
 
 use std::sync::Arc;
 
+use super::act::{Act, Decision, Reason};
 use super::pending::Pending;
 use super::refusal::{Refusal, RefusalCode};
+use super::step::Line;
 use crate::audit::{Audit, Event, Object, Outcome};
 use crate::capture::claim::OrderKey;
 use crate::capture::{CaptureId, Operator, Phi, Record, Stage};
@@ -27,12 +29,19 @@ pub trait Desk: Send + Sync {
     /// # Errors
     /// `Unavailable` where the hospital's facts cannot be read.
     fn lookup(&self, permit: &Permit, asked: &Asked) -> Result<Answer, Refusal>;
+    /// What a person decides about a capture; durable when it returns.
+    ///
+    /// # Errors
+    /// `NotFound` as for [`Desk::capture`]; `Forbidden` without the scope of the desk; `Conflict`
+    /// where its stage does not allow it; for an assignment also what the lookup says.
+    fn decide(&self, permit: &Permit, id: CaptureId, act: Act, reason: Reason) -> Result<Record, Refusal>;
 }
 
 /// The desk over the journal.
 pub struct Counter {
     pub journal: Arc<Journal>,
     pub pending: Arc<Pending>,
+    pub line: Arc<Line>,
     pub facts: Arc<dyn Lookup>,
     pub audit: Arc<Audit>,
     pub clock: Clock,
@@ -86,14 +95,48 @@ impl Desk for Counter {
         let object = Object::Identifier(asked_for(asked));
         let actor = Some(permit.operator());
         let event = Event { at: self.clock.now(), actor, action: "patient.lookup", outcome, object, detail };
-        self.audit.record(&event).map_err(|_| {
-            Refusal::new(
-                RefusalCode::Unavailable,
-                "The audit trail cannot be written, so nothing may be looked up. Tell the administrator.",
-            )
-        })?;
+        self.audit.record(&event).map_err(|_| no_audit())?;
         answer.map_err(|_| Refusal::new(RefusalCode::Unavailable, "The hospital's facts cannot be read just now. Try again."))
     }
+
+    /// Two lines in the trail: that it was asked, before anything happens, and what came of it.
+    fn decide(&self, permit: &Permit, id: CaptureId, act: Act, reason: Reason) -> Result<Record, Refusal> {
+        if !permit.may(Scope::QueueOperate) {
+            return Err(Refusal::new(RefusalCode::Forbidden, "The desk is for people with the scope queue.operate."));
+        }
+        let held_for = held_for(&self.capture(permit, id)?);
+        let (asked, done) = act.actions();
+        let actor = Some(permit.operator());
+        let event = |action, outcome, detail| {
+            let object = Object::Capture(id);
+            Event { at: self.clock.now(), actor, action, outcome, object, detail }
+        };
+        self.audit.record(&event(asked, Outcome::Done, held_for)).map_err(|_| no_audit())?;
+        if let Act::Assign(key) = &act {
+            let object = Object::Identifier(&key.id);
+            self.audit.record(&Event { object, ..event(asked, Outcome::Done, held_for) }).map_err(|_| no_audit())?;
+        }
+        let decision = Decision { capture: id, by: permit.operator().clone(), act, reason };
+        let verdict = self.line.ask(decision).and_then(|awaited| self.line.answer(&awaited));
+        let (outcome, detail) = match &verdict {
+            Ok(_) => (Outcome::Done, held_for),
+            Err(Refusal { code: RefusalCode::Unavailable, .. }) => (Outcome::Failed, RefusalCode::Unavailable.word()),
+            Err(refusal) => (Outcome::Refused, refusal.code.word()),
+        };
+        // That it was asked stands there already; what was done stays done.
+        let _ = self.audit.record(&event(done, outcome, detail));
+        verdict
+    }
+}
+
+/// The code of what the capture is held for, as far as there is one.
+fn held_for(record: &Record) -> &'static str {
+    record.items.iter().find_map(|i| i.failure.as_ref()).map_or("", |f| f.code.word())
+}
+
+fn no_audit() -> Refusal {
+    let detail = "The audit trail cannot be written, so nothing was done. Tell the administrator.";
+    Refusal::new(RefusalCode::Unavailable, detail)
 }
 
 /// The number that was asked for.

@@ -4,6 +4,7 @@
 //! Never: parses a format, speaks a protocol, names an adapter.
 
 pub mod accept;
+pub mod act;
 pub mod bind;
 pub mod desk;
 pub mod feed;
@@ -19,6 +20,7 @@ pub mod step;
 pub mod wrap;
 
 pub use accept::{Acceptor, Intake, Receipt};
+pub use act::{Act, Decision, Reason};
 pub use desk::Desk;
 pub use refusal::{Refusal, RefusalCode};
 

@@ -32,6 +32,7 @@ pub fn recover(spool: &Spool, journal: &Journal, place: &Place) -> Result<Recove
             Entry::Capture(Present { id, .. }) => {
                 if journal.contains(id).map_err(|e| e.to_string())? {
                     report.known += 1;
+                    finish_discard(spool, journal, id)?;
                     continue;
                 }
                 match read(spool, id) {
@@ -52,6 +53,16 @@ pub fn recover(spool: &Spool, journal: &Journal, place: &Place) -> Result<Recove
     }
     report.inserted += batch.write()?;
     Ok(report)
+}
+
+/// A discard that a crash cut off behind the journal's row: the row is the decision, so the bytes go.
+fn finish_discard(spool: &Spool, journal: &Journal, id: CaptureId) -> Result<(), String> {
+    // A row that cannot be read decides nothing.
+    let Ok(Some(record)) = journal.get(id) else { return Ok(()) };
+    if !record.is_erasable() {
+        return Ok(());
+    }
+    spool.remove(id, record.acceptance.items).map_err(|e| e.to_string())
 }
 
 /// Rows that are written together.
@@ -105,6 +116,8 @@ fn read(spool: &Spool, id: CaptureId) -> Result<(Record, Option<Binding>), Strin
     for index in 0..record.acceptance.items {
         record.move_item(index, Stage::Identified, at, None).map_err(|b| b.0.to_owned())?;
     }
+    // It may have been sent under this binding, so nobody may be given another patient for it.
+    record.items.iter_mut().for_each(|item| item.schedule.attempts = 1);
     Ok((record, Some(binding)))
 }
 

@@ -31,7 +31,7 @@ refusal_codes! {
     Forbidden "forbidden" "Not permitted" false;
     NotFound "not-found" "There is no such thing" false;
     MethodNotAllowed "method-not-allowed" "Not this method" false;
-    Conflict "conflict" "The same is being done already" true;
+    Conflict "conflict" "Not as things stand" true;
     LengthRequired "length-required" "Say how long it is" false;
     TooLarge "too-large" "Too large" false;
     Timeout "timeout" "Too slow" true;
@@ -54,11 +54,19 @@ pub struct Refusal {
     pub part: Option<u16>,
     pub limit_bytes: Option<u64>,
     pub errors: Vec<ClaimError>,
+    /// The same request meets the same refusal until something else is done, whatever is usual for
+    /// the code.
+    pub lasts: bool,
 }
 
 impl Refusal {
     #[must_use]
     pub fn new(code: RefusalCode, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), part: None, limit_bytes: None, errors: Vec::new() }
+        Self { code, detail: detail.into(), part: None, limit_bytes: None, errors: Vec::new(), lasts: false }
+    }
+
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        self.code.is_retryable() && !self.lasts
     }
 }

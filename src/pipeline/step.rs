@@ -12,12 +12,15 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::act::{self, Act, Awaited, Decision, Inbox, Note, Verdict};
 use super::bind::{self, Place};
 use super::forward::{self, NamedArchive};
 use super::identify::{self, Doubt};
 use super::observer::Observer;
 use super::pending::Pending;
+use super::refusal::Refusal;
 use super::sealed;
+use crate::capture::claim::PatientKey;
 use crate::capture::record::Digest;
 use crate::capture::retry::{Next, RetryPolicy};
 use crate::capture::{Binding, CaptureId, Class, Failure, FailureCode, Record, Stage};
@@ -32,6 +35,9 @@ use crate::spool::Spool;
 const GATHER: Duration = Duration::from_millis(25);
 /// After the journal did not take a batch.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
+/// How long a person waits for a decision: a photo is at the archive, or refused, before. Once it
+/// is being written the same again is added.
+const DECIDE_WAIT: Duration = Duration::from_secs(10);
 /// Captures that one round looks at: bounds the batch and the memory of a round.
 const ROUND_MAX: usize = 64;
 /// Claimed captures that wait for a worker, beyond those being worked on.
@@ -82,6 +88,11 @@ struct State {
     claimed: BTreeSet<CaptureId>,
     jobs: VecDeque<Job>,
     outcomes: Vec<Outcome>,
+    inbox: Inbox,
+    /// A decision came in since the last round.
+    asked: bool,
+    /// Discarded captures whose bytes are still to be erased.
+    erasable: BTreeMap<CaptureId, u16>,
     stopping: bool,
 }
 
@@ -139,6 +150,37 @@ impl Line {
         }
     }
 
+    /// Gives a person's decision to the next round.
+    ///
+    /// # Errors
+    /// `Busy` where too many wait.
+    pub fn ask(&self, decision: Decision) -> Result<Awaited, Refusal> {
+        let awaited = {
+            let mut state = self.state();
+            state.asked = true;
+            state.inbox.add(decision)?
+        };
+        self.claimer.notify_one();
+        Ok(awaited)
+    }
+
+    /// Waits for what became of a decision.
+    ///
+    /// # Errors
+    /// What the round refuses; `Conflict` where a worker had the capture all the time: then
+    /// nothing will come of the decision.
+    pub fn answer(&self, awaited: &Awaited) -> Verdict {
+        for _ in 0..2 {
+            if let Ok(verdict) = awaited.answer.recv_timeout(DECIDE_WAIT) {
+                return verdict;
+            }
+            if self.state().inbox.withdraw(awaited.number) {
+                return Err(act::in_hand());
+            }
+        }
+        Err(act::unanswered())
+    }
+
     pub fn stop(&self) {
         self.state().stopping = true;
         self.claimer.notify_all();
@@ -156,7 +198,7 @@ impl Line {
                 return;
             }
             let wait = self.pause(progress);
-            if state.outcomes.is_empty() && state.woken.is_empty() && !state.arrived {
+            if state.outcomes.is_empty() && state.woken.is_empty() && !state.arrived && !state.asked {
                 state = self.claimer.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
             }
             if state.arrived && state.outcomes.is_empty() && !state.stopping {
@@ -213,23 +255,37 @@ impl Line {
     /// due, writes it all in one flushed batch, and only then hands it to the workers.
     pub fn step(&self) -> Progress {
         let now = self.works.clock.now();
-        let (outcomes, woken, claimed) = {
+        let (outcomes, woken, claimed, notes) = {
             let mut state = self.state();
-            state.arrived = false;
-            (std::mem::take(&mut state.outcomes), std::mem::take(&mut state.woken), state.claimed.clone())
+            (state.arrived, state.asked) = (false, false);
+            let (outcomes, woken) = (std::mem::take(&mut state.outcomes), std::mem::take(&mut state.woken));
+            (outcomes, woken, state.claimed.clone(), state.inbox.take())
         };
         let facts = self.facts.load(Ordering::SeqCst);
         let mut round = Round::new(&self.works, now);
-        let done = self.fill(&mut round, &outcomes, &woken, &claimed);
-        let written = done.and_then(|()| round.write());
+        let done = self.fill(&mut round, &outcomes, &woken, &claimed, &notes);
+        let written = done.and_then(|verdicts| round.write().map(|()| verdicts));
         let mut state = self.state();
-        if let Err(why) = written {
-            self.works.observer.written(Err(&why));
-            state.outcomes.splice(0..0, outcomes);
-            state.woken.extend(woken);
-            return Progress::Blocked;
-        }
+        let verdicts = match written {
+            Ok(verdicts) => verdicts,
+            Err(why) => {
+                self.works.observer.written(Err(&why));
+                state.outcomes.splice(0..0, outcomes);
+                state.woken.extend(woken);
+                state.inbox.put_back(notes);
+                return Progress::Blocked;
+            }
+        };
         self.works.observer.written(Ok(()));
+        let deferred = notes.into_iter().zip(verdicts).filter_map(|(note, verdict)| match verdict {
+            Some(verdict) => {
+                note.tell(verdict);
+                None
+            }
+            None => Some(note),
+        });
+        state.inbox.put_back(deferred.collect());
+        state.erasable.extend(round.erasable());
         let settled: Vec<CaptureId> = outcomes.iter().map(|o| o.id).collect();
         state.claimed.retain(|id| !settled.contains(id));
         state.claimed.extend(round.jobs.iter().map(|j| j.record.id()));
@@ -240,22 +296,42 @@ impl Line {
         state.jobs.extend(round.jobs);
         drop(state);
         self.workers.notify_all();
+        self.erase();
         if did > 0 { Progress::Did(did) } else { Progress::IdleUntil(self.works.journal.next_due().ok().flatten()) }
     }
 
+    /// Erases what was discarded, after the journal has it. What the disk does not do now is tried
+    /// again in the next round, and at the next start.
+    fn erase(&self) {
+        let erasable = std::mem::take(&mut self.state().erasable);
+        for (id, items) in erasable {
+            if self.works.spool.remove(id, items).is_err() {
+                self.state().erasable.insert(id, items);
+            }
+        }
+    }
+
+    /// Answers each decision; `None` where its capture is in a worker's hands or not yet in the
+    /// journal, so that it has to wait.
     fn fill(
         &self,
         round: &mut Round,
         outcomes: &[Outcome],
         woken: &BTreeSet<CaptureId>,
         claimed: &BTreeSet<CaptureId>,
-    ) -> Result<(), String> {
+        notes: &[Note],
+    ) -> Result<Vec<Option<Verdict>>, String> {
         for outcome in outcomes {
             round.settle(outcome)?;
         }
         let settled: BTreeSet<CaptureId> = outcomes.iter().map(|o| o.id).collect();
         let busy = |id: &CaptureId| claimed.contains(id) && !settled.contains(id);
         let mut room = (CLAIMED_MAX + super::WORKERS).saturating_sub(claimed.len().saturating_sub(settled.len()));
+        let mut verdicts = Vec::with_capacity(notes.len());
+        for Note { decision, .. } in notes {
+            let waits = busy(&decision.capture) || self.works.pending.get(decision.capture).is_some();
+            verdicts.push(if waits { None } else { Some(round.decide(decision)?) });
+        }
         for record in self.works.pending.oldest(ROUND_MAX) {
             round.arrive(record)?;
         }
@@ -272,7 +348,7 @@ impl Line {
                 room -= 1;
             }
         }
-        Ok(())
+        Ok(verdicts)
     }
 }
 
@@ -304,6 +380,12 @@ impl<'w> Round<'w> {
 
     fn touched(&self) -> usize {
         self.inserts.len() + self.changes.len()
+    }
+
+    /// Discarded captures whose bytes nobody needs any more.
+    fn erasable(&self) -> impl Iterator<Item = (CaptureId, u16)> {
+        let changed = self.changes.values().map(|(_, new)| new).filter(|r| r.is_erasable());
+        changed.map(|r| (r.id(), r.acceptance.items))
     }
 
     /// The record as this round leaves it so far, and as it was before.
@@ -356,6 +438,57 @@ impl<'w> Round<'w> {
         }
     }
 
+    /// What a person decided. Outer error: the disk.
+    fn decide(&mut self, decision: &Decision) -> Result<Verdict, String> {
+        let Some((old, mut record)) = self.load(decision.capture)? else { return Ok(Err(act::absent())) };
+        let before = record.clone();
+        let done = match &decision.act {
+            Act::Retry => act::retry(&mut record, self.now, decision),
+            Act::Hold => act::hold(&mut record, self.now, decision),
+            Act::Discard => act::discard(&mut record, self.now, decision),
+            Act::Assign(key) => self.assign(&mut record, key, decision)?,
+        };
+        if let Err(refusal) = done {
+            return Ok(Err(refusal));
+        }
+        for (was, is) in before.items.iter().zip(&record.items).filter(|(was, is)| was.stage != is.stage) {
+            // What goes on where it was reached that long ago.
+            if was.progress() != is.stage {
+                self.works.observer.reached(is.stage);
+            }
+        }
+        self.changes.insert(decision.capture, (old, record.clone()));
+        Ok(Ok(record))
+    }
+
+    /// Binds a capture to the patient whom a person names: looked up as any other, never guessed.
+    /// The binding there may be is replaced, because nothing was sent under it.
+    fn assign(&mut self, record: &mut Record, key: &PatientKey, decision: &Decision) -> Result<Result<(), Refusal>, String> {
+        if let Err(refusal) = act::may_be_assigned(record) {
+            return Ok(Err(refusal));
+        }
+        let found = match act::assigned_match(&record.acceptance.claim, key, &*self.works.lookup) {
+            Ok(found) => found,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let notes = found.notes.clone();
+        let key = match bind::study_key(&found, record, &self.works.place) {
+            Ok(key) => key,
+            Err(doubt) => return Ok(Err(act::refuse_doubt(doubt))),
+        };
+        let row = self.study(&key.row)?;
+        let (binding, row) = match bind::bind(found, record, &key, row, &self.works.place, self.now) {
+            Ok(bound) => bound,
+            Err(doubt) => return Ok(Err(act::refuse_doubt(doubt))),
+        };
+        record.notes = notes;
+        record.study_instance_uid = Some(binding.study.instance_uid.clone());
+        self.studies.insert(key.row, row);
+        self.bindings.retain(|(id, _)| *id != record.id());
+        self.bindings.push((record.id(), binding));
+        Ok(act::assigned(record, self.now, decision))
+    }
+
     /// A capture that is promised and not yet in the journal.
     fn arrive(&mut self, mut record: Record) -> Result<(), String> {
         let id = record.id();
@@ -401,11 +534,29 @@ impl<'w> Round<'w> {
         if record.items.iter().any(|i| i.stage == Stage::Accepted) {
             self.find_owner(&mut record)?;
         }
+        self.trust_binding(&mut record)?;
         let claimed = self.claim_items(&mut record);
         if record != old {
             self.changes.insert(id, (old, record));
         }
         Ok(claimed)
+    }
+
+    /// Before the first attempt: a crash may have come between the sealing of an assigned binding
+    /// and its row. What is sealed is what will be sent, so the row follows it.
+    fn trust_binding(&mut self, record: &mut Record) -> Result<(), String> {
+        let is_first = record.items.iter().any(|i| i.stage == Stage::Identified && i.schedule.attempts == 0);
+        if !is_first || self.bindings.iter().any(|(id, _)| *id == record.id()) {
+            return Ok(());
+        }
+        // What cannot be read is held, with its reason, by whoever wraps it.
+        let Ok(Some(bytes)) = sealed::binding(&self.works.spool, record.id()) else { return Ok(()) };
+        let Ok(binding) = serde_json::from_slice::<Binding>(&bytes) else { return Ok(()) };
+        if record.study_instance_uid.as_ref() != Some(&binding.study.instance_uid) {
+            record.study_instance_uid = Some(binding.study.instance_uid.clone());
+            self.restore_study(record, &binding)?;
+        }
+        Ok(())
     }
 
     /// Counts an attempt for each item that is due and ready, and makes the job.

@@ -26,7 +26,7 @@ use shutterbridge::clock::Clock;
 use shutterbridge::http::{AccessLine, Limits, Observer, Options, Pages, Server, Services};
 use shutterbridge::identity::{DevIssuer, Permit, Scope, Verifier};
 use shutterbridge::lookup::{Answer as LookupAnswer, Asked};
-use shutterbridge::pipeline::{Acceptor, Desk, Intake, Receipt, Refusal, RefusalCode};
+use shutterbridge::pipeline::{Acceptor, Act, Desk, Intake, Reason, Receipt, Refusal, RefusalCode};
 use shutterbridge::seal::digest::sha256;
 
 pub const ISSUER: &str = "https://dev.local";
@@ -40,6 +40,7 @@ pub struct Fake {
     inner: Arc<Mutex<Remembered>>,
     pub refuse_next: Arc<Mutex<Option<Refusal>>>,
     hears: Mutex<Option<Sender<&'static str>>>,
+    pub decisions: Mutex<Vec<(CaptureId, Act, Reason)>>,
 }
 
 #[derive(Default)]
@@ -234,6 +235,15 @@ impl Desk for Fake {
         let all: Vec<Record> = all.filter(|r| stage.is_none_or(|s| r.stage() == s)).cloned().collect();
         let next = (all.len() > limit).then(|| all[limit - 1].id());
         Ok((all.into_iter().take(limit).collect(), next))
+    }
+
+    fn decide(&self, permit: &Permit, id: CaptureId, act: Act, reason: Reason) -> Result<Record, Refusal> {
+        let record = self.capture(permit, id)?;
+        if let Some(refusal) = self.refuse_next.lock().unwrap().take() {
+            return Err(refusal);
+        }
+        self.decisions.lock().unwrap().push((id, act, reason));
+        Ok(record)
     }
 
     fn lookup(&self, _: &Permit, asked: &Asked) -> Result<LookupAnswer, Refusal> {

@@ -1,0 +1,352 @@
+//! What a person decides about a capture.
+//!
+//! The line is the journal's only writer, so a decision is a note in its inbox: the next round
+//! applies it, together with everything else it writes, and answers. A capture in a worker's hands
+//! settles first; who cannot wait so long takes the note out again.
+
+use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use jiff::Timestamp;
+
+use super::identify::{self, Doubt, Match};
+use super::refusal::{Refusal, RefusalCode};
+use crate::capture::claim::{ClaimError, PatientKey};
+use crate::capture::record::Event;
+use crate::capture::text::is_plain;
+use crate::capture::{CaptureId, Claim, Failure, FailureCode, Operator, Phi, Record, Stage};
+use crate::lookup::Lookup;
+
+/// Decisions that wait at a time, each with a thread of the door: more than a desk has people.
+const INBOX_MAX: usize = 16;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// What is held goes on where it was; what waits for its time is due now.
+    Retry,
+    /// What is not at the archive stays until a person says otherwise.
+    Hold,
+    /// What is held is given up.
+    Discard,
+    /// It is this patient's.
+    Assign(PatientKey),
+}
+
+impl Act {
+    /// As in the API and at the shell.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::Hold => "hold",
+            Self::Discard => "discard",
+            Self::Assign(_) => "assign",
+        }
+    }
+
+    /// As the audit trail has it: before it is done, and when it was.
+    #[must_use]
+    pub fn actions(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::Retry => ("capture.retry.asked", "capture.retry"),
+            Self::Hold => ("capture.hold.asked", "capture.hold"),
+            Self::Discard => ("capture.discard.asked", "capture.discard"),
+            Self::Assign(_) => ("capture.assign.asked", "capture.assign"),
+        }
+    }
+
+    fn past(&self) -> &'static str {
+        match self {
+            Self::Retry => "retried",
+            Self::Hold => "held",
+            Self::Discard => "discarded",
+            Self::Assign(_) => "assigned",
+        }
+    }
+}
+
+/// Why, in the person's own words. They may speak of a patient: they go into the capture's history
+/// and nowhere else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason(Phi);
+
+impl Reason {
+    /// A few sentences.
+    pub const CHARS_MAX: usize = 500;
+
+    /// `None` where it is empty, too long or no plain text.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let fits = !text.is_empty() && text.chars().count() <= Self::CHARS_MAX && is_plain(text);
+        fits.then(|| Self(text.into()))
+    }
+
+    fn text(&self) -> &str {
+        self.0.expose()
+    }
+}
+
+/// One decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    pub capture: CaptureId,
+    pub by: Operator,
+    pub act: Act,
+    pub reason: Reason,
+}
+
+/// The capture as it stands after a decision.
+pub type Verdict = Result<Record, Refusal>;
+
+/// Decisions that wait for a round.
+#[derive(Default)]
+pub(super) struct Inbox {
+    notes: VecDeque<Note>,
+    numbers: u64,
+}
+
+pub(super) struct Note {
+    number: u64,
+    pub(super) decision: Decision,
+    answer: SyncSender<Verdict>,
+}
+
+/// Where the answer to a decision comes in.
+pub struct Awaited {
+    pub(super) number: u64,
+    pub(super) answer: Receiver<Verdict>,
+}
+
+impl Inbox {
+    pub(super) fn add(&mut self, decision: Decision) -> Result<Awaited, Refusal> {
+        if self.notes.len() >= INBOX_MAX {
+            return Err(Refusal::new(RefusalCode::Busy, "Too many decisions wait at this moment. Try again in a few seconds."));
+        }
+        let (tell, answer) = sync_channel(1);
+        self.numbers += 1;
+        self.notes.push_back(Note { number: self.numbers, decision, answer: tell });
+        Ok(Awaited { number: self.numbers, answer })
+    }
+
+    pub(super) fn take(&mut self) -> Vec<Note> {
+        self.notes.drain(..).collect()
+    }
+
+    /// Back in their order, in front of what came meanwhile.
+    pub(super) fn put_back(&mut self, notes: Vec<Note>) {
+        notes.into_iter().rev().for_each(|note| self.notes.push_front(note));
+    }
+
+    /// True where the note was still there: nothing will come of it.
+    pub(super) fn withdraw(&mut self, number: u64) -> bool {
+        let before = self.notes.len();
+        self.notes.retain(|note| note.number != number);
+        self.notes.len() < before
+    }
+}
+
+impl Note {
+    pub(super) fn tell(&self, verdict: Verdict) {
+        // Who asked may have left.
+        let _ = self.answer.try_send(verdict);
+    }
+}
+
+pub(super) fn absent() -> Refusal {
+    Refusal::new(RefusalCode::NotFound, "There is no such capture, or it is not yours to see.")
+}
+
+pub(super) fn in_hand() -> Refusal {
+    let detail = "The capture is being sent at this moment. Nothing was changed; try again in a few seconds.";
+    Refusal::new(RefusalCode::Conflict, detail)
+}
+
+pub(super) fn unanswered() -> Refusal {
+    let detail = "The decision could not be written in time; it may still happen. Look at the capture before you repeat it.";
+    Refusal::new(RefusalCode::Unavailable, detail)
+}
+
+/// A conflict that waiting does not end.
+fn conflict(detail: &str) -> Refusal {
+    Refusal { lasts: true, ..Refusal::new(RefusalCode::Conflict, detail) }
+}
+
+/// Held items go on where they were; waiting ones are due now. Attempts stay counted.
+///
+/// # Errors
+/// Nothing is held and nothing waits.
+pub(super) fn retry(record: &mut Record, now: Timestamp, decision: &Decision) -> Result<(), Refusal> {
+    let mut done = 0;
+    for index in 0..record.acceptance.items {
+        let Some(item) = record.items.get_mut(usize::from(index)) else { continue };
+        let next = match item.stage {
+            Stage::Held => item.resume,
+            Stage::Accepted | Stage::Identified | Stage::Wrapped => item.stage,
+            // Due for its commitment.
+            Stage::Forwarded if item.schedule.due.is_some() => Stage::Forwarded,
+            Stage::Forwarded | Stage::Committed | Stage::Discarded => continue,
+        };
+        if item.stage == Stage::Held {
+            item.failure = None;
+        }
+        item.schedule.due = Some(now);
+        enter(record, index, next, now, decision)?;
+        done += 1;
+    }
+    if done > 0 { Ok(()) } else { Err(conflict("Nothing of this capture is held or waits, so there is nothing to retry.")) }
+}
+
+/// Everything that is not at the archive waits for a person, also what was held for a doubt that
+/// the hospital might lift.
+///
+/// # Errors
+/// Nothing is left to hold.
+pub(super) fn hold(record: &mut Record, now: Timestamp, decision: &Decision) -> Result<(), Refusal> {
+    let mut done = 0;
+    for index in 0..record.acceptance.items {
+        let Some(item) = record.items.get_mut(usize::from(index)) else { continue };
+        let by_person = item.failure.as_ref().is_some_and(|f| f.code == FailureCode::HeldByPerson);
+        let is_open = match item.stage {
+            Stage::Accepted | Stage::Identified | Stage::Wrapped => true,
+            Stage::Held => !by_person,
+            Stage::Forwarded | Stage::Committed | Stage::Discarded => false,
+        };
+        if !is_open {
+            continue;
+        }
+        item.failure = Some(Failure::new(FailureCode::HeldByPerson, "a person stopped it; see the history", now));
+        item.schedule.due = None;
+        enter(record, index, Stage::Held, now, decision)?;
+        done += 1;
+    }
+    let nothing = "Nothing of this capture can be held: it is held by a person already, at the archive, or discarded.";
+    if done > 0 { Ok(()) } else { Err(conflict(nothing)) }
+}
+
+/// Held items are given up. Their bytes go when no other item of the capture needs them, after
+/// the journal has it.
+///
+/// # Errors
+/// Nothing is held.
+pub(super) fn discard(record: &mut Record, now: Timestamp, decision: &Decision) -> Result<(), Refusal> {
+    let mut done = 0;
+    for index in 0..record.acceptance.items {
+        if record.items.get(usize::from(index)).is_some_and(|i| i.stage == Stage::Held) {
+            enter(record, index, Stage::Discarded, now, decision)?;
+            done += 1;
+        }
+    }
+    if done > 0 { Ok(()) } else { Err(conflict("Only what is held can be discarded. Hold it first.")) }
+}
+
+/// # Errors
+/// Bytes may have left under the binding there is, or nothing is left to assign.
+pub(super) fn may_be_assigned(record: &Record) -> Result<(), Refusal> {
+    let has_left = record.items.iter().any(|item| match item.progress() {
+        Stage::Forwarded | Stage::Committed => true,
+        Stage::Identified | Stage::Wrapped => item.schedule.attempts > 0,
+        Stage::Accepted | Stage::Held | Stage::Discarded => false,
+    });
+    if has_left {
+        return Err(conflict(
+            "An attempt to send it was made, so the archive may have it under the patient it was sent for. Correct it at the archive; here it can be held or discarded.",
+        ));
+    }
+    if record.items.iter().all(|i| i.stage == Stage::Discarded) {
+        return Err(conflict("The capture was discarded; there is nothing left to assign."));
+    }
+    Ok(())
+}
+
+/// The match for the patient whom a person names. What else the claim names is kept where the
+/// hospital says that it is this patient's, else it is left out and noted.
+///
+/// # Errors
+/// Nobody, more than one, or somebody whom the hospital has withdrawn.
+pub(super) fn assigned_match(claim: &Claim, key: &PatientKey, lookup: &dyn Lookup) -> Result<Match, Refusal> {
+    let bare = Claim { patient: Some(key.clone()), visit: None, order: None, barcode: None, birth_date: None, ..claim.clone() };
+    let mut found = identify::identify(&bare, lookup).map_err(refuse_doubt)?;
+    let (mut kept, mut notes) = (bare, Vec::new());
+    for what in ["order", "visit", "barcode"] {
+        // One after the other: what was kept so far stays.
+        let mut wider = kept.clone();
+        match what {
+            "order" => wider.order.clone_from(&claim.order),
+            "visit" => wider.visit.clone_from(&claim.visit),
+            _ => wider.barcode.clone_from(&claim.barcode),
+        }
+        if wider == kept {
+            continue;
+        }
+        match identify::identify(&wider, lookup) {
+            Ok(wider_match) => (kept, found) = (wider, wider_match),
+            Err(doubt @ (FailureCode::LookupUnavailable, _)) => return Err(refuse_doubt(doubt)),
+            Err(_) => {
+                notes.push(format!("Assigned by a person: the {what} of the claim is not this patient's and was left out."))
+            }
+        }
+    }
+    found.notes.append(&mut notes);
+    Ok(found)
+}
+
+pub(super) fn refuse_doubt((code, detail): Doubt) -> Refusal {
+    match code {
+        FailureCode::LookupUnavailable => {
+            Refusal::new(RefusalCode::Unavailable, "The hospital's facts cannot be read just now. Try again.")
+        }
+        FailureCode::PatientUnknown => Refusal::new(
+            RefusalCode::UnknownPatient,
+            "The hospital has not announced a patient of this number. Check number and issuer; nothing was changed.",
+        ),
+        _ => Refusal {
+            errors: vec![ClaimError { pointer: "/patient".to_owned(), detail }],
+            ..Refusal::new(
+                RefusalCode::ClaimInvalid,
+                "It cannot be assigned to this patient; `errors` says why. Nothing was changed.",
+            )
+        },
+    }
+}
+
+/// Every item that is left goes on, identified, under the new binding.
+///
+/// # Errors
+/// A record that contradicts itself.
+pub(super) fn assigned(record: &mut Record, now: Timestamp, decision: &Decision) -> Result<(), Refusal> {
+    for index in 0..record.acceptance.items {
+        let Some(item) = record.items.get_mut(usize::from(index)).filter(|i| i.stage != Stage::Discarded) else { continue };
+        item.failure = None;
+        item.schedule.due = Some(now);
+        item.schedule.attempts = 0;
+        enter(record, index, Stage::Identified, now, decision)?;
+    }
+    Ok(())
+}
+
+/// Moves an item and notes who decided it, and why.
+fn enter(record: &mut Record, item: u16, stage: Stage, at: Timestamp, decision: &Decision) -> Result<(), Refusal> {
+    let Decision { by, act, reason, .. } = decision;
+    let who = if by.name.is_empty() { &by.subject } else { &by.name };
+    let why = Some(format!("{}: {}", act.past(), reason.text()));
+    record.enter(Event { at, item, stage, why, by: Some(who.clone()) }).map_err(|_| {
+        Refusal::new(RefusalCode::Unavailable, "The record of the capture contradicts itself. Nothing was changed; report it.")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_plain_and_never_empty() {
+        for bad in ["", "   ", "two\nlines", &"x".repeat(501)] {
+            assert_eq!(Reason::parse(bad), None, "{bad:?}");
+        }
+        let reason = Reason::parse(" wrong patient ").unwrap();
+        assert_eq!(reason.text(), "wrong patient");
+        assert!(!format!("{reason:?}").contains("wrong"), "a reason may not get into a log");
+        assert!(Reason::parse(&"ü".repeat(500)).is_some());
+    }
+}
