@@ -110,6 +110,8 @@ pub(super) struct Note {
     number: u64,
     pub(super) decision: Decision,
     answer: SyncSender<Verdict>,
+    /// A round tried to write it: some of it may be on the disk.
+    tried: bool,
 }
 
 /// Where the answer to a decision comes in.
@@ -125,7 +127,7 @@ impl Inbox {
         }
         let (tell, answer) = sync_channel(1);
         self.numbers += 1;
-        self.notes.push_back(Note { number: self.numbers, decision, answer: tell });
+        self.notes.push_back(Note { number: self.numbers, decision, answer: tell, tried: false });
         Ok(Awaited { number: self.numbers, answer })
     }
 
@@ -138,11 +140,16 @@ impl Inbox {
         notes.into_iter().rev().for_each(|note| self.notes.push_front(note));
     }
 
-    /// True where the note was still there: nothing will come of it.
-    pub(super) fn withdraw(&mut self, number: u64) -> bool {
-        let before = self.notes.len();
-        self.notes.retain(|note| note.number != number);
-        self.notes.len() < before
+    /// Back after a round that could not be written.
+    pub(super) fn put_back_tried(&mut self, notes: Vec<Note>) {
+        self.put_back(notes.into_iter().map(|note| Note { tried: true, ..note }).collect());
+    }
+
+    /// What to answer where the note is still there; it is gone then.
+    pub(super) fn withdraw(&mut self, number: u64) -> Option<Refusal> {
+        let at = self.notes.iter().position(|note| note.number == number)?;
+        let note = self.notes.remove(at)?;
+        Some(if note.tried { unanswered() } else { in_hand() })
     }
 }
 
@@ -157,7 +164,7 @@ pub(super) fn absent() -> Refusal {
     Refusal::new(RefusalCode::NotFound, "There is no such capture, or it is not yours to see.")
 }
 
-pub(super) fn in_hand() -> Refusal {
+fn in_hand() -> Refusal {
     let detail = "The capture is being sent at this moment. Nothing was changed; try again in a few seconds.";
     Refusal::new(RefusalCode::Conflict, detail)
 }
@@ -283,7 +290,7 @@ pub(super) fn assigned_match(claim: &Claim, key: &PatientKey, lookup: &dyn Looku
             Ok(wider_match) => (kept, found) = (wider, wider_match),
             Err(doubt @ (FailureCode::LookupUnavailable, _)) => return Err(refuse_doubt(doubt)),
             Err(_) => {
-                notes.push(format!("Assigned by a person: the {what} of the claim is not this patient's and was left out."))
+                notes.push(format!("Assigned by a person: the {what} of the claim is not this patient's and was left out."));
             }
         }
     }

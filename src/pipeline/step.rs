@@ -174,8 +174,8 @@ impl Line {
             if let Ok(verdict) = awaited.answer.recv_timeout(DECIDE_WAIT) {
                 return verdict;
             }
-            if self.state().inbox.withdraw(awaited.number) {
-                return Err(act::in_hand());
+            if let Some(refusal) = self.state().inbox.withdraw(awaited.number) {
+                return Err(refusal);
             }
         }
         Err(act::unanswered())
@@ -272,7 +272,7 @@ impl Line {
                 self.works.observer.written(Err(&why));
                 state.outcomes.splice(0..0, outcomes);
                 state.woken.extend(woken);
-                state.inbox.put_back(notes);
+                state.inbox.put_back_tried(notes);
                 return Progress::Blocked;
             }
         };
