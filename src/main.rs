@@ -1,7 +1,6 @@
 //! Arguments → configuration → command.
 
 use std::io::{self, Write};
-use std::path::Path;
 use std::process::ExitCode;
 
 use shutterbridge::cli::args::{self, Command, Settings};
@@ -23,7 +22,7 @@ fn run(command: Command) -> Result<u8, u8> {
         Command::Say(text) => cli::say(out, &text),
         Command::Demo(args) => {
             let stop = Stop::on_terminate_or_hang_up().map_err(|why| fail(&why, status::FAILED))?;
-            let start = &mut |file: &Path, persons| {
+            let start = &mut |file: &std::path::Path, persons| {
                 let loaded = config::load(&Sources::of_file(file)).map_err(|problems| problems.to_string())?;
                 gateway::start(&loaded.config, Some(persons))
             };

@@ -120,6 +120,10 @@ impl World {
     }
 
     fn start(&self) -> House {
+        self.start_with(Some(NamedArchive { name: "pacs".to_owned(), archive: self.shelf.clone() }))
+    }
+
+    fn start_with(&self, archive: Option<NamedArchive>) -> House {
         let kek = Kek::new(Secret::new([7; 32]));
         let spool =
             Arc::new(Spool::open(&self.spool_folder(), &kek, spool::Options { free_min: spool::FreeMin::Bytes(0) }).unwrap());
@@ -146,7 +150,7 @@ impl World {
             journal: journal.clone(),
             pending: pending.clone(),
             lookup: self.hospital.clone(),
-            archive: Some(NamedArchive { name: "pacs".to_owned(), archive: self.shelf.clone() }),
+            archive,
             clock: clock.clone(),
             observer: Arc::new(Nobody),
             place: place(),
@@ -606,4 +610,28 @@ fn an_order_of_the_claim_that_is_another_patients_is_left_out_and_noted() {
     let record = house.record(id);
     assert_eq!((record.stage(), record.notes.len()), (Stage::Forwarded, 1));
     assert!(record.notes[0].contains("order"), "{}", record.notes[0]);
+}
+
+#[test]
+fn a_crash_between_the_sealed_binding_and_its_row_never_tells_of_another_study_than_was_sent() {
+    let world = World::new("torn");
+    world.hospital.admit("0815", "1999-09-09");
+    let house = world.start_with(None);
+    let id = house.send(&claim("4711"), None, &[&photo(1)]).unwrap().record.id();
+    house.settle();
+    let binding = world.spool_folder().join("live").join(format!("{id}.binding"));
+    let (first, sealed) = (house.record(id), std::fs::read(&binding).unwrap());
+    let second = house.decide(id, to_patient("0815")).unwrap();
+    assert_ne!(first.study_instance_uid, second.study_instance_uid, "a study changed hands");
+    drop(house);
+    // Row and sealed binding are of two decisions, as a crash may leave them.
+    std::fs::write(&binding, sealed).unwrap();
+    let house = world.start();
+    house.decide(id, Act::Retry).unwrap();
+    house.settle();
+    let record = house.record(id);
+    assert_eq!((record.stage(), record.study_instance_uid), (Stage::Forwarded, first.study_instance_uid));
+    let stored = world.shelf.stored.lock().unwrap();
+    let object = &stored.values().next().unwrap()[0];
+    assert!(object.windows(4).any(|w| w == b"4711"));
 }

@@ -347,6 +347,30 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_decision_that_is_taken_out_again_says_whether_it_can_still_happen() {
+        let decision = || Decision {
+            capture: CaptureId::new(1, [1; 10]),
+            by: Operator { issuer: String::new(), subject: "u".to_owned(), name: String::new() },
+            act: Act::Hold,
+            reason: Reason::parse("why").unwrap(),
+        };
+        let mut inbox = Inbox::default();
+        let (first, second) = (inbox.add(decision()).unwrap(), inbox.add(decision()).unwrap());
+        let notes = inbox.take();
+        inbox.put_back(notes);
+        let untouched = inbox.withdraw(first.number).unwrap();
+        assert!(untouched.code == RefusalCode::Conflict && untouched.is_retryable());
+        let notes = inbox.take();
+        assert!(inbox.withdraw(second.number).is_none(), "a round has it");
+        inbox.put_back_tried(notes);
+        assert_eq!(inbox.withdraw(second.number).map(|r| r.code), Some(RefusalCode::Unavailable));
+        for _ in 0..INBOX_MAX {
+            inbox.add(decision()).unwrap();
+        }
+        assert_eq!(inbox.add(decision()).map(|_| ()).map_err(|r| r.code), Err(RefusalCode::Busy));
+    }
+
+    #[test]
     fn a_reason_is_plain_and_never_empty() {
         for bad in ["", "   ", "two\nlines", &"x".repeat(501)] {
             assert_eq!(Reason::parse(bad), None, "{bad:?}");

@@ -277,14 +277,8 @@ impl Line {
             }
         };
         self.works.observer.written(Ok(()));
-        let deferred = notes.into_iter().zip(verdicts).filter_map(|(note, verdict)| match verdict {
-            Some(verdict) => {
-                note.tell(verdict);
-                None
-            }
-            None => Some(note),
-        });
-        state.inbox.put_back(deferred.collect());
+        let (answered, deferred): (Vec<_>, Vec<_>) = notes.into_iter().zip(verdicts).partition(|(_, verdict)| verdict.is_some());
+        state.inbox.put_back(deferred.into_iter().map(|(note, _)| note).collect());
         state.erasable.extend(round.erasable());
         let settled: Vec<CaptureId> = outcomes.iter().map(|o| o.id).collect();
         state.claimed.retain(|id| !settled.contains(id));
@@ -297,6 +291,9 @@ impl Line {
         drop(state);
         self.workers.notify_all();
         self.erase();
+        for (note, verdict) in answered {
+            verdict.into_iter().for_each(|verdict| note.tell(verdict));
+        }
         if did > 0 { Progress::Did(did) } else { Progress::IdleUntil(self.works.journal.next_due().ok().flatten()) }
     }
 
