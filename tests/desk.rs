@@ -248,11 +248,11 @@ fn the_desk_works_from_a_shell_against_a_running_gateway() {
 
     // Nobody is guessed; then the hospital knows the patient.
     let assign = ["assign", &id, "--patient", "-", "--issuer", "HOSP", "--reason", "scanned again"];
-    let (code, _, err) = shell.run(&assign, "4711\n");
+    let (code, _, err) = shell.run(&assign, "ZQ4711\n");
     assert_eq!(code, 1);
-    assert!(err.contains("(unknown-patient)") && !err.contains("4711"), "{err}");
-    hospital::tell(gateway.mllp, &[hospital::admit("4711")]);
-    let (code, out, err) = shell.run(&assign, "4711\n");
+    assert!(err.contains("(unknown-patient)") && !err.contains("ZQ4711"), "{err}");
+    hospital::tell(gateway.mllp, &[hospital::admit("ZQ4711")]);
+    let (code, out, err) = shell.run(&assign, "ZQ4711\n");
     assert_eq!(code, 0, "{err}");
     assert!(out.contains("identified") || out.contains("wrapped"), "{out}");
 
@@ -268,7 +268,7 @@ fn the_desk_works_from_a_shell_against_a_running_gateway() {
     for action in ["capture.hold", "capture.assign", "capture.discard", "capture.discard.asked"] {
         assert!(audit.contains(&format!("\"{action}\"")), "{action} is not in the audit trail");
     }
-    for secret in ["wrong ward", "scanned again", "test picture", "4711"] {
+    for secret in ["wrong ward", "scanned again", "test picture", "ZQ4711"] {
         assert!(!audit.contains(secret), "{secret} is in the audit trail");
     }
 }

@@ -292,7 +292,9 @@ impl Line {
         self.workers.notify_all();
         self.erase();
         for (note, verdict) in answered {
-            verdict.into_iter().for_each(|verdict| note.tell(verdict));
+            if let Some(verdict) = verdict {
+                note.tell(verdict);
+            }
         }
         if did > 0 { Progress::Did(did) } else { Progress::IdleUntil(self.works.journal.next_due().ok().flatten()) }
     }
