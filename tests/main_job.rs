@@ -168,14 +168,15 @@ fn bomb() -> Vec<u8> {
     [b"\x89PNG\r\n\x1A\n".as_slice(), &13u32.to_be_bytes(), &ihdr, &crc.sum().to_be_bytes()].concat()
 }
 
+/// What, claim, files, status, code.
+type Case<'a> = (&'a str, Value, Vec<&'a [u8]>, u16, &'a str);
+
 #[test]
 fn bad_input_gets_a_clear_answer_and_leaves_nothing() {
     let Some(ward) = Ward::open() else { return };
     let photo = Photo::draw(320, 240).bytes().to_vec();
     let cut = &photo[..photo.len() / 2];
     let (bomb, html) = (bomb(), b"<!doctype html><html><script>alert(1)</script></html>");
-    // what, claim, files, status, code
-    type Case<'a> = (&'a str, Value, Vec<&'a [u8]>, u16, &'a str);
     let table: Vec<Case> = vec![
         ("unknown department", json!({"patient": {"id": "4711"}, "department": "none"}), vec![&photo], 422, "claim-invalid"),
         (
