@@ -16,7 +16,7 @@ use shutterbridge::audit::Audit;
 use shutterbridge::capture::TakenAt;
 use shutterbridge::capture::media::Orientation;
 use shutterbridge::capture::retry::RetryPolicy;
-use shutterbridge::capture::{CaptureId, FailureCode, Identifier, Operator, Patient, Record, Stage};
+use shutterbridge::capture::{CaptureId, FailureCode, Identifier, Operator, Order, Patient, Record, Stage};
 use shutterbridge::clock::Clock;
 use shutterbridge::dicom::Instance;
 use shutterbridge::journal::Journal;
@@ -81,8 +81,12 @@ impl Hospital {
 
 impl Lookup for Hospital {
     fn find(&self, asked: &Asked) -> Result<Answer, Unavailable> {
-        let Asked::Patient { id, .. } = asked else { return Ok(Answer::None) };
+        let (Asked::Patient { id, .. } | Asked::Barcode(id)) = asked else { return Ok(Answer::None) };
         let known = self.0.lock().unwrap().get(id.expose()).cloned();
+        let scanned = matches!(asked, Asked::Barcode(_));
+        // Asked by the patient's own number, all that is open is listed.
+        let order = Order { accession: "A1".into(), ..Order::default() };
+        let known = known.map(|p| Patient { orders: if scanned { vec![order] } else { Vec::new() }, ..p });
         Ok(known.map_or(Answer::None, |p| Answer::Found(Box::new(p))))
     }
 }
@@ -149,6 +153,7 @@ impl World {
             clock: clock.clone(),
             observer: Arc::new(Nobody),
             place: place(),
+            assigning_authority: "HOSP".to_owned(),
             retry: RetryPolicy::default(),
         });
         House { desk, line, journal, pending, clock }
@@ -286,7 +291,7 @@ fn a_lost_index_sends_the_very_same_object_again() {
     let stored = world.shelf.stored.lock().unwrap();
     let copies = stored.values().next().unwrap();
     assert_eq!((stored.len(), copies.len()), (1, 2));
-    assert_eq!(copies[0], copies[1], "the two copies differ");
+    assert!(copies[0] == copies[1], "the two copies differ");
 }
 
 #[test]
@@ -300,6 +305,7 @@ fn an_unknown_patient_is_held_until_the_hospital_makes_the_match_exact() {
     assert_eq!((house.stage(late), house.stage(twin)), (Stage::Held, Stage::Held));
     assert_eq!(world.stored(), 0);
     world.hospital.admit("815", "1999-09-09");
+    house.line.facts_changed();
     house.line.wake(house.journal.waiting(&["815".into(), "4711".into()]).unwrap());
     house.settle();
     assert_eq!((house.stage(late), house.stage(twin)), (Stage::Forwarded, Stage::Held));
@@ -333,7 +339,7 @@ fn an_archive_that_is_away_is_asked_again_without_end_and_the_uid_stays() {
     let stored = world.shelf.stored.lock().unwrap();
     let copies = stored.values().next().unwrap();
     assert_eq!((stored.len(), copies.len()), (1, 2), "the unknown outcome was sent again under one UID");
-    assert_eq!(copies[0], copies[1]);
+    assert!(copies[0] == copies[1], "the two copies differ");
 }
 
 #[test]
@@ -410,4 +416,39 @@ fn a_turned_photo_arrives_upright_and_says_that_it_was_coded_again() {
     // Rows 48, Columns 32: (0028,0010) and (0028,0011), both US.
     assert!(object.windows(10).any(|w| w == b"\x28\0\x10\0US\x02\0\x30\0"), "rows");
     assert!(object.windows(10).any(|w| w == b"\x28\0\x11\0US\x02\0\x20\0"), "columns");
+}
+
+#[test]
+fn what_waits_for_the_archive_leaves_under_the_name_that_the_hospital_has_for_it_then() {
+    let world = World::new("corrected");
+    let house = world.start();
+    *world.shelf.refuse.lock().unwrap() = vec![FailureCode::ArchiveUnreachable];
+    let claim = json!({"patient": {"id": "4711", "issuer": "HOSP"}, "department": "derm"});
+    let sure = json!({"patient": {"id": "4711", "issuer": "HOSP"}, "birth_date": "1970-03-01", "department": "derm"});
+    let id = house.send(&claim, None, &[&photo(1)]).unwrap().record.id();
+    house.settle();
+    *world.shelf.refuse.lock().unwrap() = vec![FailureCode::ArchiveUnreachable];
+    let doubted = house.send(&sure, None, &[&photo(2)]).unwrap().record.id();
+    house.settle();
+    world.hospital.admit("4711", "1999-09-09"); // the archive has nothing yet
+    house.clock.advance_ms(5_000);
+    house.settle();
+    assert_eq!((house.stage(id), house.stage(doubted)), (Stage::Forwarded, Stage::Held));
+    let stored = world.shelf.stored.lock().unwrap();
+    let object = &stored.values().next().expect("one object")[0];
+    assert!(object.windows(8).any(|w| w == b"19990909"), "the birth date is the old one");
+}
+
+#[test]
+fn a_barcode_files_into_nothing_that_does_not_bear_it() {
+    let world = World::new("barcode");
+    let house = world.start();
+    let claim = json!({"barcode": "4711", "department": "derm"});
+    let id = house.send(&claim, None, &[&photo(1)]).unwrap().record.id();
+    house.settle();
+    assert_eq!(house.stage(id), Stage::Forwarded);
+    let stored = world.shelf.stored.lock().unwrap();
+    let object = &stored.values().next().expect("one object")[0];
+    // (0008,0050) Accession Number, empty: the patient's only order was not scanned.
+    assert!(object.windows(8).any(|w| w == b"\x08\0\x50\0SH\0\0"), "filed under an order that nobody named");
 }
