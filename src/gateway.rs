@@ -2,11 +2,12 @@
 //! again. It makes no decisions.
 
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use crate::archive::dimse::{self, Dimse};
 use crate::archive::{AeTitle, Archive};
@@ -15,7 +16,6 @@ use crate::capture::retry::RetryPolicy;
 use crate::capture::{Claim, FailureCode, MediaKind, Patient, Stage};
 use crate::cli::serve::{DemoPersons, Doors, Running};
 use crate::cli::upkeep::{self, Upkeep};
-use crate::cli::wrap::{Unwrapped, Wrapped, Wrapper};
 use crate::clock::Clock;
 use crate::config::options::{ArchiveOptions, Config, Department, KeySource};
 use crate::config::value::Space;
@@ -51,6 +51,10 @@ use crate::store::StoreError;
 use crate::store::sled::SledStore;
 use crate::web;
 
+/// How long what is in flight may take to end; the contract gives 30 s in all.
+const STOP_MAX: Duration = Duration::from_secs(26);
+const STOP_LOOK: Duration = Duration::from_millis(20);
+
 /// Why the gateway does not start: what happened, and what to do.
 #[derive(Debug)]
 pub struct StartError(String);
@@ -84,35 +88,24 @@ impl Running for Gateway {
     }
 
     fn stop(self: Box<Self>) {
-        self.readiness.fails(Condition::Doors, "stopping");
-        if let Err(e) = self.server.stop() {
-            log::warn("https-stop", &[("cause", &e)]);
-        }
-        if let Some(mut listener) = self.listener {
+        let Self { server, listener, door, readiness, line, threads, .. } = *self;
+        readiness.fails(Condition::Doors, "stopping");
+        let deadline = Instant::now() + STOP_MAX;
+        // The workers end after the item in hand while the doors let their last callers go.
+        line.stop();
+        let server = thread::spawn(move || server.stop());
+        if let Some(mut listener) = listener {
             listener.stop();
         }
-        self.line.stop();
-        for thread in self.threads {
-            // A thread that panicked has said so; the captures it held are due at the next start.
-            let _ended = thread.join();
+        while threads.iter().any(|t| !t.is_finished()) && Instant::now() < deadline {
+            thread::sleep(STOP_LOOK);
         }
-        self.door.stop();
-    }
-}
-
-struct OfflineWrapper(Offline);
-
-impl Wrapper for OfflineWrapper {
-    fn wrap(&mut self, number: u32, file: &mut dyn Read, object: &mut dyn Write) -> Result<Wrapped, Unwrapped> {
-        let made = self.0.wrap(number, file, object).map_err(|(code, detail)| Unwrapped { code: code.to_owned(), detail })?;
-        Ok(Wrapped {
-            media: made.media,
-            location_found: made.location_found,
-            removed: made.removed,
-            essence: made.essence,
-            sop_class: made.sop_class,
-            transfer_syntax: made.transfer_syntax,
-        })
+        if let Ok(Err(e)) = server.join() {
+            log::warn("https-stop", &[("cause", &e)]);
+        }
+        // A store that an archive does not answer is given up: it is sent again at the next start.
+        line.finish();
+        door.stop();
     }
 }
 
@@ -143,11 +136,10 @@ pub fn start(config: &Config, persons: Option<DemoPersons>) -> Result<Box<dyn Ru
 ///
 /// # Errors
 /// Text for the person at the shell.
-pub fn wrapper(config: &Config, claim: Claim, patient: Patient) -> Result<Box<dyn Wrapper>, String> {
+pub fn wrapper(config: &Config, claim: Claim, patient: Patient) -> Result<Offline, String> {
     let key = random::<32>().map_err(|_| "the system gives no random numbers".to_owned())?;
     let place = place(config, &Kek::new(Secret::new(key)));
-    let offline = Offline::new(claim, patient, place, config.limits.photo_bytes, &Clock::system())?;
-    Ok(Box::new(OfflineWrapper(offline)))
+    Offline::new(claim, patient, place, config.limits.photo_bytes, &Clock::system())
 }
 
 /// The index from the spool, after it was deleted or put aside.
@@ -223,6 +215,7 @@ fn open(config: &Config, clock: &Clock) -> Result<House, StartError> {
         clock: clock.clone(),
         observer: Arc::new(Counting { metrics: metrics.clone(), readiness: readiness.clone() }),
         place: place(config, &kek),
+        assigning_authority: config.site.assigning_authority.clone(),
         retry: RetryPolicy::default(),
     }));
     let wake = Arc::downgrade(&line);

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use serde::{Deserialize, Serialize};
 
+use super::claim::PatientKey;
 use super::order::Order;
 use super::person::{Patient, Visit};
 use super::uid::Uid;
@@ -24,6 +25,9 @@ pub struct Binding {
     /// Instance numbers, one per item, in the items' order (0020,0013).
     pub instance_numbers: Vec<u32>,
     pub site: SiteNames,
+    /// Whom a person named; every later look asks for this patient and not for the claim's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assigned: Option<PatientKey>,
     /// When this was frozen: instance creation, contribution time.
     pub bound_at: Timestamp,
     /// Version of the gateway that froze it.

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::identify::{self, Doubt, Match};
 use super::refusal::{Refusal, RefusalCode};
 use crate::capture::claim::{ClaimError, PatientKey};
-use crate::capture::record::Event;
+use crate::capture::record::{Event, Schedule};
 use crate::capture::text::is_plain;
 use crate::capture::{CaptureId, Claim, Failure, FailureCode, Operator, Phi, Record, Stage};
 use crate::lookup::Lookup;
@@ -164,6 +164,11 @@ pub(super) fn absent() -> Refusal {
     Refusal::new(RefusalCode::NotFound, "There is no such capture, or it is not yours to see.")
 }
 
+pub(super) fn unreadable() -> Refusal {
+    let detail = "What the gateway knows of the capture cannot be read just now. Nothing was changed; try again, and tell the administrator if it stays so.";
+    Refusal::new(RefusalCode::Unavailable, detail)
+}
+
 fn in_hand() -> Refusal {
     let detail = "The capture is being sent at this moment. Nothing was changed; try again in a few seconds.";
     Refusal::new(RefusalCode::Conflict, detail)
@@ -252,7 +257,8 @@ pub(super) fn discard(record: &mut Record, now: Timestamp, decision: &Decision) 
 pub(super) fn may_be_assigned(record: &Record) -> Result<(), Refusal> {
     let has_left = record.items.iter().any(|item| match item.progress() {
         Stage::Forwarded | Stage::Committed => true,
-        Stage::Identified | Stage::Wrapped => item.schedule.attempts > 0,
+        // Attempts of which the archive certainly has nothing do not count.
+        Stage::Identified | Stage::Wrapped => item.schedule.attempts > item.schedule.unsent,
         Stage::Accepted | Stage::Held | Stage::Discarded => false,
     });
     if has_left {
@@ -271,9 +277,9 @@ pub(super) fn may_be_assigned(record: &Record) -> Result<(), Refusal> {
 ///
 /// # Errors
 /// Nobody, more than one, or somebody whom the hospital has withdrawn.
-pub(super) fn assigned_match(claim: &Claim, key: &PatientKey, lookup: &dyn Lookup) -> Result<Match, Refusal> {
+pub(super) fn assigned_match(claim: &Claim, key: &PatientKey, lookup: &dyn Lookup, home: &str) -> Result<Match, Doubt> {
     let bare = Claim { patient: Some(key.clone()), visit: None, order: None, barcode: None, birth_date: None, ..claim.clone() };
-    let mut found = identify::identify(&bare, lookup).map_err(refuse_doubt)?;
+    let mut found = identify::identify(&bare, lookup, home)?;
     let (mut kept, mut notes) = (bare, Vec::new());
     for what in ["order", "visit", "barcode"] {
         // One after the other: what was kept so far stays.
@@ -286,9 +292,9 @@ pub(super) fn assigned_match(claim: &Claim, key: &PatientKey, lookup: &dyn Looku
         if wider == kept {
             continue;
         }
-        match identify::identify(&wider, lookup) {
+        match identify::identify(&wider, lookup, home) {
             Ok(wider_match) => (kept, found) = (wider, wider_match),
-            Err(doubt @ (FailureCode::LookupUnavailable, _)) => return Err(refuse_doubt(doubt)),
+            Err(doubt @ (FailureCode::LookupUnavailable, _)) => return Err(doubt),
             Err(_) => {
                 notes.push(format!("Assigned by a person: the {what} of the claim is not this patient's and was left out."));
             }
@@ -303,6 +309,7 @@ pub(super) fn refuse_doubt((code, detail): Doubt) -> Refusal {
         FailureCode::LookupUnavailable => {
             Refusal::new(RefusalCode::Unavailable, "The hospital's facts cannot be read just now. Try again.")
         }
+        FailureCode::StoreUnavailable => unreadable(),
         FailureCode::PatientUnknown => Refusal::new(
             RefusalCode::UnknownPatient,
             "The hospital has not announced a patient of this number. Check number and issuer; nothing was changed.",
@@ -325,9 +332,10 @@ pub(super) fn assigned(record: &mut Record, now: Timestamp, decision: &Decision)
     for index in 0..record.acceptance.items {
         let Some(item) = record.items.get_mut(usize::from(index)).filter(|i| i.stage != Stage::Discarded) else { continue };
         item.failure = None;
-        item.schedule.due = Some(now);
-        item.schedule.attempts = 0;
-        enter(record, index, Stage::Identified, now, decision)?;
+        item.schedule = Schedule { due: Some(now), attempts: 0, unsent: 0 };
+        // A stage never goes back; the object is built from the new binding all the same.
+        let next = if item.stage == Stage::Wrapped { Stage::Wrapped } else { Stage::Identified };
+        enter(record, index, next, now, decision)?;
     }
     Ok(())
 }

@@ -104,6 +104,7 @@ pub fn bind(
             department_name: department_name.clone(),
             timezone: place.timezone.clone(),
         },
+        assigned: None,
         bound_at: now,
         gateway_version: place.gateway_version.clone(),
     };

@@ -246,6 +246,7 @@ pub fn bare_binding() -> Binding {
             department_name: "Dermatology".into(),
             timezone: "Europe/Berlin".into(),
         },
+        assigned: None,
         bound_at: "2026-03-01T09:20:01Z".parse::<Timestamp>().unwrap(),
         gateway_version: "0.1.0".into(),
     }
