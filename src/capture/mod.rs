@@ -27,4 +27,4 @@ pub use person::{Identifier, Operator, Patient, Visit};
 pub use record::{ItemRecord, Record};
 pub use stage::Stage;
 pub use text::Phi;
-pub use uid::Uid;
+pub use uid::{SopRef, Uid};
