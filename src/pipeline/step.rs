@@ -535,6 +535,7 @@ impl<'w> Round<'w> {
             insert: self.inserts.values().cloned().collect(),
             replace: self.changes.values().cloned().collect(),
             studies: self.studies.iter().map(|(k, v)| (*k, v.clone())).collect(),
+            transactions: Vec::new(),
         };
         self.works.journal.commit(commit).map_err(|e| e.to_string())?;
         self.works.pending.remove(&arrived);
