@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use crate::archive::dimse::{self, Dimse};
-use crate::archive::{AeTitle, Archive};
-use crate::audit::Audit;
+use crate::archive::reports::{self, Reports};
+use crate::archive::{AeTitle, Archive, Report, ReportSink, Unwanted};
+use crate::audit::{Audit, Event, Object, Outcome};
 use crate::capture::retry::RetryPolicy;
 use crate::capture::{Claim, FailureCode, MediaKind, Patient, Stage};
 use crate::cli::serve::{DemoPersons, Doors, Running};
@@ -72,6 +73,7 @@ struct Gateway {
     doors: Doors,
     server: Server,
     listener: Option<Listener>,
+    reports: Option<Reports>,
     door: Door,
     readiness: Arc<Readiness>,
     line: Arc<Line>,
@@ -90,6 +92,9 @@ impl Running for Gateway {
         }
         if let Some(mut listener) = self.listener {
             listener.stop();
+        }
+        if let Some(reports) = self.reports {
+            reports.stop();
         }
         self.line.stop();
         for thread in self.threads {
@@ -184,12 +189,14 @@ fn open_doors(config: &Config, persons: Option<DemoPersons>) -> Result<Gateway, 
     let expires = identity.expires;
     let server = open_https(config, &house, &identity, persons)?;
     let listener = config.hl7.listen.map(|at| open_mllp(at, &house)).transpose()?;
+    let reports = config.dicom.listen.and_then(|at| Some((at, config.archives.first()?)));
+    let reports = reports.map(|(at, archive)| open_reports(at, config, archive, &house)).transpose()?;
     let threads = start_threads(&house.line)?;
     let door = open_ops(config, &house, expires)?;
     house.readiness.holds(Condition::Doors);
     let doors = Doors { https: server.local_addr(), mllp: listener.as_ref().map(Listener::address), ops: door.address, dev_ca };
     let House { readiness, line, .. } = house;
-    Ok(Gateway { doors, server, listener, door, readiness, line, threads })
+    Ok(Gateway { doors, server, listener, reports, door, readiness, line, threads })
 }
 
 fn open(config: &Config, clock: &Clock) -> Result<House, StartError> {
@@ -209,7 +216,7 @@ fn open(config: &Config, clock: &Clock) -> Result<House, StartError> {
     let rules = rules(config);
     let site = local::Options { assigning_authority: rules.assigning_authority.clone() };
     let facts = Local::new(Arc::new(facts), *kek.derive("hospital identifiers").expose(), site);
-    let audit = Audit::open(&config.audit.file, &kek).map_err(cannot("the audit trail cannot be opened"))?;
+    let audit = Arc::new(Audit::open(&config.audit.file, &kek).map_err(cannot("the audit trail cannot be opened"))?);
     let names: Vec<String> = config.archives.iter().map(|a| a.name.clone()).collect();
     let metrics = Arc::new(Metrics::new(&names));
     let readiness = Arc::new(Readiness::default());
@@ -221,7 +228,12 @@ fn open(config: &Config, clock: &Clock) -> Result<House, StartError> {
         lookup: facts.clone(),
         archive: config.archives.first().map(archive).transpose()?,
         clock: clock.clone(),
-        observer: Arc::new(Counting { metrics: metrics.clone(), readiness: readiness.clone() }),
+        observer: Arc::new(Counting {
+            metrics: metrics.clone(),
+            readiness: readiness.clone(),
+            audit: audit.clone(),
+            clock: clock.clone(),
+        }),
         place: place(config, &kek),
         retry: RetryPolicy::default(),
     }));
@@ -233,7 +245,7 @@ fn open(config: &Config, clock: &Clock) -> Result<House, StartError> {
     }));
     readiness.holds(Condition::Store);
     readiness.holds(Condition::Spool);
-    Ok(House { spool, journal, facts, audit: Arc::new(audit), pending, metrics, readiness, line, rules, clock: clock.clone() })
+    Ok(House { spool, journal, facts, audit, pending, metrics, readiness, line, rules, clock: clock.clone() })
 }
 
 fn open_key(config: &Config) -> Result<Kek, StartError> {
@@ -297,17 +309,18 @@ fn rules(config: &Config) -> Rules {
     }
 }
 
+fn title(text: &str) -> Result<AeTitle, StartError> {
+    AeTitle::parse(text).map_err(cannot("an AE title of the configuration"))
+}
+
 fn archive(options: &ArchiveOptions) -> Result<NamedArchive, StartError> {
-    let title = |text: &str| {
-        AeTitle::parse(text).map_err(|_| StartError(format!("[[archive]] {}: an AE title has 1 to 16 characters", options.name)))
-    };
     let archive: Arc<dyn Archive> = Arc::new(Dimse::new(dimse::Options {
         address: options.address.clone(),
         called_ae: title(&options.called_ae)?,
         calling_ae: title(&options.calling_ae)?,
         limits: dimse::Limits { associations_max: WORKERS, ..dimse::Limits::default() },
     }));
-    Ok(NamedArchive { name: options.name.clone(), archive })
+    Ok(NamedArchive { name: options.name.clone(), archive, commitment: options.commitment })
 }
 
 fn place(config: &Config, kek: &Kek) -> Place {
@@ -386,7 +399,12 @@ fn front_desk(config: &Config, house: &House) -> FrontDesk {
         pending: house.pending.clone(),
         clock: house.clock.clone(),
         audit: house.audit.clone(),
-        observer: Arc::new(Counting { metrics: house.metrics.clone(), readiness: house.readiness.clone() }),
+        observer: Arc::new(Counting {
+            metrics: house.metrics.clone(),
+            readiness: house.readiness.clone(),
+            audit: house.audit.clone(),
+            clock: house.clock.clone(),
+        }),
     }))
 }
 
@@ -402,12 +420,34 @@ fn open_mllp(at: SocketAddr, house: &House) -> Result<Listener, StartError> {
     Listener::open(at, mllp::Options::default(), Arc::new(inbox)).map_err(cannot(&format!("hl7.listen {at} cannot be opened")))
 }
 
+fn open_reports(at: SocketAddr, config: &Config, archive: &ArchiveOptions, house: &House) -> Result<Reports, StartError> {
+    let ae = title(config.dicom.ae.as_ref().unwrap_or(&archive.calling_ae))?;
+    let options = reports::Options { ae, archive_ae: title(&archive.called_ae)? };
+    let reports = Reports::start(at, options, Arc::new(Reported(house.line.clone())))
+        .map_err(cannot(&format!("dicom.listen {at} cannot be opened")))?;
+    log::note("reports-listen", &[("address", &reports.local_addr())]);
+    Ok(reports)
+}
+
+/// What an archive reports, handed to the line.
+struct Reported(Arc<Line>);
+
+impl ReportSink for Reported {
+    fn report(&self, report: Report) -> Result<(), Unwanted> {
+        self.0.report(&report)
+    }
+
+    fn stranger(&self) {
+        self.0.works().observer.report_refused("AE title of a stranger");
+    }
+}
+
 fn start_threads(line: &Arc<Line>) -> Result<Vec<JoinHandle<()>>, StartError> {
     let start = |name: String, run: fn(&Line)| {
         let line = line.clone();
         thread::Builder::new().name(name).spawn(move || run(&line)).map_err(cannot::<io::Error>("a thread cannot be started"))
     };
-    let mut threads = vec![start("line".to_owned(), Line::run_claimer)?];
+    let mut threads = vec![start("line".to_owned(), Line::run_claimer)?, start("commitment".to_owned(), Line::run_clerk)?];
     for n in 0..WORKERS {
         threads.push(start(format!("forward-{n}"), Line::run_worker)?);
     }
@@ -448,6 +488,8 @@ fn open_ops(config: &Config, house: &House, expires: Option<jiff::Timestamp>) ->
 struct Counting {
     metrics: Arc<Metrics>,
     readiness: Arc<Readiness>,
+    audit: Arc<Audit>,
+    clock: Clock,
 }
 
 impl Observer for Counting {
@@ -485,6 +527,15 @@ impl Observer for Counting {
                 log::error("index-blocked", &[("cause", &why)]);
                 self.readiness.fails(Condition::Store, why);
             }
+        }
+    }
+
+    fn report_refused(&self, why: &'static str) {
+        log::warn("report-refused", &[("cause", &why)]);
+        let at = self.clock.now();
+        let (action, outcome, object) = ("commitment.report", Outcome::Refused, Object::None);
+        if let Err(e) = self.audit.record(&Event { at, actor: None, action, outcome, object, detail: why }) {
+            log::error("audit-blocked", &[("cause", &e)]);
         }
     }
 }

@@ -291,7 +291,8 @@ fn the_latest_capture_under_a_key_is_the_one_the_sender_heard_of() {
 fn studies_are_kept_with_the_records_they_number() {
     let folder = Folder::new();
     let journal = on_disk(&folder.0);
-    let commit = Commit { insert: vec![record(1, 1)], replace: vec![], studies: vec![(digest(1), study_row(3))], ..Commit::default() };
+    let commit =
+        Commit { insert: vec![record(1, 1)], replace: vec![], studies: vec![(digest(1), study_row(3))], ..Commit::default() };
     journal.commit(commit).unwrap();
     drop(journal);
     let journal = on_disk(&folder.0);

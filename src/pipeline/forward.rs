@@ -6,13 +6,15 @@ use std::sync::Arc;
 use super::step::{Failed, ItemOutcome, Job, Outcome, Works};
 use super::{sealed, wrap};
 use crate::archive::{Archive, Refused, Stored};
-use crate::capture::{Binding, Failure, FailureCode};
+use crate::capture::{Binding, CaptureId, Commitment, Failure, FailureCode};
 
 /// An archive under the name that the configuration gives it.
 #[derive(Clone)]
 pub struct NamedArchive {
     pub name: String,
     pub archive: Arc<dyn Archive>,
+    /// Whether it is asked to say that it keeps what it stored.
+    pub commitment: Commitment,
 }
 
 /// Sends the items of a job in their order. An item that fails does not stop the next one.
@@ -32,7 +34,7 @@ pub fn deliver(works: &Works, job: &Job) -> Outcome {
 }
 
 fn one(works: &Works, job: &Job, index: u16) -> Result<Option<String>, Failed> {
-    let binding = binding(works, job)?;
+    let binding = binding(works, job.record.id())?;
     let wrapped =
         wrap::wrap(&works.spool, &job.record, index, &binding).map_err(|(code, detail)| broke(works, false, code, &detail))?;
     let mut payload = wrapped.open(&works.spool).map_err(|detail| broke(works, true, FailureCode::SpoolUnreadable, &detail))?;
@@ -51,9 +53,9 @@ fn one(works: &Works, job: &Job, index: u16) -> Result<Option<String>, Failed> {
     }
 }
 
-fn binding(works: &Works, job: &Job) -> Result<Binding, Failed> {
+pub(super) fn binding(works: &Works, id: CaptureId) -> Result<Binding, Failed> {
     let unreadable = |detail: &str| broke(works, false, FailureCode::SpoolUnreadable, detail);
-    let bytes = sealed::binding(&works.spool, job.record.id()).map_err(|e| unreadable(&e.to_string()))?;
+    let bytes = sealed::binding(&works.spool, id).map_err(|e| unreadable(&e.to_string()))?;
     let bytes = bytes.ok_or_else(|| unreadable("the sealed binding is missing"))?;
     serde_json::from_slice(&bytes).map_err(|_| unreadable("the sealed binding cannot be read"))
 }

@@ -5,6 +5,7 @@
 
 pub mod accept;
 pub mod bind;
+pub mod commit;
 pub mod desk;
 pub mod feed;
 pub mod forward;

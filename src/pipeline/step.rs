@@ -13,6 +13,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::bind::{self, Place};
+use super::commit;
 use super::forward::{self, NamedArchive};
 use super::identify::{self, Doubt};
 use super::observer::Observer;
@@ -20,7 +21,7 @@ use super::pending::Pending;
 use super::sealed;
 use crate::capture::record::Digest;
 use crate::capture::retry::{Next, RetryPolicy};
-use crate::capture::{Binding, CaptureId, Class, Failure, FailureCode, Record, Stage};
+use crate::capture::{Binding, CaptureId, Class, Failure, FailureCode, ItemId, ItemRecord, Record, Stage};
 use crate::clock::Clock;
 use crate::journal::{Commit, Journal, StudyRow};
 use crate::lookup::Lookup;
@@ -65,6 +66,7 @@ pub enum Progress {
 /// The one line all captures go through.
 pub struct Line {
     works: Works,
+    pub(super) clerk: commit::Clerk,
     state: Mutex<State>,
     /// Something for the claimer.
     claimer: Condvar,
@@ -82,6 +84,7 @@ struct State {
     claimed: BTreeSet<CaptureId>,
     jobs: VecDeque<Job>,
     outcomes: Vec<Outcome>,
+    answers: Vec<commit::Answer>,
     stopping: bool,
 }
 
@@ -112,7 +115,14 @@ pub struct Failed {
 impl Line {
     #[must_use]
     pub fn new(works: Works) -> Self {
-        Self { works, state: Mutex::default(), claimer: Condvar::new(), workers: Condvar::new(), facts: AtomicU64::new(0) }
+        Self {
+            works,
+            clerk: commit::Clerk::default(),
+            state: Mutex::default(),
+            claimer: Condvar::new(),
+            workers: Condvar::new(),
+            facts: AtomicU64::new(0),
+        }
     }
 
     #[must_use]
@@ -139,7 +149,20 @@ impl Line {
         }
     }
 
+    /// What an archive said about what it keeps.
+    pub(super) fn answered(&self, answers: Vec<commit::Answer>) {
+        if !answers.is_empty() {
+            self.state().answers.extend(answers);
+            self.claimer.notify_one();
+        }
+    }
+
+    pub(super) fn answers_waiting(&self) -> usize {
+        self.state().answers.len()
+    }
+
     pub fn stop(&self) {
+        self.clerk.stop();
         self.state().stopping = true;
         self.claimer.notify_all();
         self.workers.notify_all();
@@ -156,7 +179,7 @@ impl Line {
                 return;
             }
             let wait = self.pause(progress);
-            if state.outcomes.is_empty() && state.woken.is_empty() && !state.arrived {
+            if state.outcomes.is_empty() && state.answers.is_empty() && state.woken.is_empty() && !state.arrived {
                 state = self.claimer.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
             }
             if state.arrived && state.outcomes.is_empty() && !state.stopping {
@@ -213,19 +236,22 @@ impl Line {
     /// due, writes it all in one flushed batch, and only then hands it to the workers.
     pub fn step(&self) -> Progress {
         let now = self.works.clock.now();
-        let (outcomes, woken, claimed) = {
+        let (outcomes, answers, woken, claimed) = {
             let mut state = self.state();
             state.arrived = false;
-            (std::mem::take(&mut state.outcomes), std::mem::take(&mut state.woken), state.claimed.clone())
+            let answers = std::mem::take(&mut state.answers);
+            (std::mem::take(&mut state.outcomes), answers, std::mem::take(&mut state.woken), state.claimed.clone())
         };
         let facts = self.facts.load(Ordering::SeqCst);
         let mut round = Round::new(&self.works, now);
-        let done = self.fill(&mut round, &outcomes, &woken, &claimed);
+        let heard = answers.iter().try_for_each(|answer| round.hear(answer));
+        let done = heard.and_then(|()| self.fill(&mut round, &outcomes, &woken, &claimed));
         let written = done.and_then(|()| round.write());
         let mut state = self.state();
         if let Err(why) = written {
             self.works.observer.written(Err(&why));
             state.outcomes.splice(0..0, outcomes);
+            state.answers.splice(0..0, answers);
             state.woken.extend(woken);
             return Progress::Blocked;
         }
@@ -237,6 +263,7 @@ impl Line {
             state.woken.extend(round.held.iter().copied());
         }
         let did = round.touched();
+        self.clerk.ask(std::mem::take(&mut round.asks));
         state.jobs.extend(round.jobs);
         drop(state);
         self.workers.notify_all();
@@ -285,6 +312,7 @@ struct Round<'w> {
     studies: BTreeMap<Digest, StudyRow>,
     bindings: Vec<(CaptureId, Binding)>,
     jobs: Vec<Job>,
+    asks: Vec<ItemId>,
     held: Vec<CaptureId>,
 }
 
@@ -298,6 +326,7 @@ impl<'w> Round<'w> {
             studies: BTreeMap::new(),
             bindings: Vec::new(),
             jobs: Vec::new(),
+            asks: Vec::new(),
             held: Vec::new(),
         }
     }
@@ -328,18 +357,29 @@ impl<'w> Round<'w> {
         Ok(())
     }
 
+    /// What an archive said of one item.
+    fn hear(&mut self, answer: &commit::Answer) -> Result<(), String> {
+        let Some((old, mut record)) = self.load(answer.item.capture)? else { return Ok(()) };
+        commit::settle(self.works, &mut record, answer, self.now);
+        if record != old {
+            self.changes.insert(record.id(), (old, record));
+        }
+        Ok(())
+    }
+
     fn stored(&self, record: &mut Record, index: u16, at: Timestamp, warning: Option<String>) {
         advance(record, index, Stage::Wrapped, at, None);
         advance(record, index, Stage::Forwarded, at, warning);
-        if let Some(item) = record.items.get_mut(usize::from(index)) {
-            item.failure = None;
-            item.schedule.due = None;
-        }
+        commit::stored(self.works, record, index, self.now);
         self.works.observer.reached(Stage::Forwarded);
         self.works.observer.delivered(at.duration_since(record.acceptance.accepted_at).as_secs_f64());
     }
 
     fn failed(&self, record: &mut Record, index: u16, failed: &Failed) {
+        // An answer to a question may have overtaken the worker.
+        if record.items.get(usize::from(index)).is_none_or(|i| matches!(i.stage, Stage::Forwarded | Stage::Committed)) {
+            return;
+        }
         if failed.wrapped {
             advance(record, index, Stage::Wrapped, self.now, None);
         }
@@ -416,6 +456,7 @@ impl<'w> Round<'w> {
             }
             return false;
         }
+        self.asks.extend(commit::claim(self.works, record, self.now));
         let mut items = Vec::new();
         for (index, item) in (0..).zip(&mut record.items) {
             let ready = matches!(item.stage, Stage::Identified | Stage::Wrapped);
@@ -544,16 +585,20 @@ impl<'w> Round<'w> {
 }
 
 /// Moves an item forward where the table allows it; where it is further already, nothing happens.
-fn advance(record: &mut Record, index: u16, stage: Stage, at: Timestamp, why: Option<String>) {
-    let _already_there = record.move_item(index, stage, at, why);
+pub(super) fn advance(record: &mut Record, index: u16, stage: Stage, at: Timestamp, why: Option<String>) {
+    // The table's one way back is the archive's to open, not a worker's.
+    let is_further = |i: &ItemRecord| i.stage == Stage::Forwarded && stage == Stage::Wrapped;
+    if !record.items.get(usize::from(index)).is_some_and(is_further) {
+        let _already_there = record.move_item(index, stage, at, why);
+    }
 }
 
-fn later(now: Timestamp, ms: u64) -> Timestamp {
+pub(super) fn later(now: Timestamp, ms: u64) -> Timestamp {
     let wait = SignedDuration::from_millis(i64::try_from(ms).unwrap_or(i64::MAX));
     now.checked_add(wait).unwrap_or(Timestamp::MAX)
 }
 
 /// Without randomness all return in step, which is slow, not wrong.
-fn jitter() -> u8 {
+pub(super) fn jitter() -> u8 {
     random::random::<1>().map_or(0, |[byte]| byte)
 }
