@@ -448,6 +448,7 @@ fn start_threads(line: &Arc<Line>) -> Result<Vec<JoinHandle<()>>, StartError> {
         thread::Builder::new().name(name).spawn(move || run(&line)).map_err(cannot::<io::Error>("a thread cannot be started"))
     };
     let mut threads = vec![start("line".to_owned(), Line::run_claimer)?, start("commitment".to_owned(), Line::run_clerk)?];
+    threads.push(start("sweep".to_owned(), Line::run_sweeper)?);
     for n in 0..WORKERS {
         threads.push(start(format!("forward-{n}"), Line::run_worker)?);
     }
@@ -527,6 +528,15 @@ impl Observer for Counting {
                 log::error("index-blocked", &[("cause", &why)]);
                 self.readiness.fails(Condition::Store, why);
             }
+        }
+    }
+
+    fn swept(&self, result: Result<usize, &str>) {
+        if let Err(why) = result {
+            log::error(
+                "not-erased",
+                &[("cause", &why), ("advice", &"what is at the archive is still here, too; look at the disk")],
+            );
         }
     }
 

@@ -159,6 +159,7 @@ impl Observer for Watch {
     fn written(&self, result: Result<(), &str>) {
         assert_eq!(result, Ok(()));
     }
+    fn swept(&self, _: Result<usize, &str>) {}
     fn report_refused(&self, why: &'static str) {
         self.0.lock().unwrap().push(why);
     }
@@ -660,4 +661,73 @@ fn what_was_kept_once_and_is_lost_now_is_not_taken_for_kept() {
     assert_eq!(house.line.report(&Report { transaction, committed, failed: Vec::new() }), Ok(()));
     house.settle();
     assert_eq!(house.stage(id), Stage::Forwarded, "an old word counted against a newer one");
+}
+
+const TEN_MINUTES_MS: i64 = 10 * 60 * 1_000;
+
+#[test]
+fn what_the_archive_committed_to_leaves_the_spool_and_does_not_come_back() {
+    let mut world = World::new("sweep");
+    world.commitment = Commitment::Required;
+    *world.shelf.words.lock().unwrap() = vec![Says::Kept];
+    let house = world.start();
+    let files: [&[u8]; 2] = [&photo(1), &turned(&jpeg(40, 24, 7), 6)];
+    let id = house.send(&claim("4711"), Some("key-1"), &files).unwrap().record.id();
+    house.settle();
+    assert_eq!(house.stage(id), Stage::Committed);
+    house.clock.advance_ms(TEN_MINUTES_MS - 1);
+    assert_eq!(house.line.sweep(), Ok(0));
+    assert_eq!(files_in(&world.spool_folder().join("live")).len(), 4, "two items, a binding, a derived picture");
+    house.clock.advance_ms(1);
+    assert_eq!((house.line.sweep(), house.line.sweep()), (Ok(1), Ok(0)));
+    assert_eq!(files_in(&world.spool_folder().join("live")), Vec::<String>::new());
+    drop(house);
+    let house = world.start();
+    house.line.find_unswept().unwrap();
+    house.settle();
+    assert_eq!(house.stage(id), Stage::Committed, "the record went with its bytes");
+    let again = house.send(&claim("4711"), Some("key-1"), &files).unwrap();
+    assert!(again.replayed && again.record.id() == id, "the key went with the bytes");
+    house.settle();
+    assert_eq!((world.stored(), world.shelf.sends()), (2, 2), "it was sent again");
+}
+
+#[test]
+fn what_a_crash_left_unerased_is_erased_at_the_next_start() {
+    let mut world = World::new("unswept");
+    let (house, id) = asked(&mut world, Commitment::None, &[], &[&photo(1)]);
+    assert_eq!(house.stage(id), Stage::Forwarded);
+    drop(house);
+    let house = world.start();
+    house.line.find_unswept().unwrap();
+    assert_eq!(house.line.sweep(), Ok(0), "too early");
+    house.clock.advance_ms(TEN_MINUTES_MS);
+    assert_eq!(house.line.sweep(), Ok(1));
+    assert_eq!(files_in(&world.spool_folder().join("live")), Vec::<String>::new());
+}
+
+#[test]
+fn nothing_is_erased_that_the_archive_may_not_have() {
+    // given what is configured and what the archive says: one item kept, or none
+    for (n, commitment) in [Commitment::Required, Commitment::Ask].into_iter().enumerate() {
+        for is_one_kept in [true, false] {
+            let mut world = World::new(&format!("stays-{n}-{is_one_kept}"));
+            let (house, id) = asked(&mut world, commitment, &[], &[&photo(1), &photo(2)]);
+            let (transaction, wanted) = world.shelf.last_question();
+            if is_one_kept {
+                let report = Report { transaction, committed: wanted[..1].to_vec(), failed: Vec::new() };
+                assert_eq!(house.line.report(&report), Ok(()));
+            }
+            house.settle();
+            let held = house.send(&claim("815"), None, &[&photo(3)]).unwrap().record.id();
+            for _ in 0..50 {
+                house.clock.advance_ms(TEN_MINUTES_MS);
+                house.settle();
+                house.line.find_unswept().unwrap();
+                assert_eq!(house.line.sweep(), Ok(0));
+            }
+            assert_eq!((house.stage(id), house.stage(held)), (Stage::Forwarded, Stage::Held));
+            assert_eq!(files_in(&world.spool_folder().join("live")).len(), 4);
+        }
+    }
 }

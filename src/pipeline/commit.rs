@@ -234,8 +234,9 @@ pub(super) fn claim(works: &Works, record: &mut Record, now: Timestamp) -> Vec<I
             continue;
         }
         item.schedule.attempts = item.schedule.attempts.saturating_add(1);
-        // A doubt is asked about once: without an answer the object is sent again.
-        let times = if in_doubt { 1 } else { item.schedule.attempts };
+        // A doubt is asked about once: without an answer the object is sent again. Of the others
+        // the first attempt was the sending.
+        let times = if in_doubt { 1 } else { item.schedule.attempts.saturating_sub(1) };
         item.schedule.due = Some(after(&AGAIN, times, now));
         if in_doubt {
             let detail = "the connection broke before the archive answered; it was asked whether it has the object";
@@ -253,7 +254,7 @@ pub(super) fn stored(works: &Works, record: &mut Record, index: u16, now: Timest
     item.schedule.due = None;
     if is_wanted(works) && item.stage == Stage::Forwarded {
         item.schedule.due = Some(now);
-        item.schedule.attempts = 0;
+        item.schedule.attempts = 1;
     }
 }
 

@@ -17,6 +17,7 @@ pub mod recover;
 pub mod refusal;
 mod sealed;
 pub mod step;
+pub mod sweep;
 pub mod wrap;
 
 pub use accept::{Acceptor, Intake, Receipt};

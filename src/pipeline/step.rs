@@ -19,6 +19,7 @@ use super::identify::{self, Doubt};
 use super::observer::Observer;
 use super::pending::Pending;
 use super::sealed;
+use super::sweep::Sweeper;
 use crate::capture::record::Digest;
 use crate::capture::retry::{Next, RetryPolicy};
 use crate::capture::{Binding, CaptureId, Class, Failure, FailureCode, ItemId, ItemRecord, Record, Stage};
@@ -67,6 +68,7 @@ pub enum Progress {
 pub struct Line {
     works: Works,
     pub(super) clerk: commit::Clerk,
+    pub(super) sweeper: Sweeper,
     state: Mutex<State>,
     /// Something for the claimer.
     claimer: Condvar,
@@ -118,6 +120,7 @@ impl Line {
         Self {
             works,
             clerk: commit::Clerk::default(),
+            sweeper: Sweeper::default(),
             state: Mutex::default(),
             claimer: Condvar::new(),
             workers: Condvar::new(),
@@ -152,7 +155,10 @@ impl Line {
     /// What an archive said about what it keeps.
     pub(super) fn answered(&self, answers: Vec<commit::Answer>) {
         if !answers.is_empty() {
-            self.state().answers.extend(answers);
+            let mut state = self.state();
+            state.answers.extend(answers);
+            state.arrived = true;
+            drop(state);
             self.claimer.notify_one();
         }
     }
@@ -163,6 +169,7 @@ impl Line {
 
     pub fn stop(&self) {
         self.clerk.stop();
+        self.sweeper.stop();
         self.state().stopping = true;
         self.claimer.notify_all();
         self.workers.notify_all();
@@ -179,7 +186,7 @@ impl Line {
                 return;
             }
             let wait = self.pause(progress);
-            if state.outcomes.is_empty() && state.answers.is_empty() && state.woken.is_empty() && !state.arrived {
+            if state.outcomes.is_empty() && state.woken.is_empty() && !state.arrived {
                 state = self.claimer.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
             }
             if state.arrived && state.outcomes.is_empty() && !state.stopping {
@@ -236,22 +243,21 @@ impl Line {
     /// due, writes it all in one flushed batch, and only then hands it to the workers.
     pub fn step(&self) -> Progress {
         let now = self.works.clock.now();
-        let (outcomes, answers, woken, claimed) = {
+        let (outcomes, woken, claimed) = {
             let mut state = self.state();
             state.arrived = false;
-            let answers = std::mem::take(&mut state.answers);
-            (std::mem::take(&mut state.outcomes), answers, std::mem::take(&mut state.woken), state.claimed.clone())
+            (std::mem::take(&mut state.outcomes), std::mem::take(&mut state.woken), state.claimed.clone())
         };
         let facts = self.facts.load(Ordering::SeqCst);
         let mut round = Round::new(&self.works, now);
-        let heard = answers.iter().try_for_each(|answer| round.hear(answer));
-        let done = heard.and_then(|()| self.fill(&mut round, &outcomes, &woken, &claimed));
+        round.answers = std::mem::take(&mut self.state().answers);
+        let done = self.fill(&mut round, &outcomes, &woken, &claimed);
         let written = done.and_then(|()| round.write());
         let mut state = self.state();
         if let Err(why) = written {
             self.works.observer.written(Err(&why));
             state.outcomes.splice(0..0, outcomes);
-            state.answers.splice(0..0, answers);
+            state.answers.splice(0..0, round.answers);
             state.woken.extend(woken);
             return Progress::Blocked;
         }
@@ -264,6 +270,7 @@ impl Line {
         }
         let did = round.touched();
         self.clerk.ask(std::mem::take(&mut round.asks));
+        self.sweeper.rested(&self.works, round.changes.values().map(|(_, new)| new));
         state.jobs.extend(round.jobs);
         drop(state);
         self.workers.notify_all();
@@ -277,6 +284,7 @@ impl Line {
         woken: &BTreeSet<CaptureId>,
         claimed: &BTreeSet<CaptureId>,
     ) -> Result<(), String> {
+        round.hear()?;
         for outcome in outcomes {
             round.settle(outcome)?;
         }
@@ -312,6 +320,7 @@ struct Round<'w> {
     studies: BTreeMap<Digest, StudyRow>,
     bindings: Vec<(CaptureId, Binding)>,
     jobs: Vec<Job>,
+    answers: Vec<commit::Answer>,
     asks: Vec<ItemId>,
     held: Vec<CaptureId>,
 }
@@ -326,6 +335,7 @@ impl<'w> Round<'w> {
             studies: BTreeMap::new(),
             bindings: Vec::new(),
             jobs: Vec::new(),
+            answers: Vec::new(),
             asks: Vec::new(),
             held: Vec::new(),
         }
@@ -357,12 +367,14 @@ impl<'w> Round<'w> {
         Ok(())
     }
 
-    /// What an archive said of one item.
-    fn hear(&mut self, answer: &commit::Answer) -> Result<(), String> {
-        let Some((old, mut record)) = self.load(answer.item.capture)? else { return Ok(()) };
-        commit::settle(self.works, &mut record, answer, self.now);
-        if record != old {
-            self.changes.insert(record.id(), (old, record));
+    /// What an archive said of items.
+    fn hear(&mut self) -> Result<(), String> {
+        for answer in self.answers.clone() {
+            let Some((old, mut record)) = self.load(answer.item.capture)? else { continue };
+            commit::settle(self.works, &mut record, &answer, self.now);
+            if record != old {
+                self.changes.insert(record.id(), (old, record));
+            }
         }
         Ok(())
     }
