@@ -3,13 +3,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod archive_peer;
+mod dicom_fixture;
 
 use std::io::Read as _;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use archive_peer::committer::*;
 use archive_peer::*;
+use dicom_fixture::{TempDir, jpeg, photograph};
 use shutterbridge::archive::dimse::{Dimse, Limits};
 use shutterbridge::archive::reports::{self, Reports};
 use shutterbridge::archive::{Archive, Asked, Report, ReportSink, Unwanted};
@@ -175,5 +179,49 @@ fn more_associations_than_may_be_are_turned_away() {
     let connect = || Reporter::connect(door.local_addr(), "PACS", "SHUTTERBRIDGE", Some((false, true)));
     let held: Vec<Reporter> = std::iter::repeat_with(connect).take_while(Option::is_some).flatten().take(20).collect();
     assert_eq!(held.len(), 8);
+    door.stop();
+}
+
+/// Hands every report on.
+struct Relay(Mutex<Sender<Report>>);
+
+impl ReportSink for Relay {
+    fn report(&self, report: Report) -> Result<(), Unwanted> {
+        self.0.lock().unwrap().send(report).map_err(|_| Unwanted::Later)
+    }
+
+    fn stranger(&self) {
+        panic!("Orthanc came under another name");
+    }
+}
+
+/// A real archive, which reports on an association of its own.
+#[test]
+fn orthanc_commits_to_what_it_has_and_to_nothing_else() {
+    let (say, heard) = channel();
+    let ours = reports::Options { ae: ae("SHUTTERBRIDGE"), archive_ae: ae("PACS") };
+    let door = Reports::start(SocketAddr::from(([127, 0, 0, 1], 0)), ours, Arc::new(Relay(Mutex::new(say)))).unwrap();
+    let (store_dir, config) = (TempDir::new("orthanc"), TempDir::new("orthanc-config"));
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let file = config.path().join("orthanc.json");
+    let settings = serde_json::json!({
+        "DicomAet": "PACS", "DicomPort": port, "DicomCheckCalledAet": true, "HttpServerEnabled": false, "Plugins": [],
+        "StorageDirectory": store_dir.path(), "IndexDirectory": store_dir.path(),
+        "DicomModalities": { "gateway": ["SHUTTERBRIDGE", "127.0.0.1", door.local_addr().port()] },
+    });
+    std::fs::write(&file, settings.to_string()).unwrap();
+    let Some(orthanc) = Other::start("Orthanc", &[file.to_str().unwrap()], port) else { return };
+    let payload = jpeg(64, 48, 3);
+    let instance = photograph(1, &payload, 64, 48);
+    let archive = dimse(orthanc.address);
+    archive.store(&instance, &mut payload.as_slice()).unwrap();
+    let kept = SopRef { sop_class: instance.sop_class.clone(), sop_instance: instance.sop_instance.clone() };
+    let (transaction, wanted) = (Uid::from_uuid_bytes([5; 16]), [kept.clone(), sop(12_345)]);
+    let report = match archive.ask_commitment(&transaction, &wanted).unwrap() {
+        Asked::Answered(reports) => reports[0].clone(),
+        Asked::Later => heard.recv_timeout(Duration::from_secs(60)).expect("a report"),
+    };
+    assert_eq!(report, Report { transaction, committed: vec![kept], failed: vec![(sop(12_345), 0x0112)] });
+    drop(archive);
     door.stop();
 }
