@@ -2,7 +2,7 @@
 //! again. It makes no decisions.
 
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,7 +16,6 @@ use crate::capture::retry::RetryPolicy;
 use crate::capture::{Claim, FailureCode, MediaKind, Patient, Stage};
 use crate::cli::serve::{DemoPersons, Doors, Running};
 use crate::cli::upkeep::{self, Upkeep};
-use crate::cli::wrap::{Unwrapped, Wrapped, Wrapper};
 use crate::clock::Clock;
 use crate::config::options::{ArchiveOptions, Config, Department, KeySource};
 use crate::config::value::Space;
@@ -105,22 +104,6 @@ impl Running for Gateway {
     }
 }
 
-struct OfflineWrapper(Offline);
-
-impl Wrapper for OfflineWrapper {
-    fn wrap(&mut self, number: u32, file: &mut dyn Read, object: &mut dyn Write) -> Result<Wrapped, Unwrapped> {
-        let made = self.0.wrap(number, file, object).map_err(|(code, detail)| Unwrapped { code: code.to_owned(), detail })?;
-        Ok(Wrapped {
-            media: made.media,
-            location_found: made.location_found,
-            removed: made.removed,
-            essence: made.essence,
-            sop_class: made.sop_class,
-            transfer_syntax: made.transfer_syntax,
-        })
-    }
-}
-
 /// Everything below the doors.
 struct House {
     spool: Arc<Spool>,
@@ -148,11 +131,10 @@ pub fn start(config: &Config, persons: Option<DemoPersons>) -> Result<Box<dyn Ru
 ///
 /// # Errors
 /// Text for the person at the shell.
-pub fn wrapper(config: &Config, claim: Claim, patient: Patient) -> Result<Box<dyn Wrapper>, String> {
+pub fn wrapper(config: &Config, claim: Claim, patient: Patient) -> Result<Offline, String> {
     let key = random::<32>().map_err(|_| "the system gives no random numbers".to_owned())?;
     let place = place(config, &Kek::new(Secret::new(key)));
-    let offline = Offline::new(claim, patient, place, config.limits.photo_bytes, &Clock::system())?;
-    Ok(Box::new(OfflineWrapper(offline)))
+    Offline::new(claim, patient, place, config.limits.photo_bytes, &Clock::system())
 }
 
 /// The index from the spool, after it was deleted or put aside.

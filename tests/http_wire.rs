@@ -112,7 +112,7 @@ fn a_body_that_stalls_is_cut_and_leaves_nothing() {
     let rings = gateway.fake.listen();
     let mut client = gateway.connect();
     client.send(upload_head(&token, "", body.len()));
-    client.send(&body[..150_000]);
+    client.send(&body[..190_000]);
     let asked = Instant::now();
     let answer = client.answer();
     assert_eq!((answer.status, answer.problem().as_str()), (408, "timeout"));
@@ -295,14 +295,14 @@ fn a_stop_lets_an_upload_end_and_takes_no_new_one() {
     idle.send("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
     assert_eq!(idle.answer().status, 200);
     client.send(upload_head(&token, "", body.len()));
-    client.send(&body[..150_000]);
+    client.send(&body[..190_000]);
     while rings.recv_timeout(Duration::from_secs(20)).unwrap() != "begin" {}
     let server = gateway.server.take().unwrap();
     let addr = gateway.addr;
     let stopping = thread::spawn(move || server.stop());
     assert!(idle.ends(), "an idle connection keeps the server from stopping");
     let refused = Arc::new(std::net::TcpStream::connect(addr));
-    client.send(&body[150_000..]);
+    client.send(&body[190_000..]);
     let answer = client.answer();
     assert_eq!(answer.status, 201);
     assert_eq!(answer.header("connection"), Some("close"));

@@ -10,43 +10,15 @@ use super::args::WrapArgs;
 use super::output::Output;
 use super::scrub::print_line;
 use super::status;
-use crate::capture::{Claim, Essence, MediaKind, Patient, Uid};
+use crate::capture::{Claim, Patient};
+use crate::pipeline::offline::Offline;
 use crate::scrub::report::Report;
 
 /// A claim with its patient is a page.
 const CLAIM_BYTES_MAX: u64 = 1 << 20;
 
-/// Makes objects of files, all in one study: what `pipeline` gives this command.
-pub trait Wrapper {
-    /// Scrubs and wraps one file. `number` counts from 1 and becomes the instance number; the
-    /// Part 10 file goes to `object`.
-    ///
-    /// # Errors
-    /// [`Unwrapped`]; what was written to `object` is thrown away then.
-    fn wrap(&mut self, number: u32, file: &mut dyn Read, object: &mut dyn Write) -> Result<Wrapped, Unwrapped>;
-}
-
-/// What became of one file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wrapped {
-    pub media: MediaKind,
-    pub location_found: bool,
-    pub removed: Vec<String>,
-    /// Of the object.
-    pub essence: Essence,
-    pub sop_class: Uid,
-    pub transfer_syntax: Uid,
-}
-
-/// Why a file became no object: a word of `api-spec/problems.md`, and what to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unwrapped {
-    pub code: String,
-    pub detail: String,
-}
-
 /// Makes the wrapper for a claim and the patient it was resolved to, or says why it cannot.
-pub type Prepare<'a> = &'a mut dyn FnMut(Claim, Patient) -> Result<Box<dyn Wrapper>, String>;
+pub type Prepare<'a> = &'a mut dyn FnMut(Claim, Patient) -> Result<Offline, String>;
 
 /// Wraps each file into the folder, and prints one JSON line for each.
 pub fn run(args: &WrapArgs, prepare: Prepare<'_>, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
@@ -64,14 +36,14 @@ pub fn run(args: &WrapArgs, prepare: Prepare<'_>, out: &mut dyn Write, err: &mut
     };
     let mut all_done = true;
     for (file, number) in args.files.iter().zip(1..) {
-        let report = wrap_file(file, &args.out, number, wrapper.as_mut());
+        let report = wrap_file(file, &args.out, number, &mut wrapper);
         all_done &= report.error.is_none();
         print_line(&report, out);
     }
     if all_done { status::DONE } else { status::FAILED }
 }
 
-fn wrap_file(path: &Path, folder: &Path, number: u32, wrapper: &mut dyn Wrapper) -> Report {
+fn wrap_file(path: &Path, folder: &Path, number: u32, wrapper: &mut Offline) -> Report {
     let input = path.to_string_lossy().into_owned();
     let mut file = match File::open(path) {
         Ok(file) => file,
@@ -84,7 +56,7 @@ fn wrap_file(path: &Path, folder: &Path, number: u32, wrapper: &mut dyn Wrapper)
     };
     let object = match wrapper.wrap(number, &mut file, &mut output) {
         Ok(object) => object,
-        Err(Unwrapped { code, detail }) => return Report::refused(input, &code, detail),
+        Err((code, detail)) => return Report::refused(input, code, detail),
     };
     match output.finish("dcm") {
         Ok(name) => Report {

@@ -30,8 +30,8 @@ use crate::clock::Clock;
 use crate::identity::Verifier;
 use crate::pipeline::{Acceptor, Desk, Refusal};
 
-/// Received and not yet decrypted: four TLS records.
-const RECEIVE_BYTES: usize = 64 * 1024;
+/// Received and not yet decrypted: two TLS records.
+const RECEIVE_BYTES: usize = 32 * 1024;
 
 /// What one client, or all together, may cost.
 #[derive(Clone, Copy, Debug)]

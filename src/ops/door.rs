@@ -25,7 +25,7 @@ const CONNECTIONS_MAX: usize = 64;
 pub struct Shown {
     pub readiness: Arc<Readiness>,
     pub metrics: Arc<Metrics>,
-    /// Called before the metrics are written, to set the gauges that are counted on demand.
+    /// Called before readiness or metrics are told: what is counted or tried on demand.
     pub refresh: Arc<dyn Fn(&Metrics) + Send + Sync>,
 }
 
@@ -116,12 +116,20 @@ fn read() -> actix_web::Route {
 }
 
 async fn readyz(shown: web::Data<Shown>) -> HttpResponse {
+    look(&shown).await;
     let (ready, text) = shown.readiness.report();
     answer(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, text)
 }
 
+/// Asks the disk, on a thread that may wait for it: health is told meanwhile.
+async fn look(shown: &Shown) {
+    let shown = shown.clone();
+    // Where the look itself broke, what was known before is told.
+    let _ = web::block(move || (shown.refresh)(&shown.metrics)).await;
+}
+
 async fn metrics(shown: web::Data<Shown>) -> HttpResponse {
-    (shown.refresh)(&shown.metrics);
+    look(&shown).await;
     let text = shown.metrics.render();
     HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text)
 }

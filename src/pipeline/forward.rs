@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use super::step::{Failed, ItemOutcome, Job, Outcome, Works};
+use super::step::{Delivery, Failed, ItemOutcome, Job, Outcome, Works};
 use super::{sealed, wrap};
 use crate::archive::{Archive, Refused, Stored};
 use crate::capture::{Binding, CaptureId, Commitment, Failure, FailureCode};
@@ -33,7 +33,7 @@ pub fn deliver(works: &Works, job: &Job) -> Outcome {
     Outcome { id: job.record.id(), items }
 }
 
-fn one(works: &Works, job: &Job, index: u16) -> Result<Option<String>, Failed> {
+fn one(works: &Works, job: &Job, index: u16) -> Result<Delivery, Failed> {
     let binding = binding(works, job.record.id())?;
     let wrapped =
         wrap::wrap(&works.spool, &job.record, index, &binding).map_err(|(code, detail)| broke(works, false, code, &detail))?;
@@ -44,7 +44,7 @@ fn one(works: &Works, job: &Job, index: u16) -> Result<Option<String>, Failed> {
     match target.archive.store(&wrapped.instance, &mut payload) {
         Ok(Stored { warning }) => {
             works.observer.attempted(&target.name, Ok(warning.is_some()));
-            Ok(warning)
+            Ok(Delivery { warning, notes: wrapped.instance.notes })
         }
         Err(Refused { code, detail }) => {
             works.observer.attempted(&target.name, Err(code));

@@ -10,7 +10,7 @@ use crate::capture::record::{Acceptance, ItemFacts, Manifest};
 use crate::capture::{Binding, CaptureId, Claim, Essence, MediaKind, Operator, Patient, Record, Uid};
 use crate::clock::Clock;
 use crate::dicom;
-use crate::scrub::{Limits, Purpose, PushError, ScrubCode, ScrubError, Scrubbed, Scrubber};
+use crate::scrub::{Limits, Purpose, PushError, ScrubError, Scrubbed, Scrubber};
 use crate::seal::digest::Hasher;
 use crate::seal::random::random;
 
@@ -147,10 +147,5 @@ fn into(coded: &mut Vec<u8>) -> impl FnMut(&[u8]) -> Result<(), Infallible> {
 
 fn refused(error: PushError<Infallible>) -> Unwrapped {
     let PushError::Scrub(ScrubError { code, detail }) = error;
-    let word = match code {
-        ScrubCode::UnsupportedMedia => "unsupported-media",
-        ScrubCode::Empty | ScrubCode::DamagedMedia => "damaged-media",
-        ScrubCode::TooLarge => "too-large",
-    };
-    (word, detail)
+    (code.word(), detail)
 }

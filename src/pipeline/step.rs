@@ -32,6 +32,8 @@ use crate::spool::Spool;
 /// Arrivals wait this long for each other, so that one flush serves many; nobody waits for it,
 /// since the phone has its answer.
 const GATHER: Duration = Duration::from_millis(25);
+/// A worker without a job looks this often whether an association may be given back.
+const IDLE: Duration = Duration::from_secs(5);
 /// After the journal did not take a batch.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// Captures that one round looks at: bounds the batch and the memory of a round.
@@ -105,7 +107,16 @@ pub struct Outcome {
 pub struct ItemOutcome {
     pub index: u16,
     pub at: Timestamp,
-    pub result: Result<Option<String>, Failed>,
+    /// Stored, or not.
+    pub result: Result<Delivery, Failed>,
+}
+
+/// An item that the archive has.
+pub struct Delivery {
+    /// Of the archive, where it had one.
+    pub warning: Option<String>,
+    /// For a person: what could not enter the object.
+    pub notes: Vec<&'static str>,
 }
 
 /// `wrapped`: the object was built, so the failure is the archive's.
@@ -220,10 +231,23 @@ impl Line {
                     if let Some(job) = state.jobs.pop_front() {
                         break job;
                     }
-                    state = self.workers.wait(state).unwrap_or_else(PoisonError::into_inner);
+                    let (waited, idle) = self.workers.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner);
+                    state = waited;
+                    if idle.timed_out() && state.jobs.is_empty() {
+                        drop(state);
+                        self.release_idle();
+                        state = self.state();
+                    }
                 }
             };
             self.work(&job);
+        }
+    }
+
+    /// Archives that serve one peer at a time wait for us to leave.
+    fn release_idle(&self) {
+        if let Some(target) = &self.works.archive {
+            target.archive.release_idle();
         }
     }
 
@@ -359,7 +383,7 @@ impl<'w> Round<'w> {
         let Some((old, mut record)) = self.load(outcome.id)? else { return Ok(()) };
         for item in &outcome.items {
             match &item.result {
-                Ok(warning) => self.stored(&mut record, item.index, item.at, warning.clone()),
+                Ok(delivery) => self.stored(&mut record, item.index, item.at, delivery),
                 Err(failed) => self.failed(&mut record, item.index, failed),
             }
         }
@@ -379,9 +403,14 @@ impl<'w> Round<'w> {
         Ok(())
     }
 
-    fn stored(&self, record: &mut Record, index: u16, at: Timestamp, warning: Option<String>) {
+    fn stored(&self, record: &mut Record, index: u16, at: Timestamp, delivery: &Delivery) {
+        for note in &delivery.notes {
+            if !record.notes.iter().any(|n| n == note) {
+                record.notes.push((*note).to_owned());
+            }
+        }
         advance(record, index, Stage::Wrapped, at, None);
-        advance(record, index, Stage::Forwarded, at, warning);
+        advance(record, index, Stage::Forwarded, at, delivery.warning.clone());
         commit::stored(self.works, record, index, self.now);
         self.works.observer.reached(Stage::Forwarded);
         self.works.observer.delivered(at.duration_since(record.acceptance.accepted_at).as_secs_f64());

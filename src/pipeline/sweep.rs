@@ -88,6 +88,9 @@ impl Line {
         let works = self.works();
         for entry in works.spool.list().map_err(|e| e.to_string())? {
             let Entry::Capture(Present { id, .. }) = entry else { continue };
+            if self.sweeper.state().stopping {
+                return Ok(());
+            }
             let Some(record) = works.journal.get(id).map_err(|e| e.to_string())? else { continue };
             if may_go(works, &record) {
                 let since = record.history.last().map_or(record.acceptance.accepted_at, |e| e.at);
