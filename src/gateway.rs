@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use crate::archive::dimse::{self, Dimse};
 use crate::archive::reports::{self, Reports};
@@ -51,6 +52,10 @@ use crate::store::StoreError;
 use crate::store::sled::SledStore;
 use crate::web;
 
+/// How long what is in flight may take to end; the contract gives 30 s in all.
+const STOP_MAX: Duration = Duration::from_secs(26);
+const STOP_LOOK: Duration = Duration::from_millis(20);
+
 /// Why the gateway does not start: what happened, and what to do.
 #[derive(Debug)]
 pub struct StartError(String);
@@ -85,22 +90,27 @@ impl Running for Gateway {
     }
 
     fn stop(self: Box<Self>) {
-        self.readiness.fails(Condition::Doors, "stopping");
-        if let Err(e) = self.server.stop() {
-            log::warn("https-stop", &[("cause", &e)]);
-        }
-        if let Some(mut listener) = self.listener {
+        let Self { server, listener, reports, door, readiness, line, threads, .. } = *self;
+        readiness.fails(Condition::Doors, "stopping");
+        let deadline = Instant::now() + STOP_MAX;
+        // The workers end after the item in hand while the doors let their last callers go.
+        line.stop();
+        let server = thread::spawn(move || server.stop());
+        if let Some(mut listener) = listener {
             listener.stop();
         }
-        if let Some(reports) = self.reports {
+        if let Some(reports) = reports {
             reports.stop();
         }
-        self.line.stop();
-        for thread in self.threads {
-            // A thread that panicked has said so; the captures it held are due at the next start.
-            let _ended = thread.join();
+        while threads.iter().any(|t| !t.is_finished()) && Instant::now() < deadline {
+            thread::sleep(STOP_LOOK);
         }
-        self.door.stop();
+        if let Ok(Err(e)) = server.join() {
+            log::warn("https-stop", &[("cause", &e)]);
+        }
+        // A store that an archive does not answer is given up: it is sent again at the next start.
+        line.finish();
+        door.stop();
     }
 }
 
@@ -217,6 +227,7 @@ fn open(config: &Config, clock: &Clock) -> Result<House, StartError> {
             clock: clock.clone(),
         }),
         place: place(config, &kek),
+        assigning_authority: config.site.assigning_authority.clone(),
         retry: RetryPolicy::default(),
     }));
     let wake = Arc::downgrade(&line);

@@ -66,6 +66,14 @@ failure_codes! {
     HeldByPerson "held-by-person" Permanent "desk" "A person stopped it; the reason is in the history.";
 }
 
+impl FailureCode {
+    /// True where the archive was not reached, or left before it had the whole object: it stored nothing.
+    #[must_use]
+    pub fn nothing_was_stored(self) -> bool {
+        matches!(self, Self::ArchiveUnreachable | Self::ArchiveRejected)
+    }
+}
+
 /// One failure of one item.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {

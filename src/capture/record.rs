@@ -115,6 +115,9 @@ pub struct Schedule {
     pub due: Option<Timestamp>,
     /// Counted before acting.
     pub attempts: u32,
+    /// Those of them of which it is known that the archive stored nothing.
+    #[serde(default)]
+    pub unsent: u32,
 }
 
 /// One line of a capture's history. `why` has no patient data.
@@ -143,11 +146,15 @@ impl Record {
         let history = (0..acceptance.items).map(|item| Event { at, item, stage: Stage::Accepted, why: None }).collect();
         let items = items
             .into_iter()
-            .map(|facts| ItemRecord {
-                facts,
+            .map(|mut facts| ItemRecord {
+                // It may be large; it is read from the sealed manifest when the object is built.
+                facts: {
+                    facts.facts.icc_profile = None;
+                    facts
+                },
                 stage: Stage::Accepted,
                 resume: Stage::Accepted,
-                schedule: Schedule { due: Some(at), attempts: 0 },
+                schedule: Schedule { due: Some(at), attempts: 0, unsent: 0 },
                 failure: None,
             })
             .collect();
@@ -173,6 +180,13 @@ impl Record {
     #[must_use]
     pub fn due(&self) -> Option<Timestamp> {
         self.items.iter().filter_map(|i| i.schedule.due).min()
+    }
+
+    /// True where the archive certainly has no object of this capture.
+    #[must_use]
+    pub fn is_unsent(&self) -> bool {
+        let waits = |stage| matches!(stage, Stage::Accepted | Stage::Identified | Stage::Wrapped | Stage::Held);
+        self.items.iter().all(|i| waits(i.stage) && i.schedule.attempts == i.schedule.unsent)
     }
 
     /// Moves one item by the transition table and writes the history. An illegal move changes

@@ -7,8 +7,8 @@
 mod index;
 mod transaction;
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -169,13 +169,21 @@ impl Journal {
         self.records(index::due(&*self.store, now, limit)?)
     }
 
-    /// When the next capture is due, be it past or to come.
+    /// The ids alone, so that a row that cannot be read does not hide the others.
     ///
     /// # Errors
     /// As for [`Journal::get`].
-    pub fn next_due(&self) -> Result<Option<Timestamp>, JournalError> {
-        let first = index::due(&*self.store, Timestamp::MAX, 1)?;
-        Ok(self.records(first)?.first().and_then(Record::due))
+    pub fn due_ids(&self, now: Timestamp, limit: usize) -> Result<Vec<CaptureId>, JournalError> {
+        Ok(index::due(&*self.store, now, limit)?)
+    }
+
+    /// When the next capture is due that is not among `busy`, be it past or to come.
+    ///
+    /// # Errors
+    /// As for [`Journal::get`].
+    pub fn next_due(&self, busy: &BTreeSet<CaptureId>) -> Result<Option<Timestamp>, JournalError> {
+        let first = index::due(&*self.store, Timestamp::MAX, busy.len() + 1)?.into_iter().find(|id| !busy.contains(id));
+        Ok(first.map(|id| self.get(id)).transpose()?.flatten().as_ref().and_then(Record::due))
     }
 
     /// Captures that wait for one of these identifiers: a claim names it, and an item of theirs

@@ -7,6 +7,7 @@
 //! before it was asked about.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -102,7 +103,10 @@ impl Line {
                     return;
                 }
             }
-            self.ask_some();
+            // sled panics on some kinds of damage; what was not asked is due again.
+            if catch_unwind(AssertUnwindSafe(|| self.ask_some())).is_err() {
+                self.works().observer.written(Err("a question for commitment broke; the cause is in the log"));
+            }
         }
     }
 
@@ -254,7 +258,8 @@ pub(super) fn stored(works: &Works, record: &mut Record, index: u16, now: Timest
     item.schedule.due = None;
     if is_wanted(works) && item.stage == Stage::Forwarded {
         item.schedule.due = Some(now);
-        item.schedule.attempts = 1;
+        // Sent, so that nobody may be given another patient for it, whatever failed before.
+        (item.schedule.attempts, item.schedule.unsent) = (1, 0);
     }
 }
 

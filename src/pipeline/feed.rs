@@ -40,7 +40,8 @@ impl Inlet {
             Ok(touched) => touched,
             Err(Unavailable(why)) => return Delivered::Unanswered { why },
         };
-        // Whoever is not woken now for want of an index is found at the next message or start.
+        self.line.facts_changed();
+        // Whoever is not woken now for want of an index is found by the walk over all held captures.
         if !touched.0.is_empty() {
             self.line.wake(self.journal.waiting(&touched.0).unwrap_or_default());
         }

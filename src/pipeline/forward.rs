@@ -17,19 +17,30 @@ pub struct NamedArchive {
     pub commitment: Commitment,
 }
 
-/// Sends the items of a job in their order. An item that fails does not stop the next one.
+/// Sends the items of a job in their order. An item that fails does not stop the next one, except
+/// where the archive itself is away: then the rest waits with it. `go_on`: false once the gateway
+/// stops; what was not tried then is due at the next start.
 #[must_use]
-pub fn deliver(works: &Works, job: &Job) -> Outcome {
-    let items = job
-        .items
-        .iter()
-        .map(|index| {
-            let result = catch_unwind(AssertUnwindSafe(|| one(works, job, *index))).unwrap_or_else(|_| {
+pub fn deliver(works: &Works, job: &Job, go_on: &dyn Fn() -> bool) -> Outcome {
+    let mut items = Vec::with_capacity(job.items.len());
+    let mut away: Option<Failure> = None;
+    for index in &job.items {
+        if !go_on() {
+            break;
+        }
+        let result = match &away {
+            Some(failure) => Err(Failed { wrapped: false, failure: failure.clone() }),
+            None => catch_unwind(AssertUnwindSafe(|| one(works, job, *index))).unwrap_or_else(|_| {
                 Err(broke(works, false, FailureCode::WrapFailed, "the worker broke; the cause is in the log"))
-            });
-            ItemOutcome { index: *index, at: works.clock.now(), result }
-        })
-        .collect();
+            }),
+        };
+        if let Err(Failed { failure, .. }) = &result
+            && failure.code.nothing_was_stored()
+        {
+            away = Some(failure.clone());
+        }
+        items.push(ItemOutcome { index: *index, at: works.clock.now(), result });
+    }
     Outcome { id: job.record.id(), items }
 }
 
@@ -37,7 +48,7 @@ fn one(works: &Works, job: &Job, index: u16) -> Result<Delivery, Failed> {
     let binding = binding(works, job.record.id())?;
     let wrapped =
         wrap::wrap(&works.spool, &job.record, index, &binding).map_err(|(code, detail)| broke(works, false, code, &detail))?;
-    let mut payload = wrapped.open(&works.spool).map_err(|detail| broke(works, true, FailureCode::SpoolUnreadable, &detail))?;
+    let mut payload = wrapped.open(&works.spool).map_err(|(code, detail)| broke(works, true, code, &detail))?;
     let Some(target) = &works.archive else {
         return Err(broke(works, true, FailureCode::ArchiveUnreachable, "no archive is configured"));
     };
@@ -54,10 +65,8 @@ fn one(works: &Works, job: &Job, index: u16) -> Result<Delivery, Failed> {
 }
 
 pub(super) fn binding(works: &Works, id: CaptureId) -> Result<Binding, Failed> {
-    let unreadable = |detail: &str| broke(works, false, FailureCode::SpoolUnreadable, detail);
-    let bytes = sealed::binding(&works.spool, id).map_err(|e| unreadable(&e.to_string()))?;
-    let bytes = bytes.ok_or_else(|| unreadable("the sealed binding is missing"))?;
-    serde_json::from_slice(&bytes).map_err(|_| unreadable("the sealed binding cannot be read"))
+    let found = sealed::read_binding(&works.spool, id).map_err(|(code, detail)| broke(works, false, code, &detail))?;
+    found.ok_or_else(|| broke(works, false, FailureCode::SpoolUnreadable, "the sealed binding is missing"))
 }
 
 fn broke(works: &Works, wrapped: bool, code: FailureCode, detail: &str) -> Failed {

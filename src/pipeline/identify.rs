@@ -3,7 +3,7 @@
 
 use crate::capture::order::OrderStatus;
 use crate::capture::person::VisitStatus;
-use crate::capture::{Claim, FailureCode, Order, Patient, Phi, Visit};
+use crate::capture::{Claim, FailureCode, Identifier, Order, Patient, Phi, Visit};
 use crate::lookup::{Answer, Asked, Lookup, Unavailable};
 
 /// The one match.
@@ -19,13 +19,14 @@ pub struct Match {
 /// Why there is none. The text has no patient data.
 pub type Doubt = (FailureCode, String);
 
-/// Finds the patient, visit and order of a claim.
+/// Finds the patient, visit and order of a claim. `home`: the authority of numbers that the claim
+/// gives no issuer.
 ///
 /// # Errors
 /// A [`Doubt`]: held for a person, except `LookupUnavailable`, which is tried again.
-pub fn identify(claim: &Claim, lookup: &dyn Lookup) -> Result<Match, Doubt> {
+pub fn identify(claim: &Claim, lookup: &dyn Lookup, home: &str) -> Result<Match, Doubt> {
     let mut answers = Vec::new();
-    for (what, asked) in questions(claim) {
+    for (what, asked) in questions(claim, home) {
         answers.push((what, one(lookup, what, &asked)?));
     }
     let Some((_, first)) = answers.first() else {
@@ -41,16 +42,14 @@ pub fn identify(claim: &Claim, lookup: &dyn Lookup) -> Result<Match, Doubt> {
         }
     }
     agree(claim, &patient)?;
-    let order = answers.iter().find(|(what, _)| *what == ORDER).and_then(|(_, p)| p.orders.first().cloned());
-    if let Some(order) = &order
-        && matches!(order.status, OrderStatus::Cancelled | OrderStatus::Discontinued)
-    {
+    let answer = |wanted: &str| answers.iter().find(|(what, _)| *what == wanted).map(|(_, p)| p);
+    let scanned = claim.barcode.as_ref().zip(answer(BARCODE)).map(|(code, p)| read_barcode(code, p, home)).transpose()?;
+    let (scanned_visit, scanned_order) = scanned.unwrap_or_default();
+    let order = answer(ORDER).map(|p| only(&p.orders, ORDER)).transpose()?.or(scanned_order);
+    if order.as_ref().is_some_and(|o| matches!(o.status, OrderStatus::Cancelled | OrderStatus::Discontinued)) {
         return Err((FailureCode::OrderCancelled, "the order was cancelled or discontinued".to_owned()));
     }
-    // A barcode may turn out to be an order or a visit number.
-    let barcode = answers.iter().find(|(what, _)| *what == BARCODE).map(|(_, p)| p);
-    let order = order.or_else(|| barcode.filter(|p| p.visits.is_empty()).and_then(|p| single(&p.orders)));
-    let named = answers.iter().find(|(what, _)| *what == VISIT).and_then(|(_, p)| p.visits.first().cloned());
+    let named = answer(VISIT).map(|p| only(&p.visits, VISIT)).transpose()?.or(scanned_visit);
     let mut notes = Vec::new();
     let visit = match named {
         Some(visit) => Some(visit),
@@ -59,15 +58,45 @@ pub fn identify(claim: &Claim, lookup: &dyn Lookup) -> Result<Match, Doubt> {
     Ok(Match { patient: Patient { visits: Vec::new(), orders: Vec::new(), ..patient }, visit, order, notes })
 }
 
+/// What a barcode turned out to be: a visit, an order, or the patient's own number. It chooses
+/// nothing that does not bear the scanned number.
+fn read_barcode(code: &Phi, patient: &Patient, home: &str) -> Result<(Option<Visit>, Option<Order>), Doubt> {
+    let visits: Vec<Visit> = patient.visits.iter().filter(|v| v.id == *code).cloned().collect();
+    let orders: Vec<Order> = patient.orders.iter().filter(|o| o.accession == *code).cloned().collect();
+    match (visits.as_slice(), orders.as_slice()) {
+        ([visit], []) => Ok((Some(visit.clone()), None)),
+        ([], [order]) => Ok((None, Some(order.clone()))),
+        ([], []) => {
+            let ours = |i: &Identifier| i.id == *code && (i.issuer == home || i.issuer_universal_id == home);
+            if ours(&patient.identifier) || patient.other_ids.iter().any(ours) {
+                return Ok((None, None));
+            }
+            Err((FailureCode::PatientAmbiguous, format!("{BARCODE} is a number of another authority")))
+        }
+        _ => Err((FailureCode::PatientAmbiguous, format!("{BARCODE} fits more than one visit or order"))),
+    }
+}
+
+/// Of several that bear the same number none is guessed.
+fn only<T: Clone>(found: &[T], what: &str) -> Result<T, Doubt> {
+    match found {
+        [one] => Ok(one.clone()),
+        _ => Err((FailureCode::PatientAmbiguous, format!("{what} fits more than one of the patient's"))),
+    }
+}
+
 const PATIENT: &str = "the patient number";
 const VISIT: &str = "the visit number";
 const ORDER: &str = "the order";
 const BARCODE: &str = "the barcode";
 
-fn questions(claim: &Claim) -> Vec<(&'static str, Asked)> {
+fn questions(claim: &Claim, home: &str) -> Vec<(&'static str, Asked)> {
     let mut questions = Vec::new();
     if let Some(key) = &claim.patient {
-        questions.push((PATIENT, Asked::Patient { id: key.id.clone(), issuer: key.issuer.clone() }));
+        questions.push((
+            PATIENT,
+            Asked::Patient { id: key.id.clone(), issuer: Some(key.issuer.clone().unwrap_or_else(|| home.to_owned())) },
+        ));
     }
     if let Some(id) = &claim.visit {
         questions.push((VISIT, Asked::Visit { id: id.clone() }));
@@ -114,12 +143,18 @@ fn choose_visit(
     order: Option<&Order>,
     notes: &mut Vec<String>,
 ) -> Result<Option<Visit>, Doubt> {
-    if let Some(order) = order.filter(|o| !o.visit.is_empty())
-        && let Ok(Answer::Found(found)) = lookup.find(&Asked::Visit { id: order.visit.clone() })
-        && found.identifier == patient.identifier
-        && let Some(visit) = found.visits.first()
-    {
-        return Ok(Some(visit.clone()));
+    if let Some(order) = order.filter(|o| !o.visit.is_empty()) {
+        match lookup.find(&Asked::Visit { id: order.visit.clone() }) {
+            Ok(Answer::Found(found)) if found.identifier == patient.identifier => {
+                if let [visit] = found.visits.as_slice() {
+                    return Ok(Some(visit.clone()));
+                }
+            }
+            Ok(_) => {}
+            Err(Unavailable(why)) => return Err((FailureCode::LookupUnavailable, why)),
+        }
+        notes.push("The visit that the order names is not known for certain; none was chosen, Admission ID is empty.".to_owned());
+        return Ok(None);
     }
     let whole = one(lookup, PATIENT, &ask_for(patient))?;
     let mut active = whole.visits.iter().filter(|v| v.status == VisitStatus::Active);
@@ -138,13 +173,6 @@ fn ask_for(patient: &Patient) -> Asked {
     Asked::Patient { id: Phi::new(identifier.id.expose()), issuer: issuer.cloned() }
 }
 
-fn single(orders: &[Order]) -> Option<Order> {
-    match orders {
-        [order] => Some(order.clone()),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
@@ -152,7 +180,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::capture::Identifier;
     use crate::capture::claim::OrderKey;
 
     /// A hospital of answers written down beforehand; what is not there is `None`.
@@ -211,7 +238,7 @@ mod tests {
     fn ask(claim: serde_json::Value) -> Result<Match, FailureCode> {
         let mut claim = claim;
         claim["department"] = json!("derm");
-        identify(&Claim::from_json(&claim).unwrap(), &hospital()).map_err(|(code, _)| code)
+        identify(&Claim::from_json(&claim).unwrap(), &hospital(), "HOSP").map_err(|(code, _)| code)
     }
 
     #[test]

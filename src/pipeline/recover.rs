@@ -99,9 +99,12 @@ fn read(spool: &Spool, id: CaptureId) -> Result<(Record, Option<Binding>), Strin
     }
     let at = acceptance.accepted_at;
     let mut record = Record::accepted(acceptance, items);
-    let Some(bytes) = sealed::binding(spool, id).map_err(|e| e.to_string())? else { return Ok((record, None)) };
-    let binding: Binding = serde_json::from_slice(&bytes).map_err(|e| format!("the binding cannot be read: {e}"))?;
+    let Some(binding) = sealed::read_binding(spool, id).map_err(|(_, why)| why)? else { return Ok((record, None)) };
     record.study_instance_uid = Some(binding.study.instance_uid.clone());
+    // Nobody knows whether it was sent: what may have left is never bound anew.
+    for item in &mut record.items {
+        item.schedule.attempts = 1;
+    }
     for index in 0..record.acceptance.items {
         record.move_item(index, Stage::Identified, at, None).map_err(|b| b.0.to_owned())?;
     }
@@ -110,7 +113,8 @@ fn read(spool: &Spool, id: CaptureId) -> Result<(Record, Option<Binding>), Strin
 
 fn manifest(spool: &Spool, id: CaptureId, index: u16) -> Result<SealedManifest, String> {
     let bytes = spool.manifest(id.item(index)).map_err(|e| e.to_string())?;
-    let manifest: SealedManifest = serde_json::from_slice(&bytes).map_err(|e| format!("the manifest cannot be read: {e}"))?;
+    let manifest: SealedManifest =
+        serde_json::from_slice(&bytes).map_err(|_| "the manifest cannot be read by this version".to_owned())?;
     if manifest.capture != id || manifest.index != index {
         return Err("the manifest belongs to another item".to_owned());
     }

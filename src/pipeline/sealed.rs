@@ -1,6 +1,9 @@
 //! What is sealed beside an item: the binding of its capture, its derived picture.
 
-use crate::capture::{Binding, CaptureId, ItemId};
+use super::identify::Doubt;
+use super::wrap::unreadable;
+use crate::capture::record::{ItemFacts, SealedManifest};
+use crate::capture::{Binding, CaptureId, FailureCode, ItemId};
 use crate::spool::{Name, Spool, SpoolError};
 
 /// The binding's bytes; `None` where the capture was never bound.
@@ -19,6 +22,14 @@ pub fn binding(spool: &Spool, id: CaptureId) -> Result<Option<Vec<u8>>, SpoolErr
     }
 }
 
+/// The binding of a capture, understood.
+pub fn read_binding(spool: &Spool, id: CaptureId) -> Result<Option<Binding>, Doubt> {
+    let Some(bytes) = binding(spool, id).map_err(|e| unreadable(&e))? else { return Ok(None) };
+    serde_json::from_slice(&bytes)
+        .map(Some)
+        .map_err(|_| (FailureCode::SpoolUnreadable, "the sealed binding cannot be read by this version".to_owned()))
+}
+
 /// Seals the bindings of a round; they share one sync of the folder.
 pub fn bind_all(spool: &Spool, bindings: &[(CaptureId, Binding)]) -> Result<(), SpoolError> {
     let mut finished = Vec::with_capacity(bindings.len());
@@ -29,6 +40,15 @@ pub fn bind_all(spool: &Spool, bindings: &[(CaptureId, Binding)]) -> Result<(), 
         finished.push(draft.finish(b"")?);
     }
     if finished.is_empty() { Ok(()) } else { spool.promise(finished) }
+}
+
+/// What is true of an item since it was accepted, the colour profile included.
+pub fn item_facts(spool: &Spool, id: ItemId) -> Result<ItemFacts, Doubt> {
+    let bytes = spool.manifest(id).map_err(|e| unreadable(&e))?;
+    // serde's message would repeat what stands there.
+    serde_json::from_slice::<SealedManifest>(&bytes)
+        .map(|manifest| manifest.item)
+        .map_err(|_| (FailureCode::SpoolUnreadable, "the sealed manifest cannot be read by this version".to_owned()))
 }
 
 /// The manifest of a derived picture; `None` where none was made yet.

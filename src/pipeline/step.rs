@@ -6,6 +6,7 @@
 //! is only remembered in memory.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -21,10 +22,11 @@ use super::pending::Pending;
 use super::sealed;
 use super::sweep::Sweeper;
 use crate::capture::record::Digest;
+use crate::capture::record::Schedule;
 use crate::capture::retry::{Next, RetryPolicy};
 use crate::capture::{Binding, CaptureId, Class, Failure, FailureCode, ItemId, ItemRecord, Record, Stage};
 use crate::clock::Clock;
-use crate::journal::{Commit, Journal, StudyRow};
+use crate::journal::{Commit, Filter, Journal, StudyRow};
 use crate::lookup::Lookup;
 use crate::seal::random;
 use crate::spool::Spool;
@@ -32,6 +34,13 @@ use crate::spool::Spool;
 /// Arrivals wait this long for each other, so that one flush serves many; nobody waits for it,
 /// since the phone has its answer.
 const GATHER: Duration = Duration::from_millis(25);
+/// Longest sleep of the claimer.
+const NAP: Duration = Duration::from_secs(60);
+/// Every so often all held captures are looked at again: a message that made a match exact may
+/// have come while nobody could know who waits for it.
+const LOOK_AGAIN_MS: i64 = 5 * 60_000;
+/// Held captures that one round looks at.
+const LOOK_AGAIN_MAX: usize = 200;
 /// A worker without a job looks this often whether an association may be given back.
 const IDLE: Duration = Duration::from_secs(5);
 /// After the journal did not take a batch.
@@ -52,6 +61,8 @@ pub struct Works {
     pub clock: Clock,
     pub observer: Arc<dyn Observer>,
     pub place: Place,
+    /// Whose a number is that the claim gives no issuer.
+    pub assigning_authority: String,
     pub retry: RetryPolicy,
 }
 
@@ -81,8 +92,19 @@ pub struct Line {
     facts: AtomicU64,
 }
 
+/// Where the walk over all held captures stands.
+#[derive(Default)]
+struct Rounds {
+    /// When the last walk began; `None`: not since the start.
+    begun: Option<Timestamp>,
+    /// The walk goes on behind this one.
+    after: Option<CaptureId>,
+    under_way: bool,
+}
+
 #[derive(Default)]
 struct State {
+    rounds: Rounds,
     arrived: bool,
     woken: BTreeSet<CaptureId>,
     claimed: BTreeSet<CaptureId>,
@@ -154,9 +176,14 @@ impl Line {
         self.claimer.notify_one();
     }
 
-    /// The hospital's facts changed, and these captures waited for them.
-    pub fn wake(&self, ids: Vec<CaptureId>) {
+    /// The hospital's facts changed. To be called before it is asked who waited for them: a capture
+    /// that is being held just now is looked at again.
+    pub fn facts_changed(&self) {
         self.facts.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// These captures waited for facts that changed.
+    pub fn wake(&self, ids: Vec<CaptureId>) {
         if !ids.is_empty() {
             self.state().woken.extend(ids);
             self.claimer.notify_one();
@@ -186,18 +213,20 @@ impl Line {
         self.workers.notify_all();
     }
 
-    /// The claimer's thread: rounds until [`Line::stop`], then one last round that settles.
+    /// The claimer's thread: rounds until [`Line::stop`].
     pub fn run_claimer(&self) {
         loop {
-            let progress = self.step();
+            // sled panics on some kinds of damage; the line must outlive that.
+            let progress = catch_unwind(AssertUnwindSafe(|| self.step())).unwrap_or_else(|_| {
+                self.works.observer.written(Err("the line broke; the cause is in the log"));
+                Progress::Blocked
+            });
             let mut state = self.state();
             if state.stopping {
-                drop(state);
-                self.step();
                 return;
             }
             let wait = self.pause(progress);
-            if state.outcomes.is_empty() && state.woken.is_empty() && !state.arrived {
+            if state.outcomes.is_empty() && state.woken.is_empty() && !state.arrived || progress == Progress::Blocked {
                 state = self.claimer.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
             }
             if state.arrived && state.outcomes.is_empty() && !state.stopping {
@@ -207,15 +236,28 @@ impl Line {
     }
 
     fn pause(&self, progress: Progress) -> Duration {
-        const LONGEST: Duration = Duration::from_secs(60);
         match progress {
             Progress::Did(_) => Duration::ZERO,
             Progress::Blocked => STORE_PAUSE,
-            Progress::IdleUntil(None) => LONGEST,
+            Progress::IdleUntil(None) => NAP,
             Progress::IdleUntil(Some(at)) => {
                 let wait = at.duration_since(self.works.clock.now());
-                Duration::try_from(wait).unwrap_or(Duration::ZERO).min(LONGEST)
+                Duration::try_from(wait).unwrap_or(Duration::ZERO).min(NAP)
             }
+        }
+    }
+
+    /// The last round, after the workers have ended: writes what they reported, begins nothing.
+    pub fn finish(&self) {
+        let now = self.works.clock.now();
+        let outcomes = std::mem::take(&mut self.state().outcomes);
+        let mut round = Round::new(&self.works, now);
+        for outcome in &outcomes {
+            // What cannot be written is sent again at the next start, under the same UID.
+            let _unwritten = round.settle(outcome);
+        }
+        if let Err(why) = round.write() {
+            self.works.observer.written(Err(&why));
         }
     }
 
@@ -258,7 +300,7 @@ impl Line {
     }
 
     fn work(&self, job: &Job) {
-        let outcome = forward::deliver(&self.works, job);
+        let outcome = forward::deliver(&self.works, job, &|| !self.state().stopping);
         self.state().outcomes.push(outcome);
         self.claimer.notify_one();
     }
@@ -275,9 +317,12 @@ impl Line {
         let facts = self.facts.load(Ordering::SeqCst);
         let mut round = Round::new(&self.works, now);
         round.answers = std::mem::take(&mut self.state().answers);
+        let (woken, later): (BTreeSet<_>, BTreeSet<_>) =
+            woken.into_iter().partition(|id| !claimed.contains(id) || outcomes.iter().any(|o| o.id == *id));
         let done = self.fill(&mut round, &outcomes, &woken, &claimed);
         let written = done.and_then(|()| round.write());
         let mut state = self.state();
+        state.woken.extend(later);
         if let Err(why) = written {
             self.works.observer.written(Err(&why));
             state.outcomes.splice(0..0, outcomes);
@@ -285,20 +330,48 @@ impl Line {
             state.woken.extend(woken);
             return Progress::Blocked;
         }
-        self.works.observer.written(Ok(()));
+        let did = round.touched();
+        if did > 0 {
+            self.works.observer.written(Ok(()));
+        }
         let settled: Vec<CaptureId> = outcomes.iter().map(|o| o.id).collect();
         state.claimed.retain(|id| !settled.contains(id));
         state.claimed.extend(round.jobs.iter().map(|j| j.record.id()));
         if self.facts.load(Ordering::SeqCst) != facts {
             state.woken.extend(round.held.iter().copied());
         }
-        let did = round.touched();
         self.clerk.ask(std::mem::take(&mut round.asks));
         self.sweeper.rested(&self.works, round.changes.values().map(|(_, new)| new));
         state.jobs.extend(round.jobs);
+        self.walk_held(&mut state, now);
+        let busy = state.claimed.clone();
+        let more = state.rounds.under_way;
         drop(state);
         self.workers.notify_all();
-        if did > 0 { Progress::Did(did) } else { Progress::IdleUntil(self.works.journal.next_due().ok().flatten()) }
+        if did > 0 || more { Progress::Did(did) } else { Progress::IdleUntil(self.next_due(&busy)) }
+    }
+
+    /// When there will be something to claim; without an archive there is nothing.
+    fn next_due(&self, busy: &BTreeSet<CaptureId>) -> Option<Timestamp> {
+        self.works.archive.as_ref().and_then(|_| self.works.journal.next_due(busy).ok().flatten())
+    }
+
+    /// Wakes the next held captures of the walk, and begins a new walk when it is time.
+    fn walk_held(&self, state: &mut State, now: Timestamp) {
+        let rounds = &mut state.rounds;
+        let is_time = rounds.begun.is_none_or(|at| now.duration_since(at).as_millis() >= i128::from(LOOK_AGAIN_MS));
+        if !rounds.under_way && !is_time {
+            return;
+        }
+        if !rounds.under_way {
+            *rounds = Rounds { begun: Some(now), after: None, under_way: true };
+        }
+        let held = Filter { stage: Some(Stage::Held), owner: None };
+        let page = self.works.journal.list(&held, rounds.after, LOOK_AGAIN_MAX);
+        let (ids, next) = page.map(|p| (p.records.iter().map(Record::id).collect(), p.next)).unwrap_or((Vec::new(), None));
+        rounds.after = next;
+        rounds.under_way = next.is_some();
+        state.woken.extend(ids);
     }
 
     fn fill(
@@ -313,22 +386,18 @@ impl Line {
             round.settle(outcome)?;
         }
         let settled: BTreeSet<CaptureId> = outcomes.iter().map(|o| o.id).collect();
-        let busy = |id: &CaptureId| claimed.contains(id) && !settled.contains(id);
-        let mut room = (CLAIMED_MAX + super::WORKERS).saturating_sub(claimed.len().saturating_sub(settled.len()));
+        let busy: BTreeSet<CaptureId> = claimed.difference(&settled).copied().collect();
+        round.room = (CLAIMED_MAX + super::WORKERS).saturating_sub(busy.len());
         for record in self.works.pending.oldest(ROUND_MAX) {
-            round.arrive(record)?;
+            round.arrive(record);
         }
-        for id in woken.iter().filter(|id| !busy(id)) {
+        for id in woken {
             round.look_again(*id)?;
         }
-        room = room.saturating_sub(round.jobs.len());
-        let due = self.works.journal.due(round.now, claimed.len() + room).map_err(|e| e.to_string())?;
-        for id in due.iter().map(Record::id).filter(|id| !busy(id)) {
-            if room == 0 {
-                break;
-            }
-            if round.claim(id)? {
-                room -= 1;
+        if round.room > 0 && self.works.archive.is_some() {
+            let due = self.works.journal.due_ids(round.now, busy.len() + round.room).map_err(|e| e.to_string())?;
+            for id in due.into_iter().filter(|id| !busy.contains(id)) {
+                round.claim(id);
             }
         }
         Ok(())
@@ -346,6 +415,8 @@ struct Round<'w> {
     jobs: Vec<Job>,
     answers: Vec<commit::Answer>,
     asks: Vec<ItemId>,
+    /// Jobs that may still be added.
+    room: usize,
     held: Vec<CaptureId>,
 }
 
@@ -361,6 +432,7 @@ impl<'w> Round<'w> {
             jobs: Vec::new(),
             answers: Vec::new(),
             asks: Vec::new(),
+            room: 0,
             held: Vec::new(),
         }
     }
@@ -425,6 +497,9 @@ impl<'w> Round<'w> {
             advance(record, index, Stage::Wrapped, self.now, None);
         }
         let Some(item) = record.items.get_mut(usize::from(index)) else { return };
+        if failed.failure.code.nothing_was_stored() || !failed.wrapped {
+            item.schedule.unsent = item.schedule.unsent.saturating_add(1);
+        }
         let next = self.works.retry.next(item.schedule.attempts, failed.failure.class, jitter());
         item.failure = Some(failed.failure.clone());
         match next {
@@ -438,37 +513,20 @@ impl<'w> Round<'w> {
     }
 
     /// A capture that is promised and not yet in the journal.
-    fn arrive(&mut self, mut record: Record) -> Result<(), String> {
+    fn arrive(&mut self, mut record: Record) {
         let id = record.id();
-        self.find_owner(&mut record)?;
+        self.find_owner(&mut record);
         self.claim_items(&mut record);
         self.inserts.insert(id, record);
-        Ok(())
     }
 
-    /// A held capture whose hospital facts changed.
+    /// A held capture whose hospital facts may have changed.
     fn look_again(&mut self, id: CaptureId) -> Result<(), String> {
         let Some((old, mut record)) = self.load(id)? else { return Ok(()) };
-        let waits = |code: FailureCode| {
-            matches!(
-                code,
-                FailureCode::PatientUnknown
-                    | FailureCode::PatientAmbiguous
-                    | FailureCode::IdentityDisagrees
-                    | FailureCode::OrderCancelled
-            )
-        };
-        let waiting: Vec<u16> = (0..)
-            .zip(&record.items)
-            .filter(|(_, i)| {
-                i.stage == Stage::Held && i.resume == Stage::Accepted && i.failure.as_ref().is_some_and(|f| waits(f.code))
-            })
-            .map(|(index, _)| index)
-            .collect();
-        if waiting.is_empty() {
+        if !record.items.iter().any(waits_for_facts) {
             return Ok(());
         }
-        self.find_owner(&mut record)?;
+        self.find_owner(&mut record);
         self.claim_items(&mut record);
         if record != old {
             self.changes.insert(id, (old, record));
@@ -476,28 +534,35 @@ impl<'w> Round<'w> {
         Ok(())
     }
 
-    /// A capture whose time has come; false where nothing of it is for a worker.
-    fn claim(&mut self, id: CaptureId) -> Result<bool, String> {
-        let Some((old, mut record)) = self.load(id)? else { return Ok(false) };
-        if record.items.iter().any(|i| i.stage == Stage::Accepted) {
-            self.find_owner(&mut record)?;
+    /// A capture whose time has come. One whose row cannot be read waits for `journal rebuild` and
+    /// stops nobody.
+    fn claim(&mut self, id: CaptureId) {
+        let (old, mut record) = match self.load(id) {
+            Ok(Some(found)) => found,
+            Ok(None) => return,
+            Err(why) => return self.works.observer.written(Err(&why)),
+        };
+        if record.items.iter().any(|i| i.stage == Stage::Accepted || waits_for_facts(i)) {
+            self.find_owner(&mut record);
+        } else if record.is_unsent() && self.room > 0 {
+            self.check_owner(&mut record);
         }
-        let claimed = self.claim_items(&mut record);
+        self.claim_items(&mut record);
         if record != old {
             self.changes.insert(id, (old, record));
         }
-        Ok(claimed)
     }
 
     /// Counts an attempt for each item that is due and ready, and makes the job.
-    fn claim_items(&mut self, record: &mut Record) -> bool {
+    fn claim_items(&mut self, record: &mut Record) {
         if self.works.archive.is_none() {
-            for item in &mut record.items {
-                item.schedule.due = None;
-            }
-            return false;
+            return;
         }
         self.asks.extend(commit::claim(self.works, record, self.now));
+        let twice = self.jobs.iter().any(|j| j.record.id() == record.id());
+        if self.room == 0 || twice {
+            return;
+        }
         let mut items = Vec::new();
         for (index, item) in (0..).zip(&mut record.items) {
             let ready = matches!(item.stage, Stage::Identified | Stage::Wrapped);
@@ -506,24 +571,21 @@ impl<'w> Round<'w> {
                 items.push(index);
             }
         }
-        if items.is_empty() || self.jobs.iter().any(|j| j.record.id() == record.id()) {
-            return false;
+        if !items.is_empty() {
+            self.room -= 1;
+            self.jobs.push(Job { record: record.clone(), items });
         }
-        self.jobs.push(Job { record: record.clone(), items });
-        true
     }
 
     /// Identifies and binds, or holds.
-    fn find_owner(&mut self, record: &mut Record) -> Result<(), String> {
-        match self.owner(record)? {
+    fn find_owner(&mut self, record: &mut Record) {
+        match self.owner(record) {
             Ok(binding) => {
                 record.study_instance_uid = Some(binding.study.instance_uid.clone());
-                for (index, item) in (0..).zip(&mut record.items) {
-                    if item.stage == Stage::Accepted || (item.stage == Stage::Held && item.resume == Stage::Accepted) {
+                for item in &mut record.items {
+                    if item.stage == Stage::Accepted || waits_for_facts(item) {
                         item.failure = None;
-                        item.schedule.due = Some(self.now);
-                        item.schedule.attempts = 0;
-                        let _ = index;
+                        item.schedule = Schedule { due: Some(self.now), attempts: 0, unsent: 0 };
                     }
                 }
                 for index in 0..record.acceptance.items {
@@ -534,47 +596,73 @@ impl<'w> Round<'w> {
             }
             Err((code, detail)) => self.doubt(record, code, &detail),
         }
-        Ok(())
     }
 
-    /// Outer error: the disk. Inner: nobody can say whose picture it is.
-    fn owner(&mut self, record: &mut Record) -> Result<Result<Binding, Doubt>, String> {
-        // A binding that was sealed before a crash is the truth: an object may have left under it.
-        if let Some(bytes) = sealed::binding(&self.works.spool, record.id()).map_err(|e| e.to_string())? {
-            let binding: Binding = serde_json::from_slice(&bytes).map_err(|e| format!("a sealed binding cannot be read: {e}"))?;
-            self.restore_study(record, &binding)?;
-            return Ok(Ok(binding));
+    /// A capture that waited since it was identified, and of which the archive has nothing: what
+    /// the hospital says now decides. A survivor of a merge and corrected names are taken over
+    /// under the same UIDs; any doubt holds it.
+    fn check_owner(&mut self, record: &mut Record) {
+        let Ok(Some(mut binding)) = sealed::read_binding(&self.works.spool, record.id()) else { return };
+        match self.identify(record) {
+            Ok(found) if found.patient == binding.patient => {}
+            Ok(found) => {
+                for index in 0..record.acceptance.items {
+                    let stage = record.items.get(usize::from(index)).map_or(Stage::Identified, |i| i.stage);
+                    advance(record, index, stage, self.now, Some("patient-updated".to_owned()));
+                }
+                binding.patient = found.patient;
+                self.bindings.push((record.id(), binding));
+            }
+            Err((FailureCode::LookupUnavailable, _)) => {}
+            Err((code, detail)) => self.withdraw(record, code, &detail),
         }
-        let found = match identify::identify(&record.acceptance.claim, &*self.works.lookup) {
-            Ok(found) => found,
-            Err(doubt) => return Ok(Err(doubt)),
-        };
-        let key = match bind::study_key(&found, record, &self.works.place) {
-            Ok(key) => key,
-            Err(doubt) => return Ok(Err(doubt)),
-        };
-        let row = self.study(&key.row)?;
-        let notes = found.notes.clone();
-        match bind::bind(found, record, &key, row, &self.works.place, self.now) {
-            Err(doubt) => Ok(Err(doubt)),
-            Ok((binding, row)) => {
-                record.notes = notes;
-                self.studies.insert(key.row, row);
-                self.bindings.push((record.id(), binding.clone()));
-                Ok(Ok(binding))
+    }
+
+    /// Holds what was identified and is no longer sure; it goes back to where a match releases it.
+    fn withdraw(&mut self, record: &mut Record, code: FailureCode, detail: &str) {
+        for index in 0..record.acceptance.items {
+            advance(record, index, Stage::Held, self.now, Some(code.word().to_owned()));
+            if let Some(item) = record.items.get_mut(usize::from(index)) {
+                item.failure = Some(Failure::new(code, detail, self.now));
+                item.schedule.due = None;
             }
         }
+        self.works.observer.reached(Stage::Held);
+        self.held.push(record.id());
+    }
+
+    fn identify(&self, record: &Record) -> Result<identify::Match, Doubt> {
+        identify::identify(&record.acceptance.claim, &*self.works.lookup, &self.works.assigning_authority)
+    }
+
+    fn owner(&mut self, record: &mut Record) -> Result<Binding, Doubt> {
+        // A binding that was sealed before a crash is the truth: an object may have left under it.
+        if record.items.iter().all(|i| i.stage == Stage::Accepted)
+            && let Some(binding) = sealed::read_binding(&self.works.spool, record.id())?
+        {
+            self.restore_study(record, &binding)?;
+            return Ok(binding);
+        }
+        let found = self.identify(record)?;
+        let key = bind::study_key(&found, record, &self.works.place)?;
+        let row = self.study(&key.row)?;
+        let notes = found.notes.clone();
+        let (binding, row) = bind::bind(found, record, &key, row, &self.works.place, self.now)?;
+        record.notes = notes;
+        self.studies.insert(key.row, row);
+        self.bindings.push((record.id(), binding.clone()));
+        Ok(binding)
     }
 
     /// A study's row, as this round leaves it so far.
-    fn study(&self, row: &Digest) -> Result<Option<StudyRow>, String> {
+    fn study(&self, row: &Digest) -> Result<Option<StudyRow>, Doubt> {
         match self.studies.get(row) {
             Some(row) => Ok(Some(row.clone())),
-            None => self.works.journal.study(row).map_err(|e| e.to_string()),
+            None => self.works.journal.study(row).map_err(|e| (FailureCode::StoreUnavailable, e.to_string())),
         }
     }
 
-    fn restore_study(&mut self, record: &Record, binding: &Binding) -> Result<(), String> {
+    fn restore_study(&mut self, record: &Record, binding: &Binding) -> Result<(), Doubt> {
         // Its key was made once, so it can be made again.
         let Ok(key) = bind::bound_study(binding, record, &self.works.place) else { return Ok(()) };
         let row = bind::restore(binding, self.study(&key)?, &self.works.place);
@@ -588,6 +676,10 @@ impl<'w> Round<'w> {
             let Some(item) = record.items.get_mut(usize::from(index)) else { continue };
             let waits = item.stage == Stage::Accepted || (item.stage == Stage::Held && item.resume == Stage::Accepted);
             if !waits || item.failure.as_ref().is_some_and(|f| f.code == code && item.stage == Stage::Held) {
+                continue;
+            }
+            if failure.class != Class::Permanent && item.stage == Stage::Held {
+                // It stays held as it is, and is looked at again.
                 continue;
             }
             item.failure = Some(failure.clone());
@@ -623,6 +715,20 @@ impl<'w> Round<'w> {
         self.works.pending.remove(&arrived);
         Ok(())
     }
+}
+
+/// Held for want of a match: what a message of the hospital may release.
+fn waits_for_facts(item: &ItemRecord) -> bool {
+    let by_facts = |code: FailureCode| {
+        matches!(
+            code,
+            FailureCode::PatientUnknown
+                | FailureCode::PatientAmbiguous
+                | FailureCode::IdentityDisagrees
+                | FailureCode::OrderCancelled
+        )
+    };
+    item.stage == Stage::Held && item.failure.as_ref().is_some_and(|f| by_facts(f.code))
 }
 
 /// Moves an item forward where the table allows it; where it is further already, nothing happens.

@@ -6,6 +6,7 @@
 //! crash leaves unerased is found at the next start.
 
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -61,14 +62,11 @@ impl Line {
     /// The sweeper's thread: until [`Line::stop`].
     pub fn run_sweeper(&self) {
         let observer = &self.works().observer;
-        if let Err(why) = self.find_unswept() {
-            observer.swept(Err(&why));
-        }
+        let mut is_found = false;
         for look in 0_u32.. {
-            let swept = self.sweep().and_then(|erased| {
-                if look.is_multiple_of(LOOKS_PER_DROP) { self.drop_old_questions().map(|()| erased) } else { Ok(erased) }
-            });
-            match swept {
+            // sled panics on some kinds of damage; nothing is erased then.
+            let swept = catch_unwind(AssertUnwindSafe(|| self.look(look, &mut is_found)));
+            match swept.unwrap_or_else(|_| Err("the sweeper broke; the cause is in the log".to_owned())) {
                 Ok(erased) => observer.swept(Ok(erased)),
                 Err(why) => observer.swept(Err(&why)),
             }
@@ -78,6 +76,19 @@ impl Line {
                 return;
             }
         }
+    }
+
+    /// `is_found`: what a crash left is on the list.
+    fn look(&self, look: u32, is_found: &mut bool) -> Result<usize, String> {
+        if !*is_found {
+            self.find_unswept()?;
+            *is_found = true;
+        }
+        let erased = self.sweep()?;
+        if look.is_multiple_of(LOOKS_PER_DROP) {
+            self.drop_old_questions()?;
+        }
+        Ok(erased)
     }
 
     /// Looks through the spool for what is at rest already: at start, what a crash left.

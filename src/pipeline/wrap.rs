@@ -41,13 +41,13 @@ impl Wrapped {
     /// The coded picture, as it leaves.
     ///
     /// # Errors
-    /// Text for the operator where the sealed file cannot be opened.
-    pub fn open(&self, spool: &Spool) -> Result<PayloadReader, String> {
+    /// A [`Doubt`] where the sealed file cannot be opened.
+    pub fn open(&self, spool: &Spool) -> Result<PayloadReader, Doubt> {
         match self.source {
             Source::Sealed => spool.payload(self.item),
             Source::Derived => spool.payload(Name::Derived(self.item)),
         }
-        .map_err(|e| e.to_string())
+        .map_err(|e| unreadable(&e))
     }
 }
 
@@ -74,8 +74,8 @@ struct DerivedPicture {
 /// # Errors
 /// A [`Doubt`] that a person has to look at.
 pub fn wrap(spool: &Spool, record: &Record, index: u16, binding: &Binding) -> Result<Wrapped, Doubt> {
-    let facts = &record.items.get(usize::from(index)).ok_or_else(|| failed("there is no such item"))?.facts;
     let id = record.id().item(index);
+    let facts = &sealed::item_facts(spool, id)?;
     let (picture, source, essence) = if goes_as_it_is(facts) {
         (as_it_is(facts), Source::Sealed, Essence::Unchanged)
     } else {
@@ -164,10 +164,7 @@ fn derived(spool: &Spool, id: ItemId, facts: &ItemFacts) -> Result<DerivedPictur
         .map_err(|e| (FailureCode::SpoolUnreadable, e.to_string()))?;
     let (picture, bytes) = decode(facts, &coded)?;
     drop(coded);
-    seal(spool, id, &picture, &bytes).map_err(|e| match e {
-        SpoolError::Full | SpoolError::NotDurable(_) | SpoolError::Unsound => (FailureCode::StoreUnavailable, e.to_string()),
-        other => unreadable(&other),
-    })?;
+    seal(spool, id, &picture, &bytes).map_err(|e| unreadable(&e))?;
     Ok(picture)
 }
 
@@ -200,6 +197,20 @@ fn failed(detail: &str) -> Doubt {
     (FailureCode::WrapFailed, detail.to_owned())
 }
 
-fn unreadable(error: &SpoolError) -> Doubt {
-    (FailureCode::SpoolUnreadable, error.to_string())
+/// What is damaged or gone stays so; everything else may pass.
+pub(super) fn unreadable(error: &SpoolError) -> Doubt {
+    let code = match error {
+        SpoolError::Damaged(_) | SpoolError::Missing => FailureCode::SpoolUnreadable,
+        SpoolError::Locked
+        | SpoolError::Newer(_)
+        | SpoolError::Exists
+        | SpoolError::Full
+        | SpoolError::NotDurable(_)
+        | SpoolError::Unsound
+        | SpoolError::TooLong
+        | SpoolError::Broken
+        | SpoolError::NoRandom
+        | SpoolError::Io { .. } => FailureCode::StoreUnavailable,
+    };
+    (code, error.to_string())
 }
