@@ -354,6 +354,20 @@ fn a_renumbered_visit_answers_under_both_numbers() {
 }
 
 #[test]
+fn a_renumbering_that_is_taken_back_leads_to_the_visit_again() {
+    let gateway = Gateway::new();
+    gateway.tell(Adt { visit: "V1".into(), ..adt("A01", "20260301080000", "1") }.text());
+    gateway.tell(Adt { mrg: "1||||V1".into(), visit: "V2".into(), ..adt("A50", "20260301090000", "1") }.text());
+    gateway.tell(Adt { mrg: "1||||V2".into(), visit: "V1".into(), ..adt("A50", "20260301093000", "1") }.text());
+    gateway.tell(Adt { visit: "V1".into(), ..adt("A03", "20260301100000", "1") }.text());
+    for number in ["V1", "V2"] {
+        let visits = gateway.patient(&by_visit(number)).visits;
+        assert_eq!(visits.len(), 1, "{number}");
+        assert_eq!((visits[0].id.expose(), visits[0].status), ("V1", VisitStatus::Finished), "{number}");
+    }
+}
+
+#[test]
 fn a_moved_id_leaves_its_patient() {
     let gateway = Gateway::new();
     let both = Adt { id: "1^^^HOSP^MR~X^^^LAB^PI".into(), ..adt("A04", "20260301080000", "") };

@@ -174,7 +174,7 @@ impl Journal {
     /// # Errors
     /// As for [`Journal::get`].
     pub fn due_ids(&self, now: Timestamp, limit: usize) -> Result<Vec<CaptureId>, JournalError> {
-        Ok(index::due(&*self.store, now, limit)?)
+        index::due(&*self.store, now, limit)
     }
 
     /// When the next capture is due that is not among `busy`, be it past or to come.

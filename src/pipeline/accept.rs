@@ -23,6 +23,8 @@ use crate::spool::{Draft, Finished, Reservation, Spool, SpoolError};
 
 /// Longest Idempotency-Key, characters: a UUID or a digest fits several times.
 const IDEMPOTENCY_KEY_MAX: usize = 255;
+/// Captures that may be promised while the journal takes none: they stand in memory.
+const PENDING_MAX: usize = 2_000;
 /// Room set aside for a file while it arrives: several usual photos. A larger one meets the same
 /// rule again at the disk.
 const RESERVE_BYTES: u64 = 16 << 20;
@@ -97,6 +99,10 @@ impl Acceptor for FrontDesk {
         let parsed = read_claim(claim, &self.0.options.departments)?;
         let key = idempotency_key.map(|key| key_digest(operator, key)).transpose()?;
         self.0.spool.health().map_err(|e| refuse_spool(&e))?;
+        if self.0.pending.len() >= PENDING_MAX {
+            let detail = "The gateway's index takes no more just now. Keep the photo and try again; the administrator is told.";
+            return Err(Refusal::new(RefusalCode::Unavailable, detail));
+        }
         let accepted_at = self.0.clock.now();
         let random = random::random::<10>().map_err(|_| no_randomness())?;
         let id = CaptureId::new(u64::try_from(accepted_at.as_millisecond()).unwrap_or(0), random);

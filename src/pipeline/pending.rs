@@ -83,8 +83,13 @@ impl Pending {
     }
 
     #[must_use]
+    pub fn len(&self) -> usize {
+        self.state().records.len()
+    }
+
+    #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.state().records.is_empty()
+        self.len() == 0
     }
 
     /// Waits until no other request with this key is being finished, then takes its place.

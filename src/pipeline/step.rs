@@ -368,7 +368,8 @@ impl Line {
         }
         let held = Filter { stage: Some(Stage::Held), owner: None };
         let page = self.works.journal.list(&held, rounds.after, LOOK_AGAIN_MAX);
-        let (ids, next) = page.map(|p| (p.records.iter().map(Record::id).collect(), p.next)).unwrap_or((Vec::new(), None));
+        let (ids, next) =
+            page.map_or_else(|_| (Vec::new(), None), |p| (p.records.iter().map(Record::id).collect::<Vec<_>>(), p.next));
         rounds.after = next;
         rounds.under_way = next.is_some();
         state.woken.extend(ids);

@@ -315,16 +315,21 @@ impl Applying<'_, '_> {
         self.note_visit(home, &prior.id, false)?;
         let key = self.keys.index(Index::Visit, now.id.expose());
         let mut visits: Owners<VisitRow> = self.txn.get(&key)?.unwrap_or_default();
-        if let Some(old) = old
-            && old.renumbered.is_none()
-            && self.place_of_visit(&visits, home, now)?.is_none()
-        {
-            let is_open = old.status.get() == VisitStatus::Active;
-            visits.add(VisitRow { number: now.clone(), ..old });
-            self.txn.put(key, &visits)?;
-            self.note_visit(home, &now.id, is_open)?;
+        // A number that leads elsewhere since an earlier renumbering leads nowhere else any more, or
+        // a correction back would make a circle.
+        let mut taken = self.place_of_visit(&visits, home, now)?;
+        if let Some(place) = taken.filter(|place| visits.list.get(*place).is_some_and(|v| v.renumbered.is_some())) {
+            visits.list.remove(place);
+            taken = None;
         }
-        Ok(())
+        let moved = old.filter(|old| old.renumbered.is_none() && taken.is_none());
+        let is_open = moved.as_ref().is_some_and(|old| old.status.get() == VisitStatus::Active);
+        let has_moved = moved.is_some();
+        if let Some(old) = moved {
+            visits.add(VisitRow { number: now.clone(), ..old });
+        }
+        self.txn.put(key, &visits)?;
+        if has_moved { self.note_visit(home, &now.id, is_open) } else { Ok(()) }
     }
 
     // ---- visits
