@@ -7,6 +7,8 @@ use crate::capture::MediaKind;
 pub const HEAD_BYTES: usize = 32;
 
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
+/// Major brands of pictures in HEIF (ISO/IEC 23008-12 §10 and annex B).
+const HEIF: [&[u8; 4]; 8] = [b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sniffed {
@@ -24,6 +26,9 @@ pub fn sniff(head: &[u8]) -> Sniffed {
     }
     if head.starts_with(PNG) {
         return Sniffed::Known(MediaKind::Png);
+    }
+    if head.get(4..8) == Some(b"ftyp") && head.get(8..12).is_some_and(|brand| HEIF.iter().any(|b| *b == brand)) {
+        return Sniffed::Known(MediaKind::Heic);
     }
     Sniffed::Other(look(head))
 }
@@ -75,7 +80,6 @@ fn look(head: &[u8]) -> &'static str {
 /// Major brand of an ISO base media file (ISO/IEC 14496-12 §4.3).
 fn brand(brand: &[u8]) -> &'static str {
     match brand {
-        b"heic" | b"heix" | b"heim" | b"heis" | b"hevc" | b"hevx" | b"mif1" | b"msf1" => "HEIC",
         b"avif" | b"avis" => "AVIF",
         b"qt  " => "QuickTime video",
         b"crx " => "camera raw",
@@ -90,11 +94,12 @@ mod tests {
 
     #[test]
     fn the_first_bytes_decide_what_a_file_is() {
-        let table: [(&[u8], Sniffed); 12] = [
+        let table: [(&[u8], Sniffed); 13] = [
             (b"\xff\xd8\xff\xe0\0\x10JFIF", Sniffed::Known(MediaKind::Jpeg)),
             (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", Sniffed::Known(MediaKind::Png)),
             (b"\x89PNG\r\n", Sniffed::Other("unknown")),
-            (b"\0\0\0\x18ftypheic", Sniffed::Other("HEIC")),
+            (b"\0\0\0\x18ftypheic", Sniffed::Known(MediaKind::Heic)),
+            (b"\0\0\0\x18ftypmif1", Sniffed::Known(MediaKind::Heic)),
             (b"\0\0\0\x18ftypqt  ", Sniffed::Other("QuickTime video")),
             (b"\0\0\0\x18ftypisom", Sniffed::Other("MP4 video")),
             (b"%PDF-1.7", Sniffed::Other("PDF")),

@@ -149,6 +149,65 @@ impl PngChunk {
     }
 }
 
+/// Brands that a scrubbed HEIF file may name (ISO/IEC 23008-12 §10, ISO/IEC 23000-22 §10): those of
+/// single pictures. What names a sequence, a tone map or a maker goes with what it names.
+pub const HEIF_BRANDS: [&[u8; 4]; 6] = [b"heic", b"heix", b"mif1", b"miaf", b"MiHB", b"MiHE"];
+/// The whole handler box: pictures, no name.
+pub const HEIF_HANDLER: &[u8] = b"\0\0\0\x21hdlr\0\0\0\0\0\0\0\0pict\0\0\0\0\0\0\0\0\0\0\0\0\0";
+/// How many pictures may be made of each other in a row, and how deep references are followed.
+/// Phones do one: a grid of tiles.
+pub const HEIF_DEPTH_MAX: u32 = 16;
+/// Transparency (ISO/IEC 23008-12 §6.4.5, annex B.2.1.3): without it a picture shows what it hid.
+pub const HEIF_ALPHA: [&[u8]; 2] = [b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha", b"urn:mpeg:hevc:2015:auxid:1"];
+
+/// What becomes of a property of a picture that stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeifProperty {
+    /// `hvcC`: parameter sets stay.
+    Decoder,
+    Profile,
+    /// `auxC`: stays where it says transparency.
+    Auxiliary,
+    /// `pixi`: bits of each channel.
+    Depth,
+    /// So many bytes, all of them numbers.
+    Plain(usize),
+    /// One byte, of which these bits say something.
+    Bits(u8),
+    /// Goes. A picture that cannot be shown without it is refused.
+    Other,
+}
+
+impl HeifProperty {
+    #[must_use]
+    pub fn of(kind: [u8; 4]) -> Self {
+        match &kind {
+            b"hvcC" => Self::Decoder,
+            b"colr" => Self::Profile,
+            b"auxC" => Self::Auxiliary,
+            b"pixi" => Self::Depth,
+            b"ispe" => Self::Plain(12),
+            b"clap" => Self::Plain(32),
+            b"clli" => Self::Plain(4),
+            b"mdcv" => Self::Plain(24),
+            b"pasp" | b"amve" => Self::Plain(8),
+            b"irot" => Self::Bits(3),
+            b"imir" => Self::Bits(1),
+            _ => Self::Other,
+        }
+    }
+}
+
+/// True for the units of HEVC that are picture: coded slices and parameter sets of the base layer
+/// (ISO/IEC 23008-2 §7.4.2.2). Messages to players (SEI), fillers, delimiters and what is reserved
+/// or unspecified say nothing that a decoder needs for one picture.
+#[must_use]
+pub fn is_picture_unit(header: [u8; 2]) -> bool {
+    let [high, low] = header;
+    let layer = (high & 1) << 5 | low >> 3;
+    high & 0x80 == 0 && layer == 0 && matches!(high >> 1, 0..=9 | 16..=21 | 32..=34)
+}
+
 /// Words for JPEG application segments that have no better one.
 pub const APP_WORDS: [&str; 16] = [
     "jpeg.app0",
