@@ -14,6 +14,11 @@ pub enum MediaKind {
     /// HEIF with pictures coded as HEVC.
     #[serde(rename = "image/heic")]
     Heic,
+    /// Also 3GP.
+    #[serde(rename = "video/mp4")]
+    Mp4,
+    #[serde(rename = "video/quicktime")]
+    QuickTime,
 }
 
 impl MediaKind {
@@ -21,7 +26,7 @@ impl MediaKind {
     /// are scrubbed while they arrive.
     pub const ACCEPTED: [Self; 2] = [Self::Jpeg, Self::Png];
     /// Every kind that `scrub` can do: also those that have to be there whole.
-    pub const SCRUBBED: [Self; 3] = [Self::Jpeg, Self::Png, Self::Heic];
+    pub const SCRUBBED: [Self; 5] = [Self::Jpeg, Self::Png, Self::Heic, Self::Mp4, Self::QuickTime];
 
     #[must_use]
     pub fn mime(self) -> &'static str {
@@ -29,6 +34,8 @@ impl MediaKind {
             Self::Jpeg => "image/jpeg",
             Self::Png => "image/png",
             Self::Heic => "image/heic",
+            Self::Mp4 => "video/mp4",
+            Self::QuickTime => "video/quicktime",
         }
     }
 
@@ -38,6 +45,8 @@ impl MediaKind {
             Self::Jpeg => "jpg",
             Self::Png => "png",
             Self::Heic => "heic",
+            Self::Mp4 => "mp4",
+            Self::QuickTime => "mov",
         }
     }
 }
@@ -144,6 +153,8 @@ pub enum Coding {
     /// HEVC in HEIF, one picture or a grid. No transfer syntax of ours carries it as it is, and
     /// its turn is in the file: decoding applies it.
     Heic,
+    /// The pictures of MP4 or `QuickTime`; its turn is in the file.
+    Video,
 }
 
 /// What the record needs of a file's metadata, read before it is removed. Never location, owner,

@@ -30,7 +30,28 @@ pub fn sniff(head: &[u8]) -> Sniffed {
     if head.get(4..8) == Some(b"ftyp") && head.get(8..12).is_some_and(|brand| HEIF.iter().any(|b| *b == brand)) {
         return Sniffed::Known(MediaKind::Heic);
     }
-    Sniffed::Other(look(head))
+    match (head.get(4..8), head.get(8..12)) {
+        (Some(b"ftyp"), Some(b"qt  ")) | (Some(b"moov" | b"mdat" | b"wide"), _) => Sniffed::Known(MediaKind::QuickTime),
+        (Some(b"ftyp"), Some(brand)) if is_mp4(brand) => Sniffed::Known(MediaKind::Mp4),
+        _ => Sniffed::Other(look(head)),
+    }
+}
+
+/// Major brands of films; sound alone has others.
+fn is_mp4(brand: &[u8]) -> bool {
+    matches!(
+        brand,
+        b"isom"
+            | [b'i', b's', b'o', b'2'..=b'9']
+            | b"mp41"
+            | b"mp42"
+            | b"avc1"
+            | b"M4V "
+            | b"M4VH"
+            | b"MSNV"
+            | b"dash"
+            | [b'3', b'g', ..]
+    )
 }
 
 /// Signatures at offset 0, each with its word.
@@ -61,9 +82,6 @@ fn look(head: &[u8]) -> &'static str {
     if head.get(4..8) == Some(b"ftyp") {
         return brand(head.get(8..12).unwrap_or_default());
     }
-    if matches!(head.get(4..8), Some(b"moov" | b"mdat" | b"wide")) {
-        return "QuickTime video";
-    }
     if head.get(..4) == Some(b"RIFF") {
         return if head.get(8..12) == Some(b"WEBP") { "WebP" } else { "RIFF" };
     }
@@ -81,10 +99,8 @@ fn look(head: &[u8]) -> &'static str {
 fn brand(brand: &[u8]) -> &'static str {
     match brand {
         b"avif" | b"avis" => "AVIF",
-        b"qt  " => "QuickTime video",
         b"crx " => "camera raw",
-        [b'3', b'g', ..] => "3GP video",
-        _ => "MP4 video",
+        _ => "an ISO base media file",
     }
 }
 
@@ -100,8 +116,8 @@ mod tests {
             (b"\x89PNG\r\n", Sniffed::Other("unknown")),
             (b"\0\0\0\x18ftypheic", Sniffed::Known(MediaKind::Heic)),
             (b"\0\0\0\x18ftypmif1", Sniffed::Known(MediaKind::Heic)),
-            (b"\0\0\0\x18ftypqt  ", Sniffed::Other("QuickTime video")),
-            (b"\0\0\0\x18ftypisom", Sniffed::Other("MP4 video")),
+            (b"\0\0\0\x18ftypqt  ", Sniffed::Known(MediaKind::QuickTime)),
+            (b"\0\0\0\x18ftypisom", Sniffed::Known(MediaKind::Mp4)),
             (b"%PDF-1.7", Sniffed::Other("PDF")),
             (b"GIF89a", Sniffed::Other("GIF")),
             (b" <!DOCTYPE html>", Sniffed::Other("HTML or XML")),

@@ -10,7 +10,7 @@ use std::ops::Range;
 use super::plan::Plan;
 use super::policy::{Limits, Purpose};
 use super::verify::{self, VerifyError};
-use super::{ScrubCode, ScrubError, Scrubbed, heif, look_of};
+use super::{ScrubCode, ScrubError, Scrubbed, heif, look_of, video};
 use crate::capture::{Essence, Facts, MediaKind};
 use crate::media::isobmff::ReadError;
 use crate::media::source::Source;
@@ -72,6 +72,8 @@ pub(super) enum Piece {
     New(Vec<u8>),
     /// As in the source.
     Kept(Range<u64>),
+    /// So many zeros.
+    Blank(u64),
 }
 
 impl Piece {
@@ -79,6 +81,7 @@ impl Piece {
         match self {
             Self::New(bytes) => u64::try_from(bytes.len()).unwrap_or(u64::MAX),
             Self::Kept(range) => range.end.saturating_sub(range.start),
+            Self::Blank(length_bytes) => *length_bytes,
         }
     }
 }
@@ -133,6 +136,7 @@ pub fn plan(source: &dyn Source, purpose: Purpose, limits: &Limits) -> Result<Pl
     source.read_at(0, head)?;
     match sniff(head) {
         Sniffed::Known(MediaKind::Heic) => Ok(Planned::new(MediaKind::Heic, heif::plan(source, purpose, limits)?)),
+        Sniffed::Known(kind @ (MediaKind::Mp4 | MediaKind::QuickTime)) => Ok(Planned::new(kind, video::plan(source, limits)?)),
         Sniffed::Known(MediaKind::Jpeg | MediaKind::Png) => {
             let detail = "The file has no index; it is scrubbed while it arrives. Push its bytes instead.".to_owned();
             Err(ScrubError { code: ScrubCode::UnsupportedMedia, detail }.into())
@@ -147,6 +151,15 @@ fn apply<E>(planned: &Planned, source: &dyn Source, sink: &mut impl FnMut(&[u8])
     for (_, piece) in &planned.pieces {
         match piece {
             Piece::New(bytes) => sink(bytes).map_err(CopyError::Sink)?,
+            Piece::Blank(length_bytes) => {
+                buffer.fill(0);
+                let mut left = *length_bytes;
+                while left > 0 {
+                    let portion = portion(&mut buffer, left);
+                    sink(portion).map_err(CopyError::Sink)?;
+                    left = left.saturating_sub(u64::try_from(portion.len()).unwrap_or(u64::MAX));
+                }
+            }
             Piece::Kept(range) => {
                 let mut at = range.start;
                 while at < range.end {
@@ -189,6 +202,7 @@ impl Source for View<'_> {
             match piece {
                 Piece::New(bytes) => bytes.as_slice().read_at(inside, now)?,
                 Piece::Kept(range) => self.source.read_at(range.start.saturating_add(inside), now)?,
+                Piece::Blank(_) => now.fill(0),
             }
             at = at.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
             into = later;

@@ -6,7 +6,7 @@
 //! Never: re-encodes a picture, keeps what it does not know, does I/O.
 //!
 //! Two ways: JPEG and PNG are scrubbed while they arrive ([`Scrubber`]); a file with an index,
-//! which is HEIF, is read at any place, planned, verified and copied ([`container`]).
+//! HEIF and MP4, is read at any place, planned, verified and copied ([`container`]).
 //!
 //! Memory is bounded whatever the size of the file. While it arrives: one segment or chunk (at most 96 KiB), a
 //! window over what goes (128 KiB) where the location is not found yet, and a colour profile (a
@@ -23,6 +23,7 @@ mod png;
 pub mod policy;
 pub mod report;
 pub mod verify;
+mod video;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -198,6 +199,7 @@ impl Run {
             MediaKind::Png => Planner::Png(Box::new(png::Planner::new(purpose, limits))),
             // It has an index, which may stand at its end: no plan is made while it arrives.
             MediaKind::Heic => return Err(ScrubError::unsupported(&look_of("HEIC"))),
+            MediaKind::Mp4 | MediaKind::QuickTime => return Err(ScrubError::unsupported(&look_of("video"))),
         };
         let ledger = Ledger { plan: Plan::default(), verifier: Verifier::new(kind, purpose), kept_bytes: 0 };
         Ok(Self { planner, ledger })

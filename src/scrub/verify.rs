@@ -10,6 +10,7 @@ mod heif;
 mod jpeg;
 mod png;
 mod profile;
+mod video;
 
 use super::policy::Purpose;
 use crate::capture::MediaKind;
@@ -44,7 +45,7 @@ impl Verifier {
         let walk = match kind {
             MediaKind::Jpeg => Walk::Jpeg(jpeg::Walk::new(purpose)),
             MediaKind::Png => Walk::Png(Box::new(png::Walk::new(purpose))),
-            MediaKind::Heic => Walk::Indexed,
+            MediaKind::Heic | MediaKind::Mp4 | MediaKind::QuickTime => Walk::Indexed,
         };
         Self { walk, failed: None }
     }
@@ -87,6 +88,7 @@ impl Verifier {
 pub fn container(kind: MediaKind, purpose: Purpose, output: &dyn Source) -> Result<(), VerifyError> {
     match kind {
         MediaKind::Heic => heif::check(output, purpose),
+        MediaKind::Mp4 | MediaKind::QuickTime => video::check(output),
         MediaKind::Jpeg | MediaKind::Png => Err(VerifyError("a file without an index, which is read from front to back")),
     }
 }
