@@ -1,7 +1,9 @@
 //! Files with an index: read at any place, planned as a whole, checked, then copied.
 //!
 //! The plan comes first and is small; no byte leaves before the verifier has read, through the
-//! plan, the whole output that will be. Memory holds the index (at most a few MiB) and one buffer.
+//! plan, the whole output that will be. Memory holds the index, what is read of it, and one buffer:
+//! some hundred KiB for what a phone writes; an index at its limit (8 MiB, of a film of hours) takes
+//! ten to twenty times its size.
 
 use std::io;
 use std::marker::PhantomData;

@@ -32,7 +32,7 @@ use messages::Edit;
 
 const KIND: &str = "video";
 /// Largest index that is held in memory: an hour at 60 pictures a second needs some 5 MiB.
-const INDEX_BYTES_MAX: usize = 16 * 1024 * 1024;
+const INDEX_BYTES_MAX: usize = 8 * 1024 * 1024;
 const BRANDS_BYTES_MAX: usize = 4096;
 
 fn damaged(fault: Fault) -> ScrubError {

@@ -9,7 +9,7 @@ use super::VerifyError;
 use crate::media::source::Source;
 use crate::scrub::policy::{DESCRIPTION_BOXES, SOUND_CODINGS, VIDEO_CODINGS, VideoBox, is_film_brand};
 
-const INDEX_BYTES_MAX: u64 = 16 * 1024 * 1024;
+const INDEX_BYTES_MAX: u64 = 8 * 1024 * 1024;
 const BUFFER_BYTES: usize = 64 * 1024;
 const MESSAGE_BYTES_MAX: u64 = 256 * 1024;
 
