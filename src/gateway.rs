@@ -10,8 +10,9 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::archive::dimse::{self, Dimse};
-use crate::archive::{AeTitle, Archive};
-use crate::audit::Audit;
+use crate::archive::reports::{self, Reports};
+use crate::archive::{AeTitle, Archive, Report, ReportSink, Unwanted};
+use crate::audit::{Audit, Event, Object, Outcome};
 use crate::capture::retry::RetryPolicy;
 use crate::capture::{Claim, FailureCode, MediaKind, Patient, Stage};
 use crate::cli::serve::{DemoPersons, Doors, Running};
@@ -76,6 +77,7 @@ struct Gateway {
     doors: Doors,
     server: Server,
     listener: Option<Listener>,
+    reports: Option<Reports>,
     door: Door,
     readiness: Arc<Readiness>,
     line: Arc<Line>,
@@ -88,7 +90,7 @@ impl Running for Gateway {
     }
 
     fn stop(self: Box<Self>) {
-        let Self { server, listener, door, readiness, line, threads, .. } = *self;
+        let Self { server, listener, reports, door, readiness, line, threads, .. } = *self;
         readiness.fails(Condition::Doors, "stopping");
         let deadline = Instant::now() + STOP_MAX;
         // The workers end after the item in hand while the doors let their last callers go.
@@ -96,6 +98,9 @@ impl Running for Gateway {
         let server = thread::spawn(move || server.stop());
         if let Some(mut listener) = listener {
             listener.stop();
+        }
+        if let Some(reports) = reports {
+            reports.stop();
         }
         while threads.iter().any(|t| !t.is_finished()) && Instant::now() < deadline {
             thread::sleep(STOP_LOOK);
@@ -176,12 +181,14 @@ fn open_doors(config: &Config, persons: Option<DemoPersons>) -> Result<Gateway, 
     let expires = identity.expires;
     let server = open_https(config, &house, &identity, persons)?;
     let listener = config.hl7.listen.map(|at| open_mllp(at, &house)).transpose()?;
+    let reports = config.dicom.listen.and_then(|at| Some((at, config.archives.first()?)));
+    let reports = reports.map(|(at, archive)| open_reports(at, config, archive, &house)).transpose()?;
     let threads = start_threads(&house.line)?;
     let door = open_ops(config, &house, expires)?;
     house.readiness.holds(Condition::Doors);
     let doors = Doors { https: server.local_addr(), mllp: listener.as_ref().map(Listener::address), ops: door.address, dev_ca };
     let House { readiness, line, .. } = house;
-    Ok(Gateway { doors, server, listener, door, readiness, line, threads })
+    Ok(Gateway { doors, server, listener, reports, door, readiness, line, threads })
 }
 
 fn open(config: &Config, clock: &Clock) -> Result<House, StartError> {
@@ -201,7 +208,7 @@ fn open(config: &Config, clock: &Clock) -> Result<House, StartError> {
     let rules = rules(config);
     let site = local::Options { assigning_authority: rules.assigning_authority.clone() };
     let facts = Local::new(Arc::new(facts), *kek.derive("hospital identifiers").expose(), site);
-    let audit = Audit::open(&config.audit.file, &kek).map_err(cannot("the audit trail cannot be opened"))?;
+    let audit = Arc::new(Audit::open(&config.audit.file, &kek).map_err(cannot("the audit trail cannot be opened"))?);
     let names: Vec<String> = config.archives.iter().map(|a| a.name.clone()).collect();
     let metrics = Arc::new(Metrics::new(&names));
     let readiness = Arc::new(Readiness::default());
@@ -213,7 +220,12 @@ fn open(config: &Config, clock: &Clock) -> Result<House, StartError> {
         lookup: facts.clone(),
         archive: config.archives.first().map(archive).transpose()?,
         clock: clock.clone(),
-        observer: Arc::new(Counting { metrics: metrics.clone(), readiness: readiness.clone() }),
+        observer: Arc::new(Counting {
+            metrics: metrics.clone(),
+            readiness: readiness.clone(),
+            audit: audit.clone(),
+            clock: clock.clone(),
+        }),
         place: place(config, &kek),
         assigning_authority: config.site.assigning_authority.clone(),
         retry: RetryPolicy::default(),
@@ -226,7 +238,7 @@ fn open(config: &Config, clock: &Clock) -> Result<House, StartError> {
     }));
     readiness.holds(Condition::Store);
     readiness.holds(Condition::Spool);
-    Ok(House { spool, journal, facts, audit: Arc::new(audit), pending, metrics, readiness, line, rules, clock: clock.clone() })
+    Ok(House { spool, journal, facts, audit, pending, metrics, readiness, line, rules, clock: clock.clone() })
 }
 
 fn open_key(config: &Config) -> Result<Kek, StartError> {
@@ -290,17 +302,18 @@ fn rules(config: &Config) -> Rules {
     }
 }
 
+fn title(text: &str) -> Result<AeTitle, StartError> {
+    AeTitle::parse(text).map_err(cannot("an AE title of the configuration"))
+}
+
 fn archive(options: &ArchiveOptions) -> Result<NamedArchive, StartError> {
-    let title = |text: &str| {
-        AeTitle::parse(text).map_err(|_| StartError(format!("[[archive]] {}: an AE title has 1 to 16 characters", options.name)))
-    };
     let archive: Arc<dyn Archive> = Arc::new(Dimse::new(dimse::Options {
         address: options.address.clone(),
         called_ae: title(&options.called_ae)?,
         calling_ae: title(&options.calling_ae)?,
         limits: dimse::Limits { associations_max: WORKERS, ..dimse::Limits::default() },
     }));
-    Ok(NamedArchive { name: options.name.clone(), archive })
+    Ok(NamedArchive { name: options.name.clone(), archive, commitment: options.commitment })
 }
 
 fn place(config: &Config, kek: &Kek) -> Place {
@@ -380,7 +393,12 @@ fn front_desk(config: &Config, house: &House) -> FrontDesk {
         pending: house.pending.clone(),
         clock: house.clock.clone(),
         audit: house.audit.clone(),
-        observer: Arc::new(Counting { metrics: house.metrics.clone(), readiness: house.readiness.clone() }),
+        observer: Arc::new(Counting {
+            metrics: house.metrics.clone(),
+            readiness: house.readiness.clone(),
+            audit: house.audit.clone(),
+            clock: house.clock.clone(),
+        }),
     }))
 }
 
@@ -396,12 +414,35 @@ fn open_mllp(at: SocketAddr, house: &House) -> Result<Listener, StartError> {
     Listener::open(at, mllp::Options::default(), Arc::new(inbox)).map_err(cannot(&format!("hl7.listen {at} cannot be opened")))
 }
 
+fn open_reports(at: SocketAddr, config: &Config, archive: &ArchiveOptions, house: &House) -> Result<Reports, StartError> {
+    let ae = title(config.dicom.ae.as_ref().unwrap_or(&archive.calling_ae))?;
+    let options = reports::Options { ae, archive_ae: title(&archive.called_ae)? };
+    let reports = Reports::start(at, options, Arc::new(Reported(house.line.clone())))
+        .map_err(cannot(&format!("dicom.listen {at} cannot be opened")))?;
+    log::note("reports-listen", &[("address", &reports.local_addr())]);
+    Ok(reports)
+}
+
+/// What an archive reports, handed to the line.
+struct Reported(Arc<Line>);
+
+impl ReportSink for Reported {
+    fn report(&self, report: Report) -> Result<(), Unwanted> {
+        self.0.report(&report)
+    }
+
+    fn stranger(&self) {
+        self.0.works().observer.report_refused("AE title of a stranger");
+    }
+}
+
 fn start_threads(line: &Arc<Line>) -> Result<Vec<JoinHandle<()>>, StartError> {
     let start = |name: String, run: fn(&Line)| {
         let line = line.clone();
         thread::Builder::new().name(name).spawn(move || run(&line)).map_err(cannot::<io::Error>("a thread cannot be started"))
     };
-    let mut threads = vec![start("line".to_owned(), Line::run_claimer)?];
+    let mut threads = vec![start("line".to_owned(), Line::run_claimer)?, start("commitment".to_owned(), Line::run_clerk)?];
+    threads.push(start("sweep".to_owned(), Line::run_sweeper)?);
     for n in 0..WORKERS {
         threads.push(start(format!("forward-{n}"), Line::run_worker)?);
     }
@@ -442,6 +483,8 @@ fn open_ops(config: &Config, house: &House, expires: Option<jiff::Timestamp>) ->
 struct Counting {
     metrics: Arc<Metrics>,
     readiness: Arc<Readiness>,
+    audit: Arc<Audit>,
+    clock: Clock,
 }
 
 impl Observer for Counting {
@@ -479,6 +522,24 @@ impl Observer for Counting {
                 log::error("index-blocked", &[("cause", &why)]);
                 self.readiness.fails(Condition::Store, why);
             }
+        }
+    }
+
+    fn swept(&self, result: Result<usize, &str>) {
+        if let Err(why) = result {
+            log::error(
+                "not-erased",
+                &[("cause", &why), ("advice", &"what is at the archive is still here, too; look at the disk")],
+            );
+        }
+    }
+
+    fn report_refused(&self, why: &'static str) {
+        log::warn("report-refused", &[("cause", &why)]);
+        let at = self.clock.now();
+        let (action, outcome, object) = ("commitment.report", Outcome::Refused, Object::None);
+        if let Err(e) = self.audit.record(&Event { at, actor: None, action, outcome, object, detail: why }) {
+            log::error("audit-blocked", &[("cause", &e)]);
         }
     }
 }

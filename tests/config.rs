@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use shutterbridge::capture::Commitment;
 use shutterbridge::config::options::{Ffmpeg, KeySource, UnknownPatient};
 use shutterbridge::config::{self, Loaded, Sources, Space};
 
@@ -203,7 +204,7 @@ commitment = "yes"
         "gw.toml:20: [[department]] has no name",
         "gw.toml:24: archive[0].address has no port",
         "gw.toml:25: archive[0].called_ae has 20 characters; an AE title has 16 at most",
-        "gw.toml:26: archive[0].commitment must be true or false, without quotes",
+        "gw.toml:26: archive[0].commitment \"yes\" is not one of \"required\", \"ask\", \"none\"",
         "The configuration has 14 problems; nothing was started.",
     ];
     let lines: Vec<&str> = told.lines().collect();
@@ -236,7 +237,6 @@ fn a_feature_that_is_not_built_is_never_taken_in_silence() {
             "gw.toml:2: transcode.ffmpeg names a path of its own, which is not built yet",
         ),
         (format!("{archive}kind = \"stow\""), "gw.toml:5: archive[0].kind \"stow\" is not built yet"),
-        (format!("{archive}commitment = true"), "gw.toml:5: archive[0].commitment storage commitment is not built yet"),
         (format!("{archive}tls_ca = \"ca.pem\""), "gw.toml:5: archive[0].tls_ca: DICOM over TLS is not built yet"),
         (
             "[[issuer]]\nissuer = \"https://i\"\naudience = \"a\"\njwks_url = \"https://i/keys\"".to_owned(),
@@ -397,4 +397,25 @@ fn what_config_print_prints_reads_back_as_the_same() {
         let again = load(&folder.write("again.toml", &first.print(with_origin)), &[], &[]).expect("no problem");
         assert_eq!(again.config, first.config);
     }
+}
+
+#[test]
+fn commitment_is_asked_for_with_a_flag_or_a_word() {
+    let archive = "[[archive]]\nname = \"p\"\naddress = \"127.0.0.1:104\"\ncalled_ae = \"P\"\n";
+    let table = [
+        ("true", Commitment::Required),
+        ("\"required\"", Commitment::Required),
+        ("\"ask\"", Commitment::Ask),
+        ("\"none\"", Commitment::None),
+        ("false", Commitment::None),
+    ];
+    for (word, then) in table {
+        let folder = Folder::new();
+        let file = folder.write("gw.toml", &format!("{archive}commitment = {word}\n[dicom]\nlisten = \"127.0.0.1:11113\"\n"));
+        let config = load(&file, &[], &[]).unwrap().config;
+        assert_eq!(config.archives[0].commitment, then, "{word}");
+        assert_eq!(config.dicom.listen, "127.0.0.1:11113".parse().ok());
+    }
+    let lonely = told("[dicom]\nlisten = \"127.0.0.1:11113\"\n");
+    assert!(lonely.contains("gw.toml:2: dicom.listen waits for the reports of an archive"), "{lonely}");
 }

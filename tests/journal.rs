@@ -13,8 +13,8 @@ use serde_json::json;
 use shutterbridge::capture::binding::StudyBinding;
 use shutterbridge::capture::media::{Coding, Orientation, PictureFormat};
 use shutterbridge::capture::record::{Acceptance, Digest, Idempotency, ItemFacts, Schedule};
-use shutterbridge::capture::{CaptureId, Claim, Essence, Facts, MediaKind, Operator, Phi, Record, Stage, Uid};
-use shutterbridge::journal::{Commit, Filter, Journal, JournalError, StudyRow};
+use shutterbridge::capture::{CaptureId, Claim, Essence, Facts, MediaKind, Operator, Phi, Record, SopRef, Stage, Uid};
+use shutterbridge::journal::{Commit, Covered, Filter, Journal, JournalError, StudyRow, Transaction};
 use shutterbridge::seal::aead::Kek;
 use shutterbridge::seal::secret::Secret;
 use shutterbridge::store::memory::MemoryStore;
@@ -291,7 +291,8 @@ fn the_latest_capture_under_a_key_is_the_one_the_sender_heard_of() {
 fn studies_are_kept_with_the_records_they_number() {
     let folder = Folder::new();
     let journal = on_disk(&folder.0);
-    let commit = Commit { insert: vec![record(1, 1)], replace: vec![], studies: vec![(digest(1), study_row(3))] };
+    let commit =
+        Commit { insert: vec![record(1, 1)], replace: vec![], studies: vec![(digest(1), study_row(3))], ..Commit::default() };
     journal.commit(commit).unwrap();
     drop(journal);
     let journal = on_disk(&folder.0);
@@ -385,4 +386,24 @@ fn what_a_killed_process_committed_is_there() {
             assert_eq!(journal.contains(id(n)), Ok(true), "{n} of {last}");
         }
     }
+}
+
+#[test]
+fn a_question_for_commitment_is_found_again_until_it_is_old() {
+    let store = Arc::new(MemoryStore::new());
+    let journal = Journal::open(store.clone(), &kek()).unwrap();
+    let uid = |n: u64| Uid::from_uuid_bytes([n as u8, (n >> 8) as u8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7]);
+    let transaction = |n: u64| Transaction {
+        asked_at: at(n.cast_signed()),
+        items: vec![Covered { capture: id(n), index: 1, sop: SopRef { sop_class: uid(1), sop_instance: uid(n) } }],
+    };
+    let transactions: Vec<_> = (0..700).map(|n| (uid(n), transaction(n))).collect();
+    journal.commit(Commit { transactions, ..Commit::default() }).unwrap();
+    drop(journal);
+    let journal = Journal::open(store, &kek()).unwrap();
+    assert_eq!(journal.transaction(&uid(650)), Ok(Some(transaction(650))));
+    assert_eq!(journal.transaction(&uid(701)), Ok(None));
+    assert_eq!(journal.drop_transactions(at(600)), Ok(600));
+    assert_eq!((journal.transaction(&uid(599)), journal.transaction(&uid(600))), (Ok(None), Ok(Some(transaction(600)))));
+    assert_eq!(journal.drop_transactions(at(600)), Ok(0));
 }

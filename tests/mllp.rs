@@ -20,10 +20,17 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Hospital {
     gateway: Gateway,
     is_broken: AtomicBool,
-    /// While true, deliveries wait.
-    held: Mutex<bool>,
+    held: Mutex<Held>,
     released: Condvar,
     waiting: Condvar,
+}
+
+#[derive(Default)]
+struct Held {
+    /// While true, deliveries wait.
+    is_closed: bool,
+    /// Deliveries that wait.
+    in_hand: usize,
 }
 
 impl Hospital {
@@ -31,7 +38,7 @@ impl Hospital {
         Arc::new(Self {
             gateway: Gateway::new(),
             is_broken: AtomicBool::new(false),
-            held: Mutex::new(false),
+            held: Mutex::default(),
             released: Condvar::new(),
             waiting: Condvar::new(),
         })
@@ -41,10 +48,10 @@ impl Hospital {
 impl Inbox for Hospital {
     fn deliver(&self, message: &[u8]) -> Reply {
         let mut held = self.held.lock().unwrap();
-        while *held {
-            self.waiting.notify_all();
-            held = self.released.wait(held).unwrap();
-        }
+        held.in_hand += 1;
+        self.waiting.notify_all();
+        held = self.released.wait_while(held, |held| held.is_closed).unwrap();
+        held.in_hand -= 1;
         drop(held);
         if self.is_broken.load(Ordering::SeqCst) {
             return Reply::Close;
@@ -241,13 +248,13 @@ fn a_stopping_door_finishes_the_message_in_hand() {
     let mut idle = Sender::to(&listener);
     let mut busy = Sender::to(&listener);
     let mut held = hospital.held.lock().unwrap();
-    *held = true;
+    held.is_closed = true;
     busy.send(&message("IN-HAND"));
-    drop(hospital.waiting.wait_while(held, |held| !*held).unwrap());
+    drop(hospital.waiting.wait_while(held, |held| held.in_hand == 0).unwrap());
     let address = listener.address();
     let stopping = std::thread::spawn(move || listener.stop());
     assert!(idle.is_closed());
-    *hospital.held.lock().unwrap() = false;
+    hospital.held.lock().unwrap().is_closed = false;
     hospital.released.notify_all();
     assert_eq!(busy.ack(), "AA IN-HAND");
     assert!(busy.is_closed());

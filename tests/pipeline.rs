@@ -11,13 +11,15 @@ use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use shutterbridge::archive::{Archive, Refused, Stored};
+use shutterbridge::archive::{Archive, Asked as Answered, Refused, Report, Stored, Unwanted};
 use shutterbridge::audit::Audit;
 use shutterbridge::capture::TakenAt;
 use shutterbridge::capture::claim::PatientKey;
 use shutterbridge::capture::media::Orientation;
 use shutterbridge::capture::retry::RetryPolicy;
-use shutterbridge::capture::{CaptureId, FailureCode, Identifier, Operator, Order, Patient, Record, Stage};
+use shutterbridge::capture::{
+    CaptureId, Commitment, FailureCode, Identifier, MediaKind, Operator, Order, Patient, Record, SopRef, Stage, Uid,
+};
 use shutterbridge::clock::Clock;
 use shutterbridge::dicom::Instance;
 use shutterbridge::journal::Journal;
@@ -26,7 +28,7 @@ use shutterbridge::media::exif;
 use shutterbridge::pipeline::accept::{DepartmentRule, FrontDesk, Options, Reception};
 use shutterbridge::pipeline::bind::Place;
 use shutterbridge::pipeline::forward::NamedArchive;
-use shutterbridge::pipeline::observer::Nobody;
+use shutterbridge::pipeline::observer::{Nobody, Observer};
 use shutterbridge::pipeline::pending::Pending;
 use shutterbridge::pipeline::step::{Line, Progress, Works};
 use shutterbridge::pipeline::{Acceptor, Act, Decision, Reason, Receipt, Refusal, RefusalCode, recover};
@@ -43,9 +45,49 @@ struct Shelf {
     /// Refusals to come, first one last.
     refuse: Mutex<Vec<FailureCode>>,
     attempts: AtomicU32,
+    /// Words about commitment to come, first one last; then it says nothing.
+    words: Mutex<Vec<Says>>,
+    asked: Mutex<Vec<(Uid, Vec<SopRef>)>>,
+}
+
+/// What a shelf says when it is asked for commitment.
+#[derive(Clone, Copy)]
+enum Says {
+    Kept,
+    NotKept(u16),
+    Nothing,
+    /// It cannot be asked, or not just now.
+    Refuses(FailureCode),
+}
+
+impl Shelf {
+    fn last_question(&self) -> (Uid, Vec<SopRef>) {
+        self.asked.lock().unwrap().last().cloned().expect("a question")
+    }
+
+    fn questions(&self) -> usize {
+        self.asked.lock().unwrap().len()
+    }
+
+    fn sends(&self) -> u32 {
+        self.attempts.load(Ordering::SeqCst)
+    }
 }
 
 impl Archive for Shelf {
+    fn ask_commitment(&self, transaction: &Uid, wanted: &[SopRef]) -> Result<Answered, Refused> {
+        self.asked.lock().unwrap().push((transaction.clone(), wanted.to_vec()));
+        let report = |committed: &[SopRef], failed: Vec<(SopRef, u16)>| {
+            Ok(Answered::Answered(vec![Report { transaction: transaction.clone(), committed: committed.to_vec(), failed }]))
+        };
+        match self.words.lock().unwrap().pop().unwrap_or(Says::Nothing) {
+            Says::Kept => report(wanted, Vec::new()),
+            Says::NotKept(reason) => report(&[], wanted.iter().map(|sop| (sop.clone(), reason)).collect()),
+            Says::Nothing => Ok(Answered::Later),
+            Says::Refuses(code) => Err(Refused { code, detail: "as told".to_owned() }),
+        }
+    }
+
     fn store(&self, instance: &Instance, payload: &mut dyn Read) -> Result<Stored, Refused> {
         self.attempts.fetch_add(1, Ordering::SeqCst);
         let mut bytes = Vec::new();
@@ -107,6 +149,25 @@ struct World {
     store: Arc<MemoryStore>,
     shelf: Arc<Shelf>,
     hospital: Arc<Hospital>,
+    commitment: Commitment,
+    refused: Arc<Mutex<Vec<&'static str>>>,
+}
+
+/// Remembers which reports were refused.
+struct Watch(Arc<Mutex<Vec<&'static str>>>);
+
+impl Observer for Watch {
+    fn accepted(&self, _: MediaKind, _: bool) {}
+    fn reached(&self, _: Stage) {}
+    fn attempted(&self, _: &str, _: Result<bool, FailureCode>) {}
+    fn delivered(&self, _: f64) {}
+    fn written(&self, result: Result<(), &str>) {
+        assert_eq!(result, Ok(()));
+    }
+    fn swept(&self, _: Result<usize, &str>) {}
+    fn report_refused(&self, why: &'static str) {
+        self.0.lock().unwrap().push(why);
+    }
 }
 
 impl World {
@@ -116,7 +177,14 @@ impl World {
         std::fs::create_dir_all(&folder).unwrap();
         let hospital = Arc::new(Hospital::default());
         hospital.admit("4711", "1970-03-01");
-        Self { folder, store: Arc::new(MemoryStore::default()), shelf: Arc::default(), hospital }
+        Self {
+            folder,
+            store: Arc::new(MemoryStore::default()),
+            shelf: Arc::default(),
+            hospital,
+            commitment: Commitment::None,
+            refused: Arc::default(),
+        }
     }
 
     fn spool_folder(&self) -> PathBuf {
@@ -124,7 +192,7 @@ impl World {
     }
 
     fn start(&self) -> House {
-        self.start_with(Some(NamedArchive { name: "pacs".to_owned(), archive: self.shelf.clone() }))
+        self.start_with(Some(NamedArchive { name: "pacs".to_owned(), archive: self.shelf.clone(), commitment: self.commitment }))
     }
 
     fn start_with(&self, archive: Option<NamedArchive>) -> House {
@@ -156,7 +224,7 @@ impl World {
             lookup: self.hospital.clone(),
             archive,
             clock: clock.clone(),
-            observer: Arc::new(Nobody),
+            observer: Arc::new(Watch(self.refused.clone())),
             place: place(),
             assigning_authority: "HOSP".to_owned(),
             retry: RetryPolicy::default(),
@@ -193,7 +261,7 @@ impl House {
     fn settle(&self) {
         for _ in 0..100 {
             let progress = self.line.step();
-            let worked = self.line.work_one();
+            let worked = self.line.work_one() | self.line.ask_some();
             if !worked && !matches!(progress, Progress::Did(_)) {
                 return;
             }
@@ -439,6 +507,258 @@ fn a_turned_photo_arrives_upright_and_says_that_it_was_coded_again() {
     assert!(object.windows(10).any(|w| w == b"\x28\0\x11\0US\x02\0\x20\0"), "columns");
 }
 
+/// One photo, forwarded, at an archive that is asked for commitment.
+fn asked(world: &mut World, commitment: Commitment, words: &[Says], photos: &[&[u8]]) -> (House, CaptureId) {
+    world.commitment = commitment;
+    *world.shelf.words.lock().unwrap() = words.iter().rev().copied().collect();
+    let house = world.start();
+    let id = house.send(&claim("4711"), None, photos).unwrap().record.id();
+    house.settle();
+    (house, id)
+}
+
+fn stages(house: &House, id: CaptureId) -> Vec<Stage> {
+    house.record(id).items.iter().map(|i| i.stage).collect()
+}
+
+#[test]
+fn a_photo_is_committed_when_the_archive_says_so() {
+    let mut world = World::new("kept");
+    let (house, id) = asked(&mut world, Commitment::Required, &[Says::Kept], &[&photo(1)]);
+    assert_eq!(house.stage(id), Stage::Committed);
+    let (_, wanted) = world.shelf.last_question();
+    let item = &house.record(id).items[0];
+    assert_eq!((item.failure.is_none(), item.schedule.due), (true, None));
+    assert_eq!(wanted[0].sop_instance, item.facts.sop_instance_uid);
+    assert_eq!(wanted[0].sop_class.as_str(), "1.2.840.10008.5.1.4.1.1.77.1.4");
+    house.clock.advance_ms(100 * 60 * 60 * 1_000);
+    house.settle();
+    assert_eq!((world.shelf.questions(), world.shelf.sends()), (1, 1));
+}
+
+#[test]
+fn nobody_is_asked_where_no_commitment_is_wanted() {
+    let mut world = World::new("unasked");
+    let (house, id) = asked(&mut world, Commitment::None, &[], &[&photo(1)]);
+    house.clock.advance_ms(100 * 60 * 60 * 1_000);
+    house.settle();
+    assert_eq!((house.stage(id), world.shelf.questions()), (Stage::Forwarded, 0));
+}
+
+#[test]
+fn a_report_counts_for_the_instances_of_its_question_and_for_no_other() {
+    use Stage::{Committed, Forwarded};
+    let mut world = World::new("report");
+    let (house, id) = asked(&mut world, Commitment::Required, &[], &[&photo(1), &photo(2)]);
+    let (transaction, wanted) = world.shelf.last_question();
+    assert_eq!(wanted.len(), 2);
+    let of = |transaction: &Uid, committed: &[SopRef], failed: Vec<(SopRef, u16)>| Report {
+        transaction: transaction.clone(),
+        committed: committed.to_vec(),
+        failed,
+    };
+    let forged = Uid::parse("2.25.1").unwrap();
+    let other = SopRef { sop_instance: forged.clone(), ..wanted[0].clone() };
+    let other_class = SopRef { sop_class: forged.clone(), ..wanted[0].clone() };
+    let table = [
+        // given the report, then it is taken so, and the items are there
+        (of(&forged, &wanted, vec![]), Err(Unwanted::UnknownTransaction), [Forwarded, Forwarded]),
+        (of(&transaction, &[other, other_class], vec![]), Ok(()), [Forwarded, Forwarded]),
+        (of(&transaction, &[], vec![]), Ok(()), [Forwarded, Forwarded]),
+        (of(&transaction, &[], vec![(wanted[0].clone(), 0x0110)]), Ok(()), [Forwarded, Forwarded]),
+        (of(&transaction, &wanted[1..], vec![]), Ok(()), [Forwarded, Committed]),
+        (of(&transaction, &wanted[1..], vec![]), Ok(()), [Forwarded, Committed]),
+        (of(&transaction, &[], vec![(wanted[1].clone(), 0x0112)]), Ok(()), [Forwarded, Committed]),
+        (of(&transaction, &wanted, vec![]), Ok(()), [Committed, Committed]),
+    ];
+    for (report, taken, then) in table {
+        assert_eq!(house.line.report(&report), taken, "{report:?}");
+        house.settle();
+        assert_eq!(stages(&house, id), then, "{report:?}");
+    }
+    assert_eq!(world.shelf.sends(), 2, "something was sent again");
+    let refused = world.refused.lock().unwrap();
+    assert_eq!(*refused, ["unknown transaction", "instances that were not asked about"]);
+}
+
+#[test]
+fn a_report_that_never_comes_is_asked_for_again_and_a_late_one_still_counts() {
+    let mut world = World::new("never");
+    let (house, id) = asked(&mut world, Commitment::Required, &[], &[&photo(1)]);
+    let first = world.shelf.last_question();
+    let (start, mut times) = (house.clock.now(), Vec::new());
+    for _ in 0..120 {
+        house.clock.advance_ms(60_000);
+        house.settle();
+        if world.shelf.questions() > times.len() + 1 {
+            times.push(house.clock.now().duration_since(start).as_secs() / 60);
+        }
+    }
+    let waits: Vec<i64> = times.windows(2).map(|w| w[1] - w[0]).collect();
+    assert!(times.len() >= 4 && waits.windows(2).all(|w| w[0] < w[1]), "asked after minutes {times:?}");
+    assert_eq!((house.stage(id), world.shelf.sends()), (Stage::Forwarded, 1));
+    let all = world.shelf.asked.lock().unwrap().clone();
+    let transactions: std::collections::BTreeSet<&Uid> = all.iter().map(|(t, _)| t).collect();
+    assert_eq!(transactions.len(), all.len(), "a transaction was used twice");
+    drop(house); // an archive answers after a crash of ours, and to the first question
+    let house = world.start();
+    let late = Report { transaction: first.0, committed: first.1, failed: Vec::new() };
+    assert_eq!(house.line.report(&late), Ok(()));
+    house.settle();
+    assert_eq!(house.stage(id), Stage::Committed);
+}
+
+#[test]
+fn what_the_archive_lost_is_sent_again_under_the_same_uid_and_never_in_a_circle() {
+    let mut world = World::new("lost");
+    let words = [Says::NotKept(0x0112), Says::NotKept(0x0112), Says::NotKept(0x0112), Says::Kept];
+    let (house, id) = asked(&mut world, Commitment::Required, &words, &[&photo(1)]);
+    assert_eq!((house.stage(id), world.shelf.sends()), (Stage::Wrapped, 2), "sent again at once, then not at once");
+    assert_eq!(house.record(id).items[0].failure.as_ref().map(|f| f.code), Some(FailureCode::ArchiveNotCommitted));
+    let mut minutes = 0;
+    while house.stage(id) != Stage::Committed {
+        house.clock.advance_ms(60_000);
+        house.settle();
+        minutes += 1;
+        assert!(minutes < 60, "it never comes to an end");
+    }
+    assert!(minutes >= 3, "the archive was fed in a circle");
+    assert_eq!((world.shelf.sends(), world.shelf.questions()), (4, 4));
+    let stored = world.shelf.stored.lock().unwrap();
+    let copies = stored.values().next().unwrap();
+    assert_eq!((stored.len(), copies.len()), (1, 4));
+    assert!(copies.iter().all(|c| *c == copies[0]), "the copies differ");
+    let again = house.record(id).history.iter().filter(|e| e.why.as_deref().is_some_and(|w| w.contains("sent again"))).count();
+    assert_eq!(again, 3, "the history does not tell");
+}
+
+#[test]
+fn an_unknown_outcome_is_asked_about_before_anything_is_sent_again() {
+    let table = [
+        // given the archive says, then so many sends, and the item is
+        (Says::Kept, 1, Stage::Committed),
+        (Says::NotKept(0x0112), 2, Stage::Committed),
+        (Says::Nothing, 2, Stage::Committed),
+        (Says::Refuses(FailureCode::ArchiveRefusedClass), 2, Stage::Committed),
+        (Says::Refuses(FailureCode::ArchiveUnreachable), 1, Stage::Committed),
+    ];
+    for (n, (says, sends, then)) in table.into_iter().enumerate() {
+        let mut world = World::new(&format!("doubt-{n}"));
+        world.commitment = Commitment::Required;
+        *world.shelf.refuse.lock().unwrap() = vec![FailureCode::ArchiveAborted];
+        *world.shelf.words.lock().unwrap() = vec![Says::Kept, says];
+        let house = world.start();
+        let id = house.send(&claim("4711"), None, &[&photo(1)]).unwrap().record.id();
+        for _ in 0..300 {
+            house.settle();
+            if house.stage(id) == then {
+                break;
+            }
+            assert!(world.shelf.questions() > 0 || world.shelf.sends() == 1, "{n}: sent again without a question");
+            house.clock.advance_ms(1_000);
+        }
+        assert_eq!((house.stage(id), world.shelf.sends()), (then, sends), "{n}");
+    }
+}
+
+#[test]
+fn an_archive_without_commitment_is_enough_only_where_it_may_be() {
+    let cannot = [Says::Refuses(FailureCode::ArchiveRefusedClass); 3];
+    for (commitment, again) in [(Commitment::Ask, false), (Commitment::Required, true)] {
+        let mut world = World::new(&format!("cannot-{again}"));
+        let (house, id) = asked(&mut world, commitment, &cannot, &[&photo(1)]);
+        assert_eq!(house.stage(id), Stage::Forwarded);
+        assert_eq!(house.record(id).due().is_some(), again, "{commitment:?}");
+        house.clock.advance_ms(10 * 60_000);
+        house.settle();
+        assert_eq!(world.shelf.questions() > 1, again, "{commitment:?}");
+        assert_eq!(world.shelf.sends(), 1);
+    }
+}
+
+#[test]
+fn what_was_kept_once_and_is_lost_now_is_not_taken_for_kept() {
+    let mut world = World::new("order");
+    let words = [Says::Nothing, Says::NotKept(0x0112), Says::Nothing];
+    let (house, id) = asked(&mut world, Commitment::Required, &words, &[&photo(1)]);
+    let (transaction, committed) = world.shelf.last_question();
+    house.clock.advance_ms(100_000);
+    house.settle(); // asked again: lost; sent again; asked a third time
+    assert_eq!((world.shelf.questions(), world.shelf.sends()), (3, 2));
+    assert_eq!(house.line.report(&Report { transaction, committed, failed: Vec::new() }), Ok(()));
+    house.settle();
+    assert_eq!(house.stage(id), Stage::Forwarded, "an old word counted against a newer one");
+}
+
+const TEN_MINUTES_MS: i64 = 10 * 60 * 1_000;
+
+#[test]
+fn what_the_archive_committed_to_leaves_the_spool_and_does_not_come_back() {
+    let mut world = World::new("sweep");
+    world.commitment = Commitment::Required;
+    *world.shelf.words.lock().unwrap() = vec![Says::Kept];
+    let house = world.start();
+    let files: [&[u8]; 2] = [&photo(1), &turned(&jpeg(40, 24, 7), 6)];
+    let id = house.send(&claim("4711"), Some("key-1"), &files).unwrap().record.id();
+    house.settle();
+    assert_eq!(house.stage(id), Stage::Committed);
+    house.clock.advance_ms(TEN_MINUTES_MS - 1);
+    assert_eq!(house.line.sweep(), Ok(0));
+    assert_eq!(files_in(&world.spool_folder().join("live")).len(), 4, "two items, a binding, a derived picture");
+    house.clock.advance_ms(1);
+    assert_eq!((house.line.sweep(), house.line.sweep()), (Ok(1), Ok(0)));
+    assert_eq!(files_in(&world.spool_folder().join("live")), Vec::<String>::new());
+    drop(house);
+    let house = world.start();
+    house.line.find_unswept().unwrap();
+    house.settle();
+    assert_eq!(house.stage(id), Stage::Committed, "the record went with its bytes");
+    let again = house.send(&claim("4711"), Some("key-1"), &files).unwrap();
+    assert!(again.replayed && again.record.id() == id, "the key went with the bytes");
+    house.settle();
+    assert_eq!((world.stored(), world.shelf.sends()), (2, 2), "it was sent again");
+}
+
+#[test]
+fn what_a_crash_left_unerased_is_erased_at_the_next_start() {
+    let mut world = World::new("unswept");
+    let (house, id) = asked(&mut world, Commitment::None, &[], &[&photo(1)]);
+    assert_eq!(house.stage(id), Stage::Forwarded);
+    drop(house);
+    let house = world.start();
+    house.line.find_unswept().unwrap();
+    assert_eq!(house.line.sweep(), Ok(0), "too early");
+    house.clock.advance_ms(TEN_MINUTES_MS);
+    assert_eq!(house.line.sweep(), Ok(1));
+    assert_eq!(files_in(&world.spool_folder().join("live")), Vec::<String>::new());
+}
+
+#[test]
+fn nothing_is_erased_that_the_archive_may_not_have() {
+    // given what is configured and what the archive says: one item kept, or none
+    for (n, commitment) in [Commitment::Required, Commitment::Ask].into_iter().enumerate() {
+        for is_one_kept in [true, false] {
+            let mut world = World::new(&format!("stays-{n}-{is_one_kept}"));
+            let (house, id) = asked(&mut world, commitment, &[], &[&photo(1), &photo(2)]);
+            let (transaction, wanted) = world.shelf.last_question();
+            if is_one_kept {
+                let report = Report { transaction, committed: wanted[..1].to_vec(), failed: Vec::new() };
+                assert_eq!(house.line.report(&report), Ok(()));
+            }
+            house.settle();
+            let held = house.send(&claim("815"), None, &[&photo(3)]).unwrap().record.id();
+            for _ in 0..50 {
+                house.clock.advance_ms(TEN_MINUTES_MS);
+                house.settle();
+                house.line.find_unswept().unwrap();
+                assert_eq!(house.line.sweep(), Ok(0));
+            }
+            assert_eq!((house.stage(id), house.stage(held)), (Stage::Forwarded, Stage::Held));
+            assert_eq!(files_in(&world.spool_folder().join("live")).len(), 4);
+        }
+    }
+}
+
 #[test]
 fn what_was_refused_for_good_goes_on_where_it_was_when_a_person_retries() {
     let world = World::new("retry");
@@ -550,6 +870,21 @@ fn bytes_that_another_item_of_the_capture_needs_stay_until_it_is_at_the_archive(
     let record = house.record(id);
     assert_eq!((record.items[0].stage, record.items[1].stage), (Stage::Discarded, Stage::Forwarded));
     assert_eq!((files_in(&live), world.stored()), (Vec::<String>::new(), 1));
+}
+
+#[test]
+fn bytes_beside_a_discarded_photo_stay_until_the_archive_has_committed_to_the_other() {
+    let mut world = World::new("mixed-commitment");
+    *world.shelf.refuse.lock().unwrap() = vec![FailureCode::ArchiveRefusedObject];
+    let (house, id) = asked(&mut world, Commitment::Required, &[], &[&photo(1), &photo(2)]);
+    assert_eq!(stages(&house, id), [Stage::Held, Stage::Forwarded]);
+    house.decide(id, Act::Discard).unwrap();
+    let live = world.spool_folder().join("live");
+    assert!(!files_in(&live).is_empty(), "the archive may still say that it lost the second photo");
+    let (transaction, committed) = world.shelf.last_question();
+    house.line.report(&Report { transaction, committed, failed: Vec::new() }).unwrap();
+    house.settle();
+    assert_eq!((stages(&house, id), files_in(&live)), (vec![Stage::Discarded, Stage::Committed], Vec::<String>::new()));
 }
 
 #[test]

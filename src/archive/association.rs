@@ -10,6 +10,7 @@ use dicom_ul::pdu::{
 
 use super::command::{COMMAND_BYTES_MAX, Command, echo_request, store_request};
 use super::dimse::Options;
+use super::message::{Assembler, Message};
 use super::wire::{
     Fault, Incoming, PDU_BYTES_ANNOUNCED, PDU_BYTES_MAX, PDU_HEAD_BYTES, PDV_HEAD_BYTES, Patience, Wire, data_head,
 };
@@ -71,18 +72,29 @@ pub(super) struct Association {
 }
 
 impl Association {
+    /// For storing and Verification.
     pub(super) fn request(options: &Options) -> Result<Self, NoAssociation> {
+        Self::propose(options, &contexts())
+    }
+
+    /// For asking for storage commitment. The default roles are the right ones: who requests the
+    /// association is the SCU (PS3.4 §J.3.1, PS3.7 §D.3.3.4).
+    pub(super) fn request_commitment(options: &Options) -> Result<Self, NoAssociation> {
+        let native: &[Syntax] = &[Syntax::ExplicitLe, Syntax::ImplicitLe];
+        Self::propose(options, &numbered([(iod::STORAGE_COMMITMENT, native)].into_iter()))
+    }
+
+    fn propose(options: &Options, proposed: &[PresentationContextProposed]) -> Result<Self, NoAssociation> {
         let limits = &options.limits;
         let mut wire =
             Wire::connect(&options.address, Patience::from_now(limits.connect_ms)).map_err(NoAssociation::Unreachable)?;
         let patience = Patience::from_now(limits.association_ms);
-        let proposed = contexts();
         let request = Pdu::AssociationRQ(AssociationRQ {
             protocol_version: 1,
             calling_ae_title: options.calling_ae.as_str().to_owned(),
             called_ae_title: options.called_ae.as_str().to_owned(),
             application_context_name: APPLICATION_CONTEXT.to_owned(),
-            presentation_contexts: proposed.clone(),
+            presentation_contexts: proposed.to_vec(),
             user_variables: user_variables(),
         });
         let answered = wire.write_pdu(&request, patience).and_then(|()| match wire.read(patience)? {
@@ -90,7 +102,7 @@ impl Association {
             Incoming::Data(_) => Err(Fault::Protocol("data came before the association")),
         });
         match answered.map_err(NoAssociation::Unreachable)? {
-            Pdu::AssociationAC(accept) => Self::accepted(wire, &proposed, &accept).map_err(NoAssociation::Unreachable),
+            Pdu::AssociationAC(accept) => Self::accepted(wire, proposed, &accept).map_err(NoAssociation::Unreachable),
             Pdu::AssociationRJ(reject) => Err(NoAssociation::Rejected(reject)),
             Pdu::AbortRQ { .. } => Err(NoAssociation::Aborted),
             _ => Err(NoAssociation::Unreachable(Fault::Protocol("the association was not answered"))),
@@ -176,6 +188,39 @@ impl Association {
         }
     }
 
+    /// Sends a command and its data set, of which more than one PDU may be needed.
+    pub(super) fn send_message(&mut self, context: u8, command: &[u8], data: &[u8], patience: Patience) -> Result<(), Fault> {
+        self.send(context, command, &mut &*data, data.len() as u64, patience).map_err(|why| match why {
+            NoAnswer::Source => Fault::Protocol("a data set of ours cannot be sent"),
+            NoAnswer::NotSent(fault) | NoAnswer::NotAnswered(fault) => fault,
+        })
+    }
+
+    /// The next whole message with its data set.
+    pub(super) fn receive_message(&mut self, assembler: &mut Assembler, patience: Patience) -> Result<Message, Fault> {
+        loop {
+            if let Some(message) = assembler.next() {
+                return Ok(message);
+            }
+            match self.wire.read(patience)? {
+                Incoming::Data(fragments) => assembler.take_all(fragments)?,
+                Incoming::Other(Pdu::AbortRQ { .. }) => return Err(Fault::Closed),
+                Incoming::Other(Pdu::ReleaseRQ) => {
+                    let _ = self.wire.write_pdu(&Pdu::ReleaseRP, patience);
+                    return Err(Fault::Closed);
+                }
+                Incoming::Other(_) => return Err(Fault::Protocol("a PDU came out of turn")),
+            }
+        }
+    }
+
+    /// Sends one command without a data set.
+    pub(super) fn send_command(&mut self, context: u8, command: &[u8], patience: Patience) -> Result<(), Fault> {
+        let mut pdu = data_head(context, true, true, command.len()).to_vec();
+        pdu.extend_from_slice(command);
+        self.wire.write(&pdu, patience)
+    }
+
     /// C-ECHO (PS3.7 §9.3.5): its status.
     pub(super) fn echo(&mut self, options: &Options) -> Result<u16, Fault> {
         let Some(context) = self.context(iod::VERIFICATION, &[Syntax::ExplicitLe, Syntax::ImplicitLe]) else {
@@ -184,16 +229,14 @@ impl Association {
         let message_id = self.take_message_id();
         let command = echo_request(message_id);
         let patience = Patience::from_now(options.limits.response_ms);
-        let mut pdu = data_head(context.id, true, true, command.len()).to_vec();
-        pdu.extend_from_slice(&command);
-        self.wire.write(&pdu, patience)?;
+        self.send_command(context.id, &command, patience)?;
         match self.receive(context.id, patience)? {
             Command::EchoResponse { message_id: about, status } if about == message_id => Ok(status),
             _ => Err(Fault::Protocol("it answered something else")),
         }
     }
 
-    fn take_message_id(&mut self) -> u16 {
+    pub(super) fn take_message_id(&mut self) -> u16 {
         let id = self.next_message;
         self.next_message = id.wrapping_add(1);
         id
@@ -273,8 +316,12 @@ fn put(output: &mut [u8], used: &mut usize, bytes: &[u8]) {
 fn contexts() -> Vec<PresentationContextProposed> {
     let native: &[Syntax] = &[Syntax::ExplicitLe, Syntax::ImplicitLe];
     let storage = iod::ALL.iter().flat_map(|iod| iod.contexts.iter().map(|syntaxes| (iod.sop_class, *syntaxes)));
-    storage
-        .chain([(iod::VERIFICATION, native)])
+    numbered(storage.chain([(iod::VERIFICATION, native)]))
+}
+
+/// Odd numbers (PS3.8 §9.3.2.2).
+fn numbered<'a>(contexts: impl Iterator<Item = (&'a str, &'a [Syntax])>) -> Vec<PresentationContextProposed> {
+    contexts
         .zip((1..=u8::MAX).step_by(2))
         .map(|((abstract_syntax, syntaxes), id)| PresentationContextProposed {
             id,

@@ -5,17 +5,22 @@ pub(super) const COMMAND_BYTES_MAX: usize = 16 << 10;
 
 const STORE_REQUEST: u16 = 0x0001;
 const ECHO_REQUEST: u16 = 0x0030;
+const EVENT_REQUEST: u16 = 0x0100;
+const ACTION_REQUEST: u16 = 0x0130;
 /// Set in the command field of every response.
 const RESPONSE: u16 = 0x8000;
 /// Command Data Set Type: no data set follows (PS3.7 §E.1).
 const NO_DATA_SET: u16 = 0x0101;
 const DATA_SET: u16 = 0x0001;
+/// Request Storage Commitment (PS3.4 §J.3.2).
+const ACTION_TYPE: u16 = 1;
 const PRIORITY_MEDIUM: u16 = 0x0000;
 
 /// Element numbers of group 0000 (PS3.7 §E.1).
 mod element {
     pub const GROUP_LENGTH: u16 = 0x0000;
     pub const AFFECTED_SOP_CLASS: u16 = 0x0002;
+    pub const REQUESTED_SOP_CLASS: u16 = 0x0003;
     pub const COMMAND_FIELD: u16 = 0x0100;
     pub const MESSAGE_ID: u16 = 0x0110;
     pub const RESPONDED_MESSAGE_ID: u16 = 0x0120;
@@ -24,6 +29,9 @@ mod element {
     pub const STATUS: u16 = 0x0900;
     pub const ERROR_COMMENT: u16 = 0x0902;
     pub const AFFECTED_SOP_INSTANCE: u16 = 0x1000;
+    pub const REQUESTED_SOP_INSTANCE: u16 = 0x1001;
+    pub const EVENT_TYPE: u16 = 0x1002;
+    pub const ACTION_TYPE: u16 = 0x1008;
 }
 
 /// What a command set asks for or answers.
@@ -46,11 +54,32 @@ pub(super) enum Command {
         message_id: u16,
         status: u16,
     },
+    ActionResponse {
+        message_id: u16,
+        status: u16,
+        comment: String,
+    },
+    EventRequest(EventRequest),
     /// Something that is not spoken here.
     Other,
 }
 
+/// N-EVENT-REPORT (PS3.7 §10.3.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct EventRequest {
+    pub(super) message_id: u16,
+    pub(super) sop_class: String,
+    pub(super) sop_instance: String,
+    pub(super) event_type: u16,
+}
+
 impl Command {
+    /// The command, and whether a data set follows it. `None` where the bytes are no command set.
+    pub(super) fn parse_announced(bytes: &[u8]) -> Option<(Self, bool)> {
+        let follows = Elements::parse(bytes)?.number(element::DATA_SET_TYPE)? != NO_DATA_SET;
+        Some((Self::parse(bytes)?, follows))
+    }
+
     /// `None` where the bytes are no command set.
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         let set = Elements::parse(bytes)?;
@@ -63,6 +92,17 @@ impl Command {
             },
             ECHO_REQUEST => Self::EchoRequest { message_id: message_id(element::MESSAGE_ID)? },
             field if field == RESPONSE | STORE_REQUEST => Self::StoreResponse {
+                message_id: message_id(element::RESPONDED_MESSAGE_ID)?,
+                status: set.number(element::STATUS)?,
+                comment: set.text(element::ERROR_COMMENT),
+            },
+            EVENT_REQUEST => Self::EventRequest(EventRequest {
+                message_id: message_id(element::MESSAGE_ID)?,
+                sop_class: set.text(element::AFFECTED_SOP_CLASS),
+                sop_instance: set.text(element::AFFECTED_SOP_INSTANCE),
+                event_type: set.number(element::EVENT_TYPE)?,
+            }),
+            field if field == RESPONSE | ACTION_REQUEST => Self::ActionResponse {
                 message_id: message_id(element::RESPONDED_MESSAGE_ID)?,
                 status: set.number(element::STATUS)?,
                 comment: set.text(element::ERROR_COMMENT),
@@ -114,6 +154,30 @@ pub(super) fn echo_response(message_id: u16) -> Vec<u8> {
     set.number(element::RESPONDED_MESSAGE_ID, message_id);
     set.number(element::DATA_SET_TYPE, NO_DATA_SET);
     set.number(element::STATUS, 0);
+    set.finish()
+}
+
+/// N-ACTION: the request for storage commitment (PS3.7 §10.3.5, PS3.4 §J.3.2).
+pub(super) fn action_request(message_id: u16) -> Vec<u8> {
+    let mut set = Writer::new();
+    set.uid(element::REQUESTED_SOP_CLASS, crate::dicom::iod::STORAGE_COMMITMENT);
+    set.number(element::COMMAND_FIELD, ACTION_REQUEST);
+    set.number(element::MESSAGE_ID, message_id);
+    set.number(element::DATA_SET_TYPE, DATA_SET);
+    set.uid(element::REQUESTED_SOP_INSTANCE, crate::dicom::iod::STORAGE_COMMITMENT_INSTANCE);
+    set.number(element::ACTION_TYPE, ACTION_TYPE);
+    set.finish()
+}
+
+pub(super) fn event_response(to: &EventRequest, status: u16) -> Vec<u8> {
+    let mut set = Writer::new();
+    set.uid(element::AFFECTED_SOP_CLASS, &to.sop_class);
+    set.number(element::COMMAND_FIELD, RESPONSE | EVENT_REQUEST);
+    set.number(element::RESPONDED_MESSAGE_ID, to.message_id);
+    set.number(element::DATA_SET_TYPE, NO_DATA_SET);
+    set.number(element::STATUS, status);
+    set.uid(element::AFFECTED_SOP_INSTANCE, &to.sop_instance);
+    set.number(element::EVENT_TYPE, to.event_type);
     set.finish()
 }
 

@@ -9,8 +9,8 @@ use dicom_ul::pdu::{AssociationRJ, AssociationRJResult};
 use super::association::{Answer, Association, NoAnswer, NoAssociation, WRITE_BYTES};
 use super::status::{Verdict, meaning};
 use super::wire::Fault;
-use super::{AeTitle, Archive, Refused, Stored};
-use crate::capture::FailureCode;
+use super::{AeTitle, Archive, Asked, Refused, Stored, commitment};
+use crate::capture::{FailureCode, SopRef, Uid};
 use crate::dicom::{Instance, iod};
 
 /// Begin of an object that is remembered on an association that was used before, bytes: where
@@ -35,6 +35,8 @@ pub struct Limits {
     pub association_ms: u64,
     /// From the last byte of an object to the answer.
     pub response_ms: u64,
+    /// After a question for commitment, for the report on the same association.
+    pub report_wait_ms: u64,
     /// A write that moves nothing.
     pub stall_ms: u64,
     /// An object may take `response_ms` and its size at this rate.
@@ -48,12 +50,14 @@ pub struct Limits {
 impl Default for Limits {
     /// An archive in the house connects in milliseconds; its answer may wait for a disk array.
     /// Slower than an old DSL line is as good as down. Archives close idle associations after
-    /// half a minute or more: we do it first. Four associations keep one archive busy.
+    /// half a minute or more: we do it first. An archive that reports on the same association does
+    /// so at once. Four associations keep one archive busy.
     fn default() -> Self {
         Self {
             connect_ms: 5_000,
             association_ms: 15_000,
             response_ms: 60_000,
+            report_wait_ms: 2_000,
             stall_ms: 30_000,
             bytes_per_second_min: 32 << 10,
             idle_ms: 10_000,
@@ -235,6 +239,10 @@ impl Archive for Dimse {
         }
     }
 
+    fn ask_commitment(&self, transaction: &Uid, wanted: &[SopRef]) -> Result<Asked, Refused> {
+        commitment::ask(&self.options, transaction, wanted)
+    }
+
     fn release_idle(&self) {
         let mut pool = self.pool();
         let idle = Duration::from_millis(self.options.limits.idle_ms);
@@ -409,7 +417,7 @@ fn unreachable(fault: Fault, when: &str) -> Refused {
     Refused { code: FailureCode::ArchiveUnreachable, detail: format!("the archive was lost {when}: {fault}") }
 }
 
-fn no_association(why: &NoAssociation) -> Refused {
+pub(super) fn no_association(why: &NoAssociation) -> Refused {
     match why {
         NoAssociation::Unreachable(fault) => unreachable(*fault, "at association"),
         NoAssociation::Aborted => Refused {

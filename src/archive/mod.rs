@@ -5,7 +5,11 @@
 
 mod association;
 mod command;
+mod commitment;
 pub mod dimse;
+mod listening;
+mod message;
+pub mod reports;
 pub mod scp;
 pub mod status;
 mod wire;
@@ -13,8 +17,9 @@ mod wire;
 use std::fmt;
 use std::io::Read;
 
-use crate::capture::FailureCode;
+use crate::capture::{FailureCode, SopRef, Uid};
 use crate::dicom::Instance;
+pub use crate::dicom::commitment::{NO_SUCH_INSTANCE, Report};
 
 /// Where finished instances go. One implementation per protocol.
 /// Every method may be repeated: an instance keeps its UIDs for life.
@@ -32,6 +37,18 @@ pub trait Archive: Send + Sync {
     /// As for [`Archive::store`].
     fn probe(&self) -> Result<(), Refused>;
 
+    /// Asks the archive to say that it keeps these instances (PS3.4 §J). `transaction` is new with
+    /// each question, and was written down before this is called: the answer may come later, and
+    /// elsewhere ([`ReportSink`]).
+    ///
+    /// # Errors
+    /// As for [`Archive::store`]: the archive did not take the question. A permanent code says
+    /// that it cannot be asked.
+    fn ask_commitment(&self, _transaction: &Uid, _wanted: &[SopRef]) -> Result<Asked, Refused> {
+        let detail = "this kind of archive cannot be asked for storage commitment".to_owned();
+        Err(Refused { code: FailureCode::ArchiveRefusedClass, detail })
+    }
+
     /// Closes connections that did nothing for a while. Called now and then, and when the gateway
     /// stops; costs nothing where there is nothing to close.
     fn release_idle(&self) {}
@@ -42,6 +59,34 @@ pub trait Archive: Send + Sync {
 pub struct Stored {
     /// The status word where it was a warning (Bxxx), with the archive's own comment.
     pub warning: Option<String>,
+}
+
+/// The archive took the question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// Reports came at once; one about an older question may be among them.
+    Answered(Vec<Report>),
+    /// It will report elsewhere.
+    Later,
+}
+
+/// Who is told what an archive reports by itself. Called from many threads.
+pub trait ReportSink: Send + Sync {
+    /// # Errors
+    /// [`Unwanted`], with which the archive is refused.
+    fn report(&self, report: Report) -> Result<(), Unwanted>;
+
+    /// Somebody came who is not the archive, or who called somebody else.
+    fn stranger(&self);
+}
+
+/// Why a report is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unwanted {
+    /// No question of ours has this transaction: a forgery, or an answer to somebody else.
+    UnknownTransaction,
+    /// It could not be looked up or kept just now.
+    Later,
 }
 
 /// The archive does not have it, or nobody knows. `detail` carries the archive's own words, cut

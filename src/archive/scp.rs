@@ -5,12 +5,9 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use dicom_ul::pdu::{
     AssociationAC, AssociationRJ, AssociationRJResult, AssociationRJServiceProviderPresentationReason,
@@ -21,6 +18,7 @@ use dicom_ul::pdu::{
 use super::AeTitle;
 use super::association::user_variables;
 use super::command::{COMMAND_BYTES_MAX, Command, echo_response, store_response};
+use super::listening::Listening;
 use super::wire::{Fault, Fragment, Incoming, Patience, Wire, data_head};
 use crate::capture::Uid;
 use crate::dicom::{Syntax, file_prefix, iod};
@@ -31,8 +29,6 @@ const STORAGE_ROOT: &str = "1.2.840.10008.5.1.4.1.1.";
 const ASSOCIATIONS_MAX: usize = 32;
 /// Between two messages, and within one, milliseconds.
 const SILENCE_MS: u64 = 60_000;
-/// After a connection that could not be taken.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// From connecting to the request (ARTIM, PS3.8 §9.1.5), milliseconds.
 const REQUEST_MS: u64 = 10_000;
 /// The longest video that the gateway takes is half of it.
@@ -60,20 +56,13 @@ pub struct Received {
 pub type OnReceived = dyn Fn(&Received) + Send + Sync;
 
 /// A running archive. Stops when dropped.
-pub struct Scp {
-    shared: Arc<Shared>,
-    local_addr: SocketAddr,
-    accepting: Option<JoinHandle<()>>,
-}
+pub struct Scp(Listening);
 
 struct Shared {
     ae: AeTitle,
     dir: PathBuf,
     on_received: Box<OnReceived>,
-    is_stopping: AtomicBool,
     next_number: AtomicU64,
-    /// Connections that are open, so that stopping can end them.
-    open: Mutex<HashMap<u64, TcpStream>>,
 }
 
 impl Scp {
@@ -91,97 +80,30 @@ impl Scp {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the built-in archive listens on loopback only"));
         }
         fs::create_dir_all(dir)?;
-        let listener = TcpListener::bind(address)?;
-        let local_addr = listener.local_addr()?;
-        let shared = Arc::new(Shared {
-            ae,
-            dir: dir.to_owned(),
-            on_received: Box::new(on_received),
-            is_stopping: AtomicBool::new(false),
-            next_number: AtomicU64::new(0),
-            open: Mutex::default(),
-        });
-        let accepting = std::thread::Builder::new().name("archive-accept".to_owned()).spawn({
-            let shared = Arc::clone(&shared);
-            move || accept_all(&listener, &shared)
-        })?;
-        Ok(Self { shared, local_addr, accepting: Some(accepting) })
+        let (dir, on_received) = (dir.to_owned(), Box::new(on_received));
+        let shared = Shared { ae, dir, on_received, next_number: AtomicU64::new(0) };
+        Listening::start(address, "archive", ASSOCIATIONS_MAX, move |socket, is_full| {
+            // A peer's fault ends its association and nothing else.
+            let _ = serve(socket, is_full, &shared);
+        })
+        .map(Self)
     }
 
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
-        self.local_addr
+        self.0.local_addr()
     }
 
     /// Ends every association, whatever it does, and returns when all is quiet. An object in
     /// mid-transfer leaves nothing behind.
     pub fn stop(mut self) {
-        self.halt();
-    }
-
-    fn halt(&mut self) {
-        self.shared.is_stopping.store(true, Ordering::SeqCst);
-        // `accept` has no other alarm clock.
-        let _ = TcpStream::connect(self.local_addr);
-        if let Some(accepting) = self.accepting.take() {
-            let _ = accepting.join();
-        }
-    }
-}
-
-impl Drop for Scp {
-    fn drop(&mut self) {
-        self.halt();
+        self.0.halt();
     }
 }
 
 impl Shared {
-    fn open(&self) -> MutexGuard<'_, HashMap<u64, TcpStream>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn number(&self) -> u64 {
         self.next_number.fetch_add(1, Ordering::Relaxed)
-    }
-}
-
-fn accept_all(listener: &TcpListener, shared: &Arc<Shared>) {
-    let mut serving: Vec<JoinHandle<()>> = Vec::new();
-    loop {
-        let accepted = listener.accept();
-        if shared.is_stopping.load(Ordering::SeqCst) {
-            break;
-        }
-        // Out of descriptors, or the peer has gone already: neither is the end of the archive.
-        let Ok((socket, _)) = accepted else {
-            std::thread::sleep(ACCEPT_PAUSE);
-            continue;
-        };
-        serving.retain(|thread| !thread.is_finished());
-        let number = shared.number();
-        let is_full = serving.len() >= ASSOCIATIONS_MAX;
-        if let Ok(clone) = socket.try_clone() {
-            shared.open().insert(number, clone);
-        }
-        let serve = {
-            let shared = Arc::clone(shared);
-            move || {
-                // A peer's fault ends its association and nothing else.
-                let _ = serve(socket, is_full, &shared);
-                shared.open().remove(&number);
-            }
-        };
-        if let Ok(thread) = std::thread::Builder::new().name("archive".to_owned()).spawn(serve) {
-            serving.push(thread);
-        } else {
-            shared.open().remove(&number);
-        }
-    }
-    for socket in shared.open().values() {
-        let _ = socket.shutdown(Shutdown::Both);
-    }
-    for thread in serving {
-        let _ = thread.join();
     }
 }
 
@@ -313,9 +235,11 @@ impl Session<'_> {
                 self.receiving = Some(Receiving { context: fragment.context, message_id, sop_class, sop_instance, file });
                 Ok(None)
             }
-            Command::StoreResponse { .. } | Command::EchoResponse { .. } | Command::Other => {
-                Err(Fault::Protocol("only C-STORE and C-ECHO are served"))
-            }
+            Command::StoreResponse { .. }
+            | Command::EchoResponse { .. }
+            | Command::ActionResponse { .. }
+            | Command::EventRequest(_)
+            | Command::Other => Err(Fault::Protocol("only C-STORE and C-ECHO are served")),
         }
     }
 

@@ -59,6 +59,7 @@ failure_codes! {
     ArchiveBusy "archive-busy" Transient "operations" "The archive is out of resources (A7xx); it is asked again.";
     ArchiveProcessing "archive-processing" Transient "operations" "The archive reported a processing failure; it is asked again.";
     ArchiveDuplicate "archive-duplicate" Ambiguous "operations" "The archive says it has this instance already.";
+    ArchiveNotCommitted "archive-not-committed" Transient "operations" "The archive has not said that it keeps the object; it is asked again.";
     ArchiveRefusedClass "archive-refused-class" Permanent "operations" "The archive takes neither this SOP class nor this transfer syntax.";
     ArchiveRefusedObject "archive-refused-object" Permanent "support" "The archive cannot accept the object as it is (A9xx, Cxxx).";
     ArchiveNotAuthorised "archive-not-authorised" Permanent "operations" "The archive does not let this gateway store; ask its administrator.";

@@ -11,17 +11,31 @@ pub enum MediaKind {
     Jpeg,
     #[serde(rename = "image/png")]
     Png,
+    /// HEIF with pictures coded as HEVC.
+    #[serde(rename = "image/heic")]
+    Heic,
+    /// Also 3GP.
+    #[serde(rename = "video/mp4")]
+    Mp4,
+    #[serde(rename = "video/quicktime")]
+    QuickTime,
 }
 
 impl MediaKind {
-    /// Every kind that is accepted, in the order in which an answer lists them.
+    /// Every kind that the door accepts, in the order in which an answer lists them: those that
+    /// are scrubbed while they arrive.
     pub const ACCEPTED: [Self; 2] = [Self::Jpeg, Self::Png];
+    /// Every kind that `scrub` can do: also those that have to be there whole.
+    pub const SCRUBBED: [Self; 5] = [Self::Jpeg, Self::Png, Self::Heic, Self::Mp4, Self::QuickTime];
 
     #[must_use]
     pub fn mime(self) -> &'static str {
         match self {
             Self::Jpeg => "image/jpeg",
             Self::Png => "image/png",
+            Self::Heic => "image/heic",
+            Self::Mp4 => "video/mp4",
+            Self::QuickTime => "video/quicktime",
         }
     }
 
@@ -30,6 +44,9 @@ impl MediaKind {
         match self {
             Self::Jpeg => "jpg",
             Self::Png => "png",
+            Self::Heic => "heic",
+            Self::Mp4 => "mp4",
+            Self::QuickTime => "mov",
         }
     }
 }
@@ -133,6 +150,11 @@ pub enum Coding {
     JpegOther,
     /// `colour`: PNG colour type (0, 2, 3, 4, 6); `bits` per sample.
     Png { colour: u8, bits: u8, interlaced: bool },
+    /// HEVC in HEIF, one picture or a grid. No transfer syntax of ours carries it as it is, and
+    /// its turn is in the file: decoding applies it.
+    Heic,
+    /// The pictures of MP4 or `QuickTime`; its turn is in the file.
+    Video,
 }
 
 /// What the record needs of a file's metadata, read before it is removed. Never location, owner,

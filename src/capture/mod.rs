@@ -25,6 +25,6 @@ pub use media::{Essence, Facts, MediaKind, TakenAt};
 pub use order::Order;
 pub use person::{Identifier, Operator, Patient, Visit};
 pub use record::{ItemRecord, Record};
-pub use stage::Stage;
+pub use stage::{Commitment, Stage};
 pub use text::Phi;
-pub use uid::Uid;
+pub use uid::{SopRef, Uid};

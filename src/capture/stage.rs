@@ -38,7 +38,8 @@ impl Stage {
         Self::ALL.into_iter().find(|s| s.word() == word)
     }
 
-    /// True where the gateway has nothing left to do by itself.
+    /// True where the gateway has nothing left to do by itself. `commitment_wanted`: the archive's
+    /// word at storing is not enough.
     #[must_use]
     pub fn is_at_rest(self, commitment_wanted: bool) -> bool {
         match self {
@@ -48,7 +49,9 @@ impl Stage {
         }
     }
 
-    /// The transition table. Never backwards, except out of `Held` to where it was.
+    /// The transition table. Never backwards, except out of `Held` to where it was, and from
+    /// `Forwarded` where the archive itself says that it has no such instance: then the object is
+    /// sent again under the same UID (PS3.3 §C.14.1.1, Failure Reason 0112H).
     #[must_use]
     pub fn may_become(self, next: Self) -> bool {
         use Stage::{Accepted, Committed, Discarded, Forwarded, Held, Identified, Wrapped};
@@ -57,9 +60,22 @@ impl Stage {
             (Accepted, Identified) | (Identified, Wrapped) | (Wrapped, Forwarded) | (Forwarded, Committed)
         );
         let by_doubt = matches!((self, next), (Accepted | Identified | Wrapped, Held));
+        let by_archive = matches!((self, next), (Forwarded, Wrapped));
         let by_person = matches!((self, next), (Held, Accepted | Identified | Wrapped | Discarded));
-        self == next || forward || by_doubt || by_person
+        self == next || forward || by_doubt || by_archive || by_person
     }
+}
+
+/// Whether an archive is asked to say that it keeps what it stored (PS3.4 §J).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Commitment {
+    /// Its word at storing is taken.
+    #[default]
+    None,
+    /// Asked; where it does not offer the service, its word at storing is taken.
+    Ask,
+    /// Asked without end: nothing is done before it has committed.
+    Required,
 }
 
 #[cfg(test)]
@@ -80,11 +96,12 @@ mod tests {
     }
 
     #[test]
-    fn no_stage_goes_back() {
+    fn no_stage_goes_back_but_where_the_archive_lost_the_object() {
         let way = [Stage::Accepted, Stage::Identified, Stage::Wrapped, Stage::Forwarded, Stage::Committed];
         for (i, later) in way.iter().enumerate() {
             for earlier in &way[..i] {
-                assert!(!later.may_become(*earlier), "{later:?} to {earlier:?}");
+                let is_lost = (*later, *earlier) == (Stage::Forwarded, Stage::Wrapped);
+                assert_eq!(later.may_become(*earlier), is_lost, "{later:?} to {earlier:?}");
             }
         }
     }

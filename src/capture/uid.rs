@@ -48,6 +48,13 @@ impl Uid {
     }
 }
 
+/// One instance, as others are asked about it (PS3.3 §10.8).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SopRef {
+    pub sop_class: Uid,
+    pub sop_instance: Uid,
+}
+
 impl fmt::Display for Uid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -2,13 +2,19 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::args::ScrubArgs;
 use super::output::Output;
 use super::status;
+use crate::capture::MediaKind;
+use crate::media::sniff::HEAD_BYTES;
+use crate::media::source::Source;
+use crate::media::{Sniffed, sniff};
+use crate::scrub::container::{self, CopyError};
 use crate::scrub::report::Report;
-use crate::scrub::{Limits, Purpose, PushError, Scrubbed, Scrubber};
+use crate::scrub::{Limits, Purpose, PushError, ScrubError, Scrubbed, Scrubber};
 
 /// Bytes read at a time.
 const READ_BYTES: usize = 256 * 1024;
@@ -42,22 +48,73 @@ fn scrub_file(path: &Path, folder: &Path, number: usize) -> Report {
         Ok(output) => output,
         Err(error) => return Report::refused(input, "unwritable", format!("The output cannot be written: {error}.")),
     };
-    match File::open(path).map_err(Stopped::Read).and_then(|file| stream(file, &mut output)) {
+    match File::open(path).map_err(Stopped::Read).and_then(|file| scrub_into(file, &mut output)) {
         Ok(scrubbed) => match output.finish(scrubbed.media.extension()) {
             Ok(name) => Report::scrubbed(input, name.to_string_lossy().into_owned(), &scrubbed),
             Err(error) => Report::refused(input, "unwritable", format!("The output cannot be written: {error}.")),
         },
         Err(Stopped::Read(error)) => Report::refused(input, "unreadable", format!("The file cannot be read: {error}.")),
-        Err(Stopped::Scrub(PushError::Scrub(error))) => Report::from_error(input, &error),
-        Err(Stopped::Scrub(PushError::Sink(error))) => {
-            Report::refused(input, "unwritable", format!("The output cannot be written: {error}."))
-        }
+        Err(Stopped::Scrub(error)) => Report::from_error(input, &error),
+        Err(Stopped::Write(error)) => Report::refused(input, "unwritable", format!("The output cannot be written: {error}.")),
     }
 }
 
 enum Stopped {
     Read(io::Error),
-    Scrub(PushError<io::Error>),
+    Scrub(ScrubError),
+    Write(io::Error),
+}
+
+impl From<PushError<io::Error>> for Stopped {
+    fn from(error: PushError<io::Error>) -> Self {
+        match error {
+            PushError::Scrub(error) => Self::Scrub(error),
+            PushError::Sink(error) => Self::Write(error),
+        }
+    }
+}
+
+impl From<CopyError<io::Error>> for Stopped {
+    fn from(error: CopyError<io::Error>) -> Self {
+        match error {
+            CopyError::Read(error) => Self::Read(error),
+            CopyError::Scrub(error) => Self::Scrub(error),
+            CopyError::Sink(error) => Self::Write(error),
+        }
+    }
+}
+
+/// A file that is read at any place, by as many as like.
+struct OpenFile {
+    file: File,
+    length_bytes: u64,
+}
+
+impl Source for OpenFile {
+    fn length_bytes(&self) -> u64 {
+        self.length_bytes
+    }
+
+    fn read_at(&self, at: u64, into: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(into, at)
+    }
+}
+
+/// What is no JPEG and no PNG has an index, or is refused by who knows all kinds.
+fn scrub_into(file: File, output: &mut Output) -> Result<Scrubbed, Stopped> {
+    // A pipe has no length and no places; what has no index needs neither.
+    let length_bytes = file.metadata().map_err(Stopped::Read)?.len();
+    let mut head = [0; HEAD_BYTES];
+    let length = file.read_at(&mut head, 0).unwrap_or(0);
+    match sniff(head.get(..length).unwrap_or_default()) {
+        Sniffed::Known(MediaKind::Jpeg | MediaKind::Png) => stream(file, output),
+        _ if length == 0 => stream(file, output),
+        Sniffed::Known(MediaKind::Heic | MediaKind::Mp4 | MediaKind::QuickTime) | Sniffed::Other(_) => {
+            let mut sink = |bytes: &[u8]| output.write_all(bytes);
+            let source = OpenFile { file, length_bytes };
+            Ok(container::scrub(&source, Purpose::File, &Limits::default(), &mut sink)?)
+        }
+    }
 }
 
 /// The whole file is never in memory.
@@ -67,10 +124,10 @@ fn stream(mut file: File, output: &mut Output) -> Result<Scrubbed, Stopped> {
     let mut buffer = vec![0u8; READ_BYTES];
     loop {
         match file.read(&mut buffer) {
-            Ok(0) => return scrubber.finish(&mut sink).map_err(Stopped::Scrub),
+            Ok(0) => return Ok(scrubber.finish(&mut sink)?),
             Ok(length) => {
                 let chunk = buffer.get(..length).unwrap_or_default();
-                scrubber.push(chunk, &mut sink).map_err(Stopped::Scrub)?;
+                scrubber.push(chunk, &mut sink)?;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(Stopped::Read(error)),

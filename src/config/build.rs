@@ -5,11 +5,13 @@ use std::path::PathBuf;
 
 use super::draft::{Draft, Group};
 use super::options::{
-    ArchiveOptions, AuditOptions, Config, DataOptions, Department, Ffmpeg, Hl7Options, Hl7Source, IssuerOptions, KeySource,
-    LimitsOptions, LookupOptions, LookupSource, ServerOptions, SiteOptions, TlsFiles, TranscodeOptions, UnknownPatient,
+    ArchiveOptions, AuditOptions, Config, DataOptions, Department, DicomOptions, Ffmpeg, Hl7Options, Hl7Source, IssuerOptions,
+    KeySource, LimitsOptions, LookupOptions, LookupSource, ServerOptions, SiteOptions, TlsFiles, TranscodeOptions,
+    UnknownPatient,
 };
 use super::problem::{Origin, Problem};
 use super::value::Value;
+use crate::capture::Commitment;
 
 /// Makes the configuration. `None` where a value is missing: the draft has a problem then.
 pub fn build(draft: &Draft) -> Option<Config> {
@@ -24,6 +26,7 @@ pub fn build(draft: &Draft) -> Option<Config> {
             listen: draft.one("hl7")?.value("listen").and_then(as_listen),
             sources: draft.of("hl7.source").map(hl7_source).collect(),
         },
+        dicom: DicomOptions { listen: listen(draft.one("dicom")?, "listen"), ae: text(draft.one("dicom")?, "ae") },
         lookup: lookup(draft.one("lookup")?)?,
         archives: draft.of("archive").map(archive).collect::<Option<_>>()?,
         transcode: transcode(draft.one("transcode")?)?,
@@ -107,7 +110,11 @@ fn archive(group: &Group) -> Option<ArchiveOptions> {
         address: text(group, "address")?,
         called_ae: text(group, "called_ae")?,
         calling_ae: text(group, "calling_ae")?,
-        commitment: flag(group, "commitment")?,
+        commitment: match text(group, "commitment")?.as_str() {
+            "required" => Commitment::Required,
+            "ask" => Commitment::Ask,
+            _ => Commitment::None,
+        },
     })
 }
 
@@ -155,6 +162,7 @@ pub fn check(draft: &mut Draft) {
     check_doors(draft, &mut found);
     check_issuers(draft, &mut found);
     check_sources(draft, &mut found);
+    check_dicom(draft, &mut found);
     check_unique(draft, "department", &["id"], &mut found);
     check_unique(draft, "issuer", &["issuer", "audience"], &mut found);
     check_unique(draft, "hl7.source", &["application", "facility"], &mut found);
@@ -204,6 +212,8 @@ fn check_doors(draft: &Draft, found: &mut Vec<Problem>) {
             "listen",
             Some("plain text with patient data; listen on 127.0.0.1 and put a TLS tunnel in front (MLLPS is not built yet)"),
         ),
+        // A report names UIDs and nobody, and counts only for a question of ours.
+        ("dicom", "listen", None),
     ];
     let mut taken: Vec<(SocketAddr, String)> = Vec::new();
     for (section, key, only_loopback) in doors {
@@ -218,6 +228,14 @@ fn check_doors(draft: &Draft, found: &mut Vec<Problem>) {
             found.push(Problem { origin: group.origin_of(key), text });
         }
         taken.push((address, full));
+    }
+}
+
+fn check_dicom(draft: &Draft, found: &mut Vec<Problem>) {
+    let Some(group) = draft.one("dicom").filter(|g| g.is_set("listen")) else { return };
+    if draft.of("archive").next().is_none() {
+        let text = "dicom.listen waits for the reports of an archive, but there is no [[archive]]; add one".to_owned();
+        found.push(Problem { origin: group.origin_of("listen"), text });
     }
 }
 
@@ -268,6 +286,10 @@ pub fn warnings(draft: &Draft) -> Vec<Problem> {
     }
     if draft.one("hl7").is_some_and(|g| g.value("listen").is_none()) {
         warn("hl7.listen is not set: the hospital cannot announce patients, and every capture waits for one");
+    }
+    let waits = |g: &Group| text(g, "commitment").is_some_and(|word| word != "none");
+    if draft.of("archive").any(waits) && draft.one("dicom").is_some_and(|g| g.value("listen").is_none()) {
+        warn("dicom.listen is not set: an archive that reports commitment on an association of its own is not heard");
     }
     if draft.one("site").is_some_and(|g| !g.is_set("institution")) {
         warn("site.institution is not set: objects will carry the name of the demo hospital");

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use jiff::tz::TimeZone;
 
 use super::value::{Secret, Space};
-use crate::capture::Uid;
+use crate::capture::{Commitment, Uid};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -18,6 +18,7 @@ pub struct Config {
     pub departments: Vec<Department>,
     pub issuers: Vec<IssuerOptions>,
     pub hl7: Hl7Options,
+    pub dicom: DicomOptions,
     pub lookup: LookupOptions,
     /// At most one.
     pub archives: Vec<ArchiveOptions>,
@@ -94,6 +95,15 @@ pub struct Hl7Options {
     pub sources: Vec<Hl7Source>,
 }
 
+/// The door for what an archive reports by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DicomOptions {
+    /// `None`: no door.
+    pub listen: Option<SocketAddr>,
+    /// What the archive calls; `None`: its `calling_ae`.
+    pub ae: Option<String>,
+}
+
 /// Rules for one sender; the first that fits MSH-3 and MSH-4 holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hl7Source {
@@ -129,8 +139,7 @@ pub struct ArchiveOptions {
     pub address: String,
     pub called_ae: String,
     pub calling_ae: String,
-    /// Ask for storage commitment.
-    pub commitment: bool,
+    pub commitment: Commitment,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

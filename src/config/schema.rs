@@ -151,6 +151,14 @@ pub const SECTIONS: &[Section] = &[
         ],
     },
     Section {
+        name: "dicom",
+        many: false,
+        keys: &[
+            key("listen", Kind::Listen, Unset, "address for the commitment reports of an archive; not set: no door"),
+            key("ae", Kind::AeTitle, Unset, "AE title of that door; not set: calling_ae of the archive"),
+        ],
+    },
+    Section {
         name: "hl7.source",
         many: true,
         keys: &[
@@ -187,7 +195,12 @@ pub const SECTIONS: &[Section] = &[
             key("address", Kind::Peer, Required, "host:port"),
             key("called_ae", Kind::AeTitle, Required, "AE title of the archive"),
             key("calling_ae", Kind::AeTitle, Text("SHUTTERBRIDGE"), "AE title of this gateway"),
-            key("commitment", Kind::Never { what: "storage commitment" }, Text("false"), "ask for storage commitment"),
+            key(
+                "commitment",
+                Kind::Commitment,
+                Text("none"),
+                "\"required\" (or true): kept until the archive commits; \"ask\": where it offers to; \"none\" (or false)",
+            ),
             unbuilt("tls_ca", Kind::File, DICOM_TLS),
             unbuilt("tls_cert", Kind::File, DICOM_TLS),
             unbuilt("tls_key", Kind::File, DICOM_TLS),

@@ -28,10 +28,8 @@ pub enum Kind {
         unbuilt: &'static [&'static str],
     },
     Flag,
-    /// A flag whose feature is not in this build: only `false` is taken.
-    Never {
-        what: &'static str,
-    },
+    /// `none`, `ask` or `required`; a flag says the first or the last.
+    Commitment,
     Count {
         min: u64,
         max: u64,
@@ -154,8 +152,7 @@ impl Kind {
             Self::Choice { built, unbuilt } => read_word(&text(raw)?, built, unbuilt).map(Value::Text),
             Self::Words { built, unbuilt } => read_words(raw, built, unbuilt).map(Value::Words),
             Self::Flag => read_flag(raw).map(Value::Flag),
-            Self::Never { what } if read_flag(raw)? => Err(format!("{what} is not built yet; set it to false")),
-            Self::Never { .. } => Ok(Value::Flag(false)),
+            Self::Commitment => read_commitment(raw).map(Value::Text),
             Self::Count { min, max } => read_count(raw, min, max).map(Value::Count),
             Self::Size { min, max } => read_size(raw, min, max).map(Value::Size),
             Self::Space => read_space(raw).map(Value::Space),
@@ -203,6 +200,18 @@ fn text(raw: &Raw) -> Result<String, String> {
         Raw::List(_) => Err("must be a text in quotes, not a list".to_owned()),
         Raw::Other(what) => Err(format!("must be a text in quotes, not {what}")),
     }
+}
+
+fn read_commitment(raw: &Raw) -> Result<String, String> {
+    const WORDS: [&str; 3] = ["required", "ask", "none"];
+    let word = match raw {
+        Raw::Flag(true) => "required".to_owned(),
+        Raw::Flag(false) => "none".to_owned(),
+        Raw::Bare(text) if text == "true" => "required".to_owned(),
+        Raw::Bare(text) if text == "false" => "none".to_owned(),
+        other => text(other)?,
+    };
+    read_word(&word, &WORDS, &[])
 }
 
 fn read_text(raw: &Raw, max: usize) -> Result<String, String> {

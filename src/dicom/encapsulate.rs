@@ -67,7 +67,8 @@ impl Instance {
     }
 }
 
-fn encode(dataset: &InMemDicomObject, syntax: Syntax) -> Result<Vec<u8>, DicomError> {
+/// A data set without group 0002.
+pub(super) fn encode(dataset: &InMemDicomObject, syntax: Syntax) -> Result<Vec<u8>, DicomError> {
     /// The attributes of a photograph without a profile; with one it grows once.
     const USUAL_BYTES: usize = 8 << 10;
     let mut out = Vec::with_capacity(USUAL_BYTES);

@@ -4,6 +4,9 @@
 pub const VL_PHOTOGRAPHIC: &str = "1.2.840.10008.5.1.4.1.1.77.1.4";
 /// Verification (PS3.4 §A.4).
 pub const VERIFICATION: &str = "1.2.840.10008.1.1";
+/// Storage Commitment Push Model, and its one instance (PS3.4 §J.3.5).
+pub const STORAGE_COMMITMENT: &str = "1.2.840.10008.1.20.1";
+pub const STORAGE_COMMITMENT_INSTANCE: &str = "1.2.840.10008.1.20.1.1";
 
 /// The transfer syntaxes that are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

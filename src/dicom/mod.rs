@@ -5,6 +5,7 @@
 
 mod build;
 pub mod check;
+pub mod commitment;
 mod data_set;
 mod encapsulate;
 pub mod icc;

@@ -1,9 +1,11 @@
 //! One row per capture, and when it is due.
 //!
-//! Owns: the record's row and every index over it, the rows of studies.
+//! Owns: the record's row and every index over it, the rows of studies, the questions for storage
+//! commitment.
 //! Never: decides what happens to a capture; reads the spool.
 
 mod index;
+mod transaction;
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
@@ -16,11 +18,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::capture::binding::StudyBinding;
 use crate::capture::record::Digest;
-use crate::capture::{CaptureId, Phi, Record, Stage};
+use crate::capture::{CaptureId, Phi, Record, Stage, Uid};
 use crate::seal::aead::Kek;
 use crate::store::group::Group;
 use crate::store::{Batch, Store, StoreError, Table};
 use index::Indexes;
+use transaction::TRANSACTIONS;
+pub use transaction::{Covered, Transaction};
 
 const RECORDS: Table<CaptureId, Record> = Table::new(0x10);
 /// By [`crate::capture::record::Idempotency::key`].
@@ -51,6 +55,8 @@ pub struct Commit {
     /// the commit happens.
     pub replace: Vec<(Record, Record)>,
     pub studies: Vec<(Digest, StudyRow)>,
+    /// Questions that are about to be asked.
+    pub transactions: Vec<(Uid, Transaction)>,
 }
 
 /// What the gateway knows of a study it adds to.
@@ -290,6 +296,7 @@ impl Journal {
         }
         plan.rows.extend(changed);
         plan.studies.extend(commit.studies.iter().cloned());
+        plan.transactions.extend(commit.transactions.iter().cloned());
         Ok(())
     }
 
@@ -317,6 +324,9 @@ impl Journal {
         self.put_idempotency(&mut batch, plan)?;
         for (key, study) in &plan.studies {
             STUDIES.put(&mut batch, key, study)?;
+        }
+        for (key, transaction) in &plan.transactions {
+            TRANSACTIONS.put(&mut batch, key, transaction)?;
         }
         self.store.commit(batch)?;
         for (from, to) in moves {
@@ -372,6 +382,7 @@ struct Row {
 struct Plan {
     rows: HashMap<CaptureId, Row>,
     studies: HashMap<Digest, StudyRow>,
+    transactions: Vec<(Uid, Transaction)>,
 }
 
 fn checked(record: Record) -> Result<Record, JournalError> {

@@ -1,17 +1,20 @@
 //! Floor 2: what a file is, as its bytes tell.
 //!
-//! Owns: the kind of a file, the structure of JPEG and PNG, what Exif, XMP and IPTC say, and the
+//! Owns: the kind of a file, the structure of JPEG, PNG and HEIF, what Exif, XMP and IPTC say, and the
 //! one way to decode a picture.
 //! Never: edits, files, sockets; never decides what has to go (that is `scrub`).
 
 pub mod exif;
 mod field;
+pub mod heif;
 pub mod iptc;
+pub mod isobmff;
 pub mod jpeg;
 pub mod location;
 pub mod png;
 pub mod raster;
 pub mod sniff;
+pub mod source;
 
 use std::fmt;
 

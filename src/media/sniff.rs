@@ -7,6 +7,8 @@ use crate::capture::MediaKind;
 pub const HEAD_BYTES: usize = 32;
 
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
+/// Major brands of pictures in HEIF (ISO/IEC 23008-12 §10 and annex B).
+const HEIF: [&[u8; 4]; 8] = [b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sniffed {
@@ -25,7 +27,31 @@ pub fn sniff(head: &[u8]) -> Sniffed {
     if head.starts_with(PNG) {
         return Sniffed::Known(MediaKind::Png);
     }
-    Sniffed::Other(look(head))
+    if head.get(4..8) == Some(b"ftyp") && head.get(8..12).is_some_and(|brand| HEIF.iter().any(|b| *b == brand)) {
+        return Sniffed::Known(MediaKind::Heic);
+    }
+    match (head.get(4..8), head.get(8..12)) {
+        (Some(b"ftyp"), Some(b"qt  ")) | (Some(b"moov" | b"mdat" | b"wide"), _) => Sniffed::Known(MediaKind::QuickTime),
+        (Some(b"ftyp"), Some(brand)) if is_mp4(brand) => Sniffed::Known(MediaKind::Mp4),
+        _ => Sniffed::Other(look(head)),
+    }
+}
+
+/// Major brands of films; sound alone has others.
+fn is_mp4(brand: &[u8]) -> bool {
+    matches!(
+        brand,
+        b"isom"
+            | [b'i', b's', b'o', b'2'..=b'9']
+            | b"mp41"
+            | b"mp42"
+            | b"avc1"
+            | b"M4V "
+            | b"M4VH"
+            | b"MSNV"
+            | b"dash"
+            | [b'3', b'g', ..]
+    )
 }
 
 /// Signatures at offset 0, each with its word.
@@ -56,9 +82,6 @@ fn look(head: &[u8]) -> &'static str {
     if head.get(4..8) == Some(b"ftyp") {
         return brand(head.get(8..12).unwrap_or_default());
     }
-    if matches!(head.get(4..8), Some(b"moov" | b"mdat" | b"wide")) {
-        return "QuickTime video";
-    }
     if head.get(..4) == Some(b"RIFF") {
         return if head.get(8..12) == Some(b"WEBP") { "WebP" } else { "RIFF" };
     }
@@ -75,12 +98,9 @@ fn look(head: &[u8]) -> &'static str {
 /// Major brand of an ISO base media file (ISO/IEC 14496-12 §4.3).
 fn brand(brand: &[u8]) -> &'static str {
     match brand {
-        b"heic" | b"heix" | b"heim" | b"heis" | b"hevc" | b"hevx" | b"mif1" | b"msf1" => "HEIC",
         b"avif" | b"avis" => "AVIF",
-        b"qt  " => "QuickTime video",
         b"crx " => "camera raw",
-        [b'3', b'g', ..] => "3GP video",
-        _ => "MP4 video",
+        _ => "an ISO base media file",
     }
 }
 
@@ -90,13 +110,14 @@ mod tests {
 
     #[test]
     fn the_first_bytes_decide_what_a_file_is() {
-        let table: [(&[u8], Sniffed); 12] = [
+        let table: [(&[u8], Sniffed); 13] = [
             (b"\xff\xd8\xff\xe0\0\x10JFIF", Sniffed::Known(MediaKind::Jpeg)),
             (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", Sniffed::Known(MediaKind::Png)),
             (b"\x89PNG\r\n", Sniffed::Other("unknown")),
-            (b"\0\0\0\x18ftypheic", Sniffed::Other("HEIC")),
-            (b"\0\0\0\x18ftypqt  ", Sniffed::Other("QuickTime video")),
-            (b"\0\0\0\x18ftypisom", Sniffed::Other("MP4 video")),
+            (b"\0\0\0\x18ftypheic", Sniffed::Known(MediaKind::Heic)),
+            (b"\0\0\0\x18ftypmif1", Sniffed::Known(MediaKind::Heic)),
+            (b"\0\0\0\x18ftypqt  ", Sniffed::Known(MediaKind::QuickTime)),
+            (b"\0\0\0\x18ftypisom", Sniffed::Known(MediaKind::Mp4)),
             (b"%PDF-1.7", Sniffed::Other("PDF")),
             (b"GIF89a", Sniffed::Other("GIF")),
             (b" <!DOCTYPE html>", Sniffed::Other("HTML or XML")),

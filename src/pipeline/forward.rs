@@ -6,13 +6,15 @@ use std::sync::Arc;
 use super::step::{Delivery, Failed, ItemOutcome, Job, Outcome, Works};
 use super::{sealed, wrap};
 use crate::archive::{Archive, Refused, Stored};
-use crate::capture::{Binding, Failure, FailureCode};
+use crate::capture::{Binding, CaptureId, Commitment, Failure, FailureCode};
 
 /// An archive under the name that the configuration gives it.
 #[derive(Clone)]
 pub struct NamedArchive {
     pub name: String,
     pub archive: Arc<dyn Archive>,
+    /// Whether it is asked to say that it keeps what it stored.
+    pub commitment: Commitment,
 }
 
 /// Sends the items of a job in their order. An item that fails does not stop the next one, except
@@ -43,7 +45,7 @@ pub fn deliver(works: &Works, job: &Job, go_on: &dyn Fn() -> bool) -> Outcome {
 }
 
 fn one(works: &Works, job: &Job, index: u16) -> Result<Delivery, Failed> {
-    let binding = binding(works, job)?;
+    let binding = binding(works, job.record.id())?;
     let wrapped =
         wrap::wrap(&works.spool, &job.record, index, &binding).map_err(|(code, detail)| broke(works, false, code, &detail))?;
     let mut payload = wrapped.open(&works.spool).map_err(|(code, detail)| broke(works, true, code, &detail))?;
@@ -62,9 +64,8 @@ fn one(works: &Works, job: &Job, index: u16) -> Result<Delivery, Failed> {
     }
 }
 
-fn binding(works: &Works, job: &Job) -> Result<Binding, Failed> {
-    let found =
-        sealed::read_binding(&works.spool, job.record.id()).map_err(|(code, detail)| broke(works, false, code, &detail))?;
+pub(super) fn binding(works: &Works, id: CaptureId) -> Result<Binding, Failed> {
+    let found = sealed::read_binding(&works.spool, id).map_err(|(code, detail)| broke(works, false, code, &detail))?;
     found.ok_or_else(|| broke(works, false, FailureCode::SpoolUnreadable, "the sealed binding is missing"))
 }
 

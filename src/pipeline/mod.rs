@@ -6,6 +6,7 @@
 pub mod accept;
 pub mod act;
 pub mod bind;
+pub mod commit;
 pub mod desk;
 pub mod feed;
 pub mod forward;
@@ -17,6 +18,7 @@ pub mod recover;
 pub mod refusal;
 mod sealed;
 pub mod step;
+pub mod sweep;
 pub mod wrap;
 
 pub use accept::{Acceptor, Intake, Receipt};

@@ -14,6 +14,11 @@ pub trait Observer: Send + Sync {
     /// A round was written to the journal, or could not be; the text is for the operator and has
     /// no patient data.
     fn written(&self, result: Result<(), &str>);
+    /// So many captures that are at the archive were erased here, or why they were not.
+    fn swept(&self, result: Result<usize, &str>);
+    /// An archive reported on what nobody asked it, or somebody else did in its name; for the
+    /// audit. `why` is a constant of the code.
+    fn report_refused(&self, why: &'static str);
 }
 
 /// Counts nothing.
@@ -25,4 +30,6 @@ impl Observer for Nobody {
     fn attempted(&self, _: &str, _: Result<bool, FailureCode>) {}
     fn delivered(&self, _: f64) {}
     fn written(&self, _: Result<(), &str>) {}
+    fn swept(&self, _: Result<usize, &str>) {}
+    fn report_refused(&self, _: &'static str) {}
 }

@@ -15,17 +15,19 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::act::{self, Act, Awaited, Decision, Inbox, Note, Verdict};
 use super::bind::{self, Place};
+use super::commit;
 use super::forward::{self, NamedArchive};
 use super::identify::{self, Doubt};
 use super::observer::Observer;
 use super::pending::Pending;
 use super::refusal::Refusal;
 use super::sealed;
+use super::sweep::Sweeper;
 use crate::capture::claim::PatientKey;
 use crate::capture::record::Digest;
-use crate::capture::record::{ItemRecord, Schedule};
+use crate::capture::record::Schedule;
 use crate::capture::retry::{Next, RetryPolicy};
-use crate::capture::{Binding, CaptureId, Class, Failure, FailureCode, Record, Stage};
+use crate::capture::{Binding, CaptureId, Class, Failure, FailureCode, ItemId, ItemRecord, Record, Stage};
 use crate::clock::Clock;
 use crate::journal::{Commit, Filter, Journal, StudyRow};
 use crate::lookup::Lookup;
@@ -84,6 +86,8 @@ pub enum Progress {
 /// The one line all captures go through.
 pub struct Line {
     works: Works,
+    pub(super) clerk: commit::Clerk,
+    pub(super) sweeper: Sweeper,
     state: Mutex<State>,
     /// Something for the claimer.
     claimer: Condvar,
@@ -117,6 +121,7 @@ struct State {
     asked: bool,
     /// Discarded captures whose bytes are still to be erased.
     erasable: BTreeMap<CaptureId, u16>,
+    answers: Vec<commit::Answer>,
     stopping: bool,
 }
 
@@ -156,7 +161,15 @@ pub struct Failed {
 impl Line {
     #[must_use]
     pub fn new(works: Works) -> Self {
-        Self { works, state: Mutex::default(), claimer: Condvar::new(), workers: Condvar::new(), facts: AtomicU64::new(0) }
+        Self {
+            works,
+            clerk: commit::Clerk::default(),
+            sweeper: Sweeper::default(),
+            state: Mutex::default(),
+            claimer: Condvar::new(),
+            workers: Condvar::new(),
+            facts: AtomicU64::new(0),
+        }
     }
 
     #[must_use]
@@ -219,7 +232,24 @@ impl Line {
         Err(act::unanswered())
     }
 
+    /// What an archive said about what it keeps.
+    pub(super) fn answered(&self, answers: Vec<commit::Answer>) {
+        if !answers.is_empty() {
+            let mut state = self.state();
+            state.answers.extend(answers);
+            state.arrived = true;
+            drop(state);
+            self.claimer.notify_one();
+        }
+    }
+
+    pub(super) fn answers_waiting(&self) -> usize {
+        self.state().answers.len()
+    }
+
     pub fn stop(&self) {
+        self.clerk.stop();
+        self.sweeper.stop();
         self.state().stopping = true;
         self.claimer.notify_all();
         self.workers.notify_all();
@@ -330,6 +360,7 @@ impl Line {
         };
         let facts = self.facts.load(Ordering::SeqCst);
         let mut round = Round::new(&self.works, now);
+        round.answers = std::mem::take(&mut self.state().answers);
         let (woken, later): (BTreeSet<_>, BTreeSet<_>) =
             woken.into_iter().partition(|id| !claimed.contains(id) || outcomes.iter().any(|o| o.id == *id));
         let done = self.fill(&mut round, &outcomes, &woken, &claimed, &notes);
@@ -341,6 +372,7 @@ impl Line {
             Err(why) => {
                 self.works.observer.written(Err(&why));
                 state.outcomes.splice(0..0, outcomes);
+                state.answers.splice(0..0, round.answers);
                 state.woken.extend(woken);
                 state.inbox.put_back_tried(notes);
                 return Progress::Blocked;
@@ -359,6 +391,8 @@ impl Line {
         if self.facts.load(Ordering::SeqCst) != facts {
             state.woken.extend(round.held.iter().copied());
         }
+        self.clerk.ask(std::mem::take(&mut round.asks));
+        self.sweeper.rested(&self.works, round.changes.values().map(|(_, new)| new));
         state.jobs.extend(round.jobs);
         self.walk_held(&mut state, now);
         let busy = state.claimed.clone();
@@ -419,6 +453,7 @@ impl Line {
         claimed: &BTreeSet<CaptureId>,
         notes: &[Note],
     ) -> Result<Vec<Option<Verdict>>, String> {
+        round.hear()?;
         for outcome in outcomes {
             round.settle(outcome)?;
         }
@@ -455,6 +490,8 @@ struct Round<'w> {
     studies: BTreeMap<Digest, StudyRow>,
     bindings: Vec<(CaptureId, Binding)>,
     jobs: Vec<Job>,
+    answers: Vec<commit::Answer>,
+    asks: Vec<ItemId>,
     /// Jobs that may still be added.
     room: usize,
     held: Vec<CaptureId>,
@@ -470,6 +507,8 @@ impl<'w> Round<'w> {
             studies: BTreeMap::new(),
             bindings: Vec::new(),
             jobs: Vec::new(),
+            answers: Vec::new(),
+            asks: Vec::new(),
             room: 0,
             held: Vec::new(),
         }
@@ -507,6 +546,18 @@ impl<'w> Round<'w> {
         Ok(())
     }
 
+    /// What an archive said of items.
+    fn hear(&mut self) -> Result<(), String> {
+        for answer in self.answers.clone() {
+            let Some((old, mut record)) = self.load(answer.item.capture)? else { continue };
+            commit::settle(self.works, &mut record, &answer, self.now);
+            if record != old {
+                self.changes.insert(record.id(), (old, record));
+            }
+        }
+        Ok(())
+    }
+
     fn stored(&self, record: &mut Record, index: u16, at: Timestamp, delivery: &Delivery) {
         for note in &delivery.notes {
             if !record.notes.iter().any(|n| n == note) {
@@ -515,15 +566,16 @@ impl<'w> Round<'w> {
         }
         advance(record, index, Stage::Wrapped, at, None);
         advance(record, index, Stage::Forwarded, at, delivery.warning.clone());
-        if let Some(item) = record.items.get_mut(usize::from(index)) {
-            item.failure = None;
-            item.schedule.due = None;
-        }
+        commit::stored(self.works, record, index, self.now);
         self.works.observer.reached(Stage::Forwarded);
         self.works.observer.delivered(at.duration_since(record.acceptance.accepted_at).as_secs_f64());
     }
 
     fn failed(&self, record: &mut Record, index: u16, failed: &Failed) {
+        // An answer to a question may have overtaken the worker.
+        if record.items.get(usize::from(index)).is_none_or(|i| matches!(i.stage, Stage::Forwarded | Stage::Committed)) {
+            return;
+        }
         if failed.wrapped {
             advance(record, index, Stage::Wrapped, self.now, None);
         }
@@ -634,8 +686,12 @@ impl<'w> Round<'w> {
 
     /// Counts an attempt for each item that is due and ready, and makes the job.
     fn claim_items(&mut self, record: &mut Record) {
+        if self.works.archive.is_none() {
+            return;
+        }
+        self.asks.extend(commit::claim(self.works, record, self.now));
         let twice = self.jobs.iter().any(|j| j.record.id() == record.id());
-        if self.works.archive.is_none() || self.room == 0 || twice {
+        if self.room == 0 || twice {
             return;
         }
         let mut items = Vec::new();
@@ -803,6 +859,7 @@ impl<'w> Round<'w> {
             insert: self.inserts.values().cloned().collect(),
             replace: self.changes.values().cloned().collect(),
             studies: self.studies.iter().map(|(k, v)| (*k, v.clone())).collect(),
+            transactions: Vec::new(),
         };
         self.works.journal.commit(commit).map_err(|e| e.to_string())?;
         self.works.pending.remove(&arrived);
@@ -835,16 +892,20 @@ fn is_ready(item: &ItemRecord, now: Timestamp) -> bool {
 }
 
 /// Moves an item forward where the table allows it; where it is further already, nothing happens.
-fn advance(record: &mut Record, index: u16, stage: Stage, at: Timestamp, why: Option<String>) {
-    let _already_there = record.move_item(index, stage, at, why);
+pub(super) fn advance(record: &mut Record, index: u16, stage: Stage, at: Timestamp, why: Option<String>) {
+    // The table's one way back is the archive's to open, not a worker's.
+    let is_further = |i: &ItemRecord| i.stage == Stage::Forwarded && stage == Stage::Wrapped;
+    if !record.items.get(usize::from(index)).is_some_and(is_further) {
+        let _already_there = record.move_item(index, stage, at, why);
+    }
 }
 
-fn later(now: Timestamp, ms: u64) -> Timestamp {
+pub(super) fn later(now: Timestamp, ms: u64) -> Timestamp {
     let wait = SignedDuration::from_millis(i64::try_from(ms).unwrap_or(i64::MAX));
     now.checked_add(wait).unwrap_or(Timestamp::MAX)
 }
 
 /// Without randomness all return in step, which is slow, not wrong.
-fn jitter() -> u8 {
+pub(super) fn jitter() -> u8 {
     random::random::<1>().map_or(0, |[byte]| byte)
 }

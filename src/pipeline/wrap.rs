@@ -133,6 +133,10 @@ fn coded_again(facts: &ItemFacts, derived: &DerivedPicture) -> Picture {
                 from: Some(LossyStep { method: LossyMethod::Jpeg, ratio: ratio(facts, derived.samples) }),
             },
             MediaKind::Png => LossyHistory::Lossless,
+            // Two steps: the phone's, and ours to JPEG.
+            MediaKind::Heic | MediaKind::Mp4 | MediaKind::QuickTime => LossyHistory::Reencoded {
+                from: Some(LossyStep { method: LossyMethod::Hevc, ratio: ratio(facts, derived.samples) }),
+            },
         },
         icc_profile: facts.facts.icc_profile.clone(),
     }
@@ -180,6 +184,8 @@ fn decode(facts: &ItemFacts, coded: &[u8]) -> Result<(DerivedPicture, Vec<u8>), 
             let made = raster::native(coded, orientation).map_err(undecodable)?;
             (made.width, made.height, made.samples, made.bytes, false)
         }
+        // The door does not take it in, so none lies here.
+        MediaKind::Heic | MediaKind::Mp4 | MediaKind::QuickTime => return Err(failed("HEIC and video cannot be decoded here")),
     };
     let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     Ok((DerivedPicture { width, height, samples, length, jpeg }, bytes))

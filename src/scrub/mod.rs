@@ -5,12 +5,17 @@
 //! own reads every byte that is about to leave and stops what is not on the list.
 //! Never: re-encodes a picture, keeps what it does not know, does I/O.
 //!
-//! Memory is bounded whatever the size of the file: one segment or chunk (at most 96 KiB), a
+//! Two ways: JPEG and PNG are scrubbed while they arrive ([`Scrubber`]); a file with an index,
+//! HEIF and MP4, is read at any place, planned, verified and copied ([`container`]).
+//!
+//! Memory is bounded whatever the size of the file. While it arrives: one segment or chunk (at most 96 KiB), a
 //! window over what goes (128 KiB) where the location is not found yet, and a colour profile (a
 //! few KiB; never over [`policy::PROFILE_BYTES_MAX`]). The coded picture of a JPEG is not copied.
 
 mod apply;
+pub mod container;
 mod findings;
+mod heif;
 mod icc;
 mod jpeg;
 pub mod plan;
@@ -18,6 +23,7 @@ mod png;
 pub mod policy;
 pub mod report;
 pub mod verify;
+mod video;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -68,9 +74,18 @@ impl ScrubError {
     }
 
     fn unsupported(what: &str) -> Self {
-        let accepted = MediaKind::ACCEPTED.map(MediaKind::mime).join(", ");
+        Self::not_among(&MediaKind::ACCEPTED, what)
+    }
+
+    fn not_among(accepted: &[MediaKind], what: &str) -> Self {
+        let accepted = accepted.iter().map(|kind| kind.mime()).collect::<Vec<_>>().join(", ");
         let detail = format!("The file is {what}, which is not accepted; accepted are {accepted}. Send it as one of these.");
         Self { code: ScrubCode::UnsupportedMedia, detail }
+    }
+
+    fn empty() -> Self {
+        let detail = "The file is empty; it was lost on its way. Send it again.".to_owned();
+        Self { code: ScrubCode::Empty, detail }
     }
 
     fn too_large(detail: String) -> Self {
@@ -182,6 +197,9 @@ impl Run {
         let planner = match kind {
             MediaKind::Jpeg => Planner::Jpeg(Box::new(jpeg::Planner::new(purpose, limits))),
             MediaKind::Png => Planner::Png(Box::new(png::Planner::new(purpose, limits))),
+            // It has an index, which may stand at its end: no plan is made while it arrives.
+            MediaKind::Heic => return Err(ScrubError::unsupported(&look_of("HEIC"))),
+            MediaKind::Mp4 | MediaKind::QuickTime => return Err(ScrubError::unsupported(&look_of("video"))),
         };
         let ledger = Ledger { plan: Plan::default(), verifier: Verifier::new(kind, purpose), kept_bytes: 0 };
         Ok(Self { planner, ledger })
@@ -282,15 +300,14 @@ impl Scrubber {
         if let State::Head(head) = &mut self.state {
             let head = std::mem::take(head);
             if head.is_empty() {
-                let detail = "The file is empty; it was lost on its way. Send it again.".to_owned();
-                return Err(PushError::Scrub(ScrubError { code: ScrubCode::Empty, detail }));
+                return Err(PushError::Scrub(ScrubError::empty()));
             }
             self.start(&head, &[], sink)?;
         }
         match self.state {
             State::Running(run) => run.finish(self.purpose).map_err(PushError::Scrub),
             State::Refused(error) => Err(PushError::Scrub(error)),
-            State::Head(_) => Err(PushError::Scrub(ScrubError::unsupported("nothing"))),
+            State::Head(_) => Err(PushError::Scrub(ScrubError::empty())),
         }
     }
 }

@@ -149,6 +149,180 @@ impl PngChunk {
     }
 }
 
+/// Brands that a scrubbed HEIF file may name (ISO/IEC 23008-12 §10, ISO/IEC 23000-22 §10): those of
+/// single pictures. What names a sequence, a tone map or a maker goes with what it names.
+pub const HEIF_BRANDS: [&[u8; 4]; 6] = [b"heic", b"heix", b"mif1", b"miaf", b"MiHB", b"MiHE"];
+/// The whole handler box: pictures, no name.
+pub const HEIF_HANDLER: &[u8] = b"\0\0\0\x21hdlr\0\0\0\0\0\0\0\0pict\0\0\0\0\0\0\0\0\0\0\0\0\0";
+/// How many pictures may be made of each other in a row, and how deep references are followed.
+/// Phones do one: a grid of tiles.
+pub const HEIF_DEPTH_MAX: u32 = 16;
+/// Transparency (ISO/IEC 23008-12 §6.4.5, annex B.2.1.3): without it a picture shows what it hid.
+pub const HEIF_ALPHA: [&[u8]; 2] = [b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha", b"urn:mpeg:hevc:2015:auxid:1"];
+
+/// What becomes of a property of a picture that stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeifProperty {
+    /// `hvcC`: parameter sets stay.
+    Decoder,
+    Profile,
+    /// `auxC`: stays where it says transparency.
+    Auxiliary,
+    /// `pixi`: bits of each channel.
+    Depth,
+    /// So many bytes, all of them numbers.
+    Plain(usize),
+    /// One byte, of which these bits say something.
+    Bits(u8),
+    /// Goes. A picture that cannot be shown without it is refused.
+    Other,
+}
+
+impl HeifProperty {
+    #[must_use]
+    pub fn of(kind: [u8; 4]) -> Self {
+        match &kind {
+            b"hvcC" => Self::Decoder,
+            b"colr" => Self::Profile,
+            b"auxC" => Self::Auxiliary,
+            b"pixi" => Self::Depth,
+            b"ispe" => Self::Plain(12),
+            b"clap" => Self::Plain(32),
+            b"clli" => Self::Plain(4),
+            b"mdcv" => Self::Plain(24),
+            b"pasp" | b"amve" => Self::Plain(8),
+            b"irot" => Self::Bits(3),
+            b"imir" => Self::Bits(1),
+            _ => Self::Other,
+        }
+    }
+}
+
+/// True for the units of HEVC that are picture: coded slices and parameter sets of the base layer
+/// (ISO/IEC 23008-2 §7.4.2.2). Messages to players (SEI), fillers, delimiters and what is reserved
+/// or unspecified say nothing that a decoder needs for one picture.
+#[must_use]
+pub fn is_picture_unit(header: [u8; 2]) -> bool {
+    let [high, low] = header;
+    let layer = (high & 1) << 5 | low >> 3;
+    high & 0x80 == 0 && layer == 0 && matches!(high >> 1, 0..=9 | 16..=21 | 32..=34)
+}
+
+/// What becomes of a box of a video, by the box that it stands in. Boxes stay where they are; one
+/// that goes becomes a `free` box of zeros, so that no offset changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VideoBox {
+    Parent,
+    /// Length of its fields in version 0 and 1.
+    Fixed(usize, usize),
+    /// The same, and it begins with two times, which go.
+    Times(usize, usize),
+    /// Bytes of one entry in version 0 and 1.
+    Table(usize, usize),
+    Sizes,
+    Handler,
+    References,
+    Descriptions,
+    FragmentHeader,
+    Run,
+    /// Goes.
+    Other,
+}
+
+impl VideoBox {
+    #[must_use]
+    pub fn of(parent: [u8; 4], kind: [u8; 4]) -> Self {
+        match (&parent, &kind) {
+            (b"moov", b"trak" | b"mvex")
+            | (b"trak", b"edts" | b"tapt" | b"mdia")
+            | (b"mdia", b"minf")
+            | (b"minf", b"dinf" | b"stbl")
+            | (b"moof", b"traf") => Self::Parent,
+            (b"moov", b"mvhd") => Self::Times(100, 112),
+            (b"trak", b"tkhd") => Self::Times(84, 96),
+            (b"mdia", b"mdhd") => Self::Times(24, 36),
+            (b"mdia" | b"minf", b"hdlr") => Self::Handler,
+            (b"minf", b"vmhd") | (b"tapt", b"clef" | b"prof" | b"enof") => Self::Fixed(12, 12),
+            (b"minf", b"smhd") | (b"moof", b"mfhd") => Self::Fixed(8, 8),
+            (b"mvex", b"mehd") | (b"traf", b"tfdt") => Self::Fixed(8, 12),
+            (b"mvex", b"trex") => Self::Fixed(24, 24),
+            (b"stbl", b"cslg") => Self::Fixed(24, 44),
+            (b"edts", b"elst") => Self::Table(12, 20),
+            (b"stbl", b"stts" | b"ctts" | b"co64") => Self::Table(8, 8),
+            (b"stbl", b"stss" | b"stps" | b"stco") => Self::Table(4, 4),
+            (b"stbl", b"stsc") => Self::Table(12, 12),
+            (b"stbl", b"stsz") => Self::Sizes,
+            (b"stbl", b"stsd") => Self::Descriptions,
+            (b"dinf", b"dref") => Self::References,
+            (b"traf", b"tfhd") => Self::FragmentHeader,
+            (b"traf", b"trun") => Self::Run,
+            _ => Self::Other,
+        }
+    }
+
+    /// How many bytes of a body are fields; `None` where they are cut short, or it has no fields
+    /// of its own.
+    #[must_use]
+    pub fn length_bytes(self, body: &[u8]) -> Option<usize> {
+        let long = |at: usize| usize::try_from(u32::from_be_bytes(*body.get(at..)?.first_chunk()?)).ok();
+        let version = *body.first()?;
+        let flags = long(0)? & 0x00FF_FFFF;
+        let length = match self {
+            Self::Fixed(a, b) | Self::Times(a, b) => {
+                if version == 0 {
+                    a
+                } else {
+                    b
+                }
+            }
+            Self::Table(a, b) => long(4)?.checked_mul(if version == 0 { a } else { b })?.checked_add(8)?,
+            Self::Sizes => {
+                if long(4)? == 0 {
+                    long(8)?.checked_mul(4)?.checked_add(12)?
+                } else {
+                    12
+                }
+            }
+            // Each of five fields is there where its flag says so (ISO/IEC 14496-12 §8.8.7).
+            Self::FragmentHeader => {
+                8 + [(1, 8), (2, 4), (8, 4), (16, 4), (32, 4)]
+                    .iter()
+                    .filter(|(f, _)| flags & f != 0)
+                    .map(|(_, n)| n)
+                    .sum::<usize>()
+            }
+            Self::Run => {
+                let head = 8 + [1, 4].iter().filter(|f| flags & **f != 0).count() * 4;
+                let entry = (flags >> 8 & 15).count_ones() as usize * 4;
+                long(4)?.checked_mul(entry)?.checked_add(head)?
+            }
+            Self::Parent | Self::Handler | Self::References | Self::Descriptions | Self::Other => return None,
+        };
+        (length <= body.len()).then_some(length)
+    }
+}
+
+/// Brands that a scrubbed film may name: those of the formats, none of a maker.
+#[must_use]
+pub fn is_film_brand(brand: [u8; 4]) -> bool {
+    matches!(
+        &brand,
+        b"isom" | b"mp41" | b"mp42" | b"avc1" | b"hvc1" | b"qt  " | b"M4V " | b"M4VH" | b"MSNV" | b"dash" | b"cmfc" | b"cmfv"
+            | [b'i', b's', b'o', b'2'..=b'9'] | [b'3', b'g', b'p' | b'g' | b'2', b'1'..=b'9' | b'a'..=b'c']
+    )
+}
+
+/// Ways to code a picture track that a phone has, by its sample entry.
+pub const VIDEO_CODINGS: [&[u8; 4]; 8] = [b"avc1", b"avc3", b"hvc1", b"hev1", b"dvh1", b"dvhe", b"mp4v", b"s263"];
+/// Ways to code a sound track.
+pub const SOUND_CODINGS: [&[u8; 4]; 12] =
+    [b"mp4a", b"samr", b"sawb", b"alac", b"lpcm", b"sowt", b"twos", b"in24", b"ulaw", b"alaw", b"ac-3", b"ec-3"];
+/// Boxes of a sample entry that say how it is decoded and shown.
+pub const DESCRIPTION_BOXES: [&[u8; 4]; 20] = [
+    b"avcC", b"hvcC", b"colr", b"pasp", b"clap", b"fiel", b"btrt", b"mdcv", b"clli", b"esds", b"d263", b"dvcC", b"dvvC", b"damr",
+    b"wave", b"chan", b"alac", b"dac3", b"dec3", b"frma",
+];
+
 /// Words for JPEG application segments that have no better one.
 pub const APP_WORDS: [&str; 16] = [
     "jpeg.app0",

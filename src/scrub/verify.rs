@@ -6,12 +6,15 @@
 //! It does not decode pictures: that the samples of a PNG are whole was proven when it was
 //! planned, and the bytes are the same.
 
+mod heif;
 mod jpeg;
 mod png;
 mod profile;
+mod video;
 
 use super::policy::Purpose;
 use crate::capture::MediaKind;
+use crate::media::source::Source;
 
 pub use profile::check as check_profile;
 
@@ -30,7 +33,11 @@ pub struct Verifier {
 enum Walk {
     Jpeg(jpeg::Walk),
     Png(Box<png::Walk>),
+    /// A file with an index is read by [`container`].
+    Indexed,
 }
+
+const INDEXED: VerifyError = VerifyError("a file with an index, which cannot be read from front to back");
 
 impl Verifier {
     #[must_use]
@@ -38,6 +45,7 @@ impl Verifier {
         let walk = match kind {
             MediaKind::Jpeg => Walk::Jpeg(jpeg::Walk::new(purpose)),
             MediaKind::Png => Walk::Png(Box::new(png::Walk::new(purpose))),
+            MediaKind::Heic | MediaKind::Mp4 | MediaKind::QuickTime => Walk::Indexed,
         };
         Self { walk, failed: None }
     }
@@ -51,6 +59,7 @@ impl Verifier {
         let result = match &mut self.walk {
             Walk::Jpeg(walk) => walk.push(bytes),
             Walk::Png(walk) => walk.push(bytes),
+            Walk::Indexed => Err(INDEXED),
         };
         self.failed = result.err();
         result
@@ -67,7 +76,20 @@ impl Verifier {
         match self.walk {
             Walk::Jpeg(walk) => walk.finish(),
             Walk::Png(walk) => walk.finish(),
+            Walk::Indexed => Err(INDEXED),
         }
+    }
+}
+
+/// Reads an output that has an index, at any place of it.
+///
+/// # Errors
+/// The first thing that does not belong there, or bytes that cannot be read.
+pub fn container(kind: MediaKind, purpose: Purpose, output: &dyn Source) -> Result<(), VerifyError> {
+    match kind {
+        MediaKind::Heic => heif::check(output, purpose),
+        MediaKind::Mp4 | MediaKind::QuickTime => video::check(output),
+        MediaKind::Jpeg | MediaKind::Png => Err(VerifyError("a file without an index, which is read from front to back")),
     }
 }
 

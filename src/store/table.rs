@@ -6,8 +6,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{Batch, Row, Store, StoreError};
-use crate::capture::CaptureId;
 use crate::capture::record::Digest;
+use crate::capture::{CaptureId, Uid};
 
 /// What can be a key: bytes whose order is that of the values.
 pub trait Key: Sized {
@@ -104,6 +104,16 @@ impl Key for CaptureId {
 
     fn from_bytes(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(CaptureId::from_bytes)
+    }
+}
+
+impl Key for Uid {
+    fn to_bytes(&self) -> Vec<u8> {
+        self.as_str().as_bytes().to_vec()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        Self::parse(std::str::from_utf8(bytes).ok()?).ok()
     }
 }
 

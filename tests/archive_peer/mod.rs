@@ -1,6 +1,8 @@
 //! Archives that behave as they are told, and real ones in processes of their own.
 #![allow(dead_code)] // each test binary uses a part
 
+pub mod committer;
+
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -237,14 +239,14 @@ fn farewell(mut association: ServerAssociation<TcpStream>) -> Saw {
 }
 
 /// A number of a command set, found apart from the code under test.
-fn number(command: &[u8], element: u16) -> Option<u16> {
+pub fn number(command: &[u8], element: u16) -> Option<u16> {
     let [e1, e2] = element.to_le_bytes();
     let at = command.windows(8).position(|w| w == [0, 0, e1, e2, 2, 0, 0, 0])?;
     Some(u16::from_le_bytes([command[at + 8], command[at + 9]]))
 }
 
 /// A response, made apart from the code under test.
-fn response(message_id: u16, request: u16, status: u16, comment: &str) -> Vec<u8> {
+pub fn response(message_id: u16, request: u16, status: u16, comment: &str) -> Vec<u8> {
     let mut body = Vec::new();
     let mut put = |element: u16, value: &[u8]| {
         body.extend_from_slice(&[0, 0]);

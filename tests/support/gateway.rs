@@ -15,7 +15,8 @@ use super::wait_until;
 const START_MAX: Duration = Duration::from_secs(30);
 const STOP_MAX: Duration = Duration::from_secs(30);
 
-/// The smallest site: one department, one issuer, one archive; every port free. `more` goes below.
+/// The smallest site: one department, one issuer, one archive; every port free. `more` goes below:
+/// first what is said of the archive, then other sections.
 pub fn config(folder: &Path, issuer: &Issuer, archive_port: u16, more: &str) -> PathBuf {
     let mut text = format!(
         r#"[server]
@@ -38,15 +39,14 @@ jwks_file = "jwks.json"
 listen = "127.0.0.1:0"
 [lookup]
 order = ["local"]
+[audit]
+file = "audit.log"
 [[archive]]
 name = "pacs"
 kind = "dimse"
 address = "127.0.0.1:{archive_port}"
 called_ae = "PACS"
 calling_ae = "SHUTTERBRIDGE"
-commitment = false
-[audit]
-file = "audit.log"
 "#,
         issuer.url
     );

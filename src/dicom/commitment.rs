@@ -1,0 +1,269 @@
+//! The data sets of the Storage Commitment Push Model (PS3.4 §J.3).
+//!
+//! A report comes from the network, so it is read here without recursion: what is not looked for
+//! is stepped over, to a depth.
+
+use std::collections::BTreeSet;
+
+use dicom_core::VR;
+use dicom_dictionary_std::tags;
+
+use super::data_set::DataSet;
+use super::encapsulate::encode;
+use super::{DicomError, Syntax};
+use crate::capture::{SopRef, Uid};
+
+/// Instances of one request. A report of so many stays far below what is read of one message.
+pub const REFERENCES_MAX: usize = 1_000;
+/// Sequences within sequences that are stepped over. A report has one.
+const DEPTH_MAX: usize = 8;
+const UNDEFINED: u32 = u32::MAX;
+
+/// Failure Reason (0008,1197): the archive has no such instance (PS3.3 §C.14.1.1).
+pub const NO_SUCH_INSTANCE: u16 = 0x0112;
+
+/// What an archive says to a request (PS3.4 §J.3.3): of each instance that it names, whether it
+/// keeps it, or why not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    pub transaction: Uid,
+    /// Those that are not named as failed besides.
+    pub committed: Vec<SopRef>,
+    /// With the failure reason (0008,1197); 0 where none is given.
+    pub failed: Vec<(SopRef, u16)>,
+}
+
+/// The action information of a request (PS3.4 §J.3.2.1).
+///
+/// # Errors
+/// [`DicomError::Encoding`].
+pub fn write_request(transaction: &Uid, wanted: &[SopRef], syntax: Syntax) -> Result<Vec<u8>, DicomError> {
+    let mut data = DataSet::new();
+    data.put(tags::TRANSACTION_UID, VR::UI, transaction.as_str());
+    let items = wanted.iter().map(|sop| {
+        let mut item = DataSet::new();
+        item.put(tags::REFERENCED_SOP_CLASS_UID, VR::UI, sop.sop_class.as_str());
+        item.put(tags::REFERENCED_SOP_INSTANCE_UID, VR::UI, sop.sop_instance.as_str());
+        item
+    });
+    data.put_items(tags::REFERENCED_SOP_SEQUENCE, items);
+    encode(&data.finish(), syntax)
+}
+
+/// The event information of a report (PS3.4 §J.3.3.1). `None` where it is no data set, has no
+/// transaction, or names what is no instance: half a report is no report.
+#[must_use]
+pub fn read_report(bytes: &[u8], syntax: Syntax) -> Option<Report> {
+    let mut reader = Reader { bytes, explicit: syntax != Syntax::ImplicitLe };
+    let (mut transaction, mut kept, mut failed) = (None, Vec::new(), Vec::new());
+    while !reader.bytes.is_empty() {
+        let element = reader.element()?;
+        match element.tag {
+            (0x0008, 0x1195) => transaction = Some(uid(reader.value(element.length)?)?),
+            (0x0008, 0x1199) => kept = reader.items(element.length)?,
+            (0x0008, 0x1198) => failed = reader.items(element.length)?,
+            _ => reader.skip(element.length, DEPTH_MAX)?,
+        }
+    }
+    let failed: Vec<(SopRef, u16)> = failed.into_iter().map(|(sop, reason)| (sop, reason.unwrap_or(0))).collect();
+    let lost: BTreeSet<&SopRef> = failed.iter().map(|(sop, _)| sop).collect();
+    // Of two words about one instance the worse one counts: nothing is erased for a mistake.
+    let committed = kept.into_iter().map(|(sop, _)| sop).filter(|sop| !lost.contains(sop)).collect();
+    Some(Report { transaction: transaction?, committed, failed })
+}
+
+fn uid(value: &[u8]) -> Option<Uid> {
+    Uid::parse(std::str::from_utf8(value).ok()?.trim_end_matches(['\0', ' '])).ok()
+}
+
+/// Little endian elements (PS3.5 §7.1), front to back.
+struct Reader<'a> {
+    bytes: &'a [u8],
+    explicit: bool,
+}
+
+struct Element {
+    tag: (u16, u16),
+    length: u32,
+}
+
+const ITEM: (u16, u16) = (0xFFFE, 0xE000);
+const ITEM_END: (u16, u16) = (0xFFFE, 0xE00D);
+const SEQUENCE_END: (u16, u16) = (0xFFFE, 0xE0DD);
+
+impl<'a> Reader<'a> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (head, rest) = self.bytes.split_first_chunk::<N>()?;
+        self.bytes = rest;
+        Some(*head)
+    }
+
+    fn element(&mut self) -> Option<Element> {
+        let [g1, g2, e1, e2] = self.take::<4>()?;
+        let tag = (u16::from_le_bytes([g1, g2]), u16::from_le_bytes([e1, e2]));
+        // Items and delimiters have no VR (PS3.5 §7.5).
+        if !self.explicit || tag.0 == 0xFFFE {
+            return Some(Element { tag, length: u32::from_le_bytes(self.take::<4>()?) });
+        }
+        let [v1, v2, l1, l2] = self.take::<4>()?;
+        // PS3.5 §7.1.2: these have two reserved bytes and a long length.
+        let is_long = matches!(
+            &[v1, v2],
+            b"OB" | b"OD" | b"OF" | b"OL" | b"OV" | b"OW" | b"SQ" | b"SV" | b"UC" | b"UN" | b"UR" | b"UT" | b"UV"
+        );
+        let length = if is_long { u32::from_le_bytes(self.take::<4>()?) } else { u32::from(u16::from_le_bytes([l1, l2])) };
+        Some(Element { tag, length })
+    }
+
+    fn value(&mut self, length: u32) -> Option<&'a [u8]> {
+        let (value, rest) = self.bytes.split_at_checked(usize::try_from(length).ok()?)?;
+        self.bytes = rest;
+        Some(value)
+    }
+
+    /// Steps over a value, also over a sequence or an item of undefined length.
+    fn skip(&mut self, length: u32, depth: usize) -> Option<()> {
+        if length != UNDEFINED {
+            return self.value(length).map(|_| ());
+        }
+        let mut open = 1;
+        while open > 0 {
+            let element = self.element()?;
+            match element.tag {
+                ITEM_END | SEQUENCE_END => open -= 1,
+                _ if element.length == UNDEFINED => open += 1,
+                _ => self.value(element.length).map(|_| ())?,
+            }
+            if open > 2 * depth {
+                return None;
+            }
+        }
+        Some(())
+    }
+
+    /// The instances that the items of a sequence name, with their failure reasons.
+    fn items(&mut self, length: u32) -> Option<Vec<(SopRef, Option<u16>)>> {
+        let mut inner = Reader { bytes: self.bytes, explicit: self.explicit };
+        if length != UNDEFINED {
+            inner.bytes = self.value(length)?;
+        }
+        let mut found = Vec::new();
+        loop {
+            if inner.bytes.is_empty() && length != UNDEFINED {
+                return Some(found);
+            }
+            let element = inner.element()?;
+            match element.tag {
+                ITEM if found.len() < REFERENCES_MAX => found.push(inner.item(element.length)?),
+                SEQUENCE_END if length == UNDEFINED => {
+                    self.bytes = inner.bytes;
+                    return Some(found);
+                }
+                _ => return None,
+            }
+        }
+    }
+
+    fn item(&mut self, length: u32) -> Option<(SopRef, Option<u16>)> {
+        let mut inner = Reader { bytes: self.bytes, explicit: self.explicit };
+        if length != UNDEFINED {
+            inner.bytes = self.value(length)?;
+        }
+        let (mut class, mut instance, mut reason) = (None, None, None);
+        while !(inner.bytes.is_empty() && length != UNDEFINED) {
+            let element = inner.element()?;
+            match element.tag {
+                (0x0008, 0x1150) => class = Some(uid(inner.value(element.length)?)?),
+                (0x0008, 0x1155) => instance = Some(uid(inner.value(element.length)?)?),
+                (0x0008, 0x1197) => reason = inner.value(element.length)?.first_chunk::<2>().map(|b| u16::from_le_bytes(*b)),
+                ITEM_END if length == UNDEFINED => {
+                    self.bytes = inner.bytes;
+                    break;
+                }
+                _ => inner.skip(element.length, DEPTH_MAX)?,
+            }
+        }
+        Some((SopRef { sop_class: class?, sop_instance: instance? }, reason))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sop(number: u8) -> SopRef {
+        SopRef {
+            sop_class: Uid::parse(super::super::iod::VL_PHOTOGRAPHIC).unwrap(),
+            sop_instance: Uid::parse(&format!("2.25.{number}")).unwrap(),
+        }
+    }
+
+    fn report(kept: &[SopRef], failed: &[(SopRef, u16)]) -> DataSet {
+        let item = |(sop, reason): (&SopRef, Option<u16>)| {
+            let mut item = DataSet::new();
+            item.put(tags::REFERENCED_SOP_CLASS_UID, VR::UI, sop.sop_class.as_str());
+            item.put(tags::REFERENCED_SOP_INSTANCE_UID, VR::UI, sop.sop_instance.as_str());
+            if let Some(reason) = reason {
+                item.put_number(tags::FAILURE_REASON, reason);
+            }
+            item
+        };
+        let mut data = DataSet::new();
+        data.put(tags::TRANSACTION_UID, VR::UI, "2.25.99");
+        data.put(tags::RETRIEVE_AE_TITLE, VR::AE, "PACS");
+        data.put_items(tags::REFERENCED_SOP_SEQUENCE, kept.iter().map(|s| item((s, None))));
+        data.put_items(tags::FAILED_SOP_SEQUENCE, failed.iter().map(|(s, r)| item((s, Some(*r)))));
+        data
+    }
+
+    #[test]
+    fn a_report_says_what_is_kept_and_what_is_not_in_every_encoding() {
+        for syntax in [Syntax::ExplicitLe, Syntax::ImplicitLe] {
+            let bytes = encode(&report(&[sop(1), sop(2)], &[(sop(3), 0x0112)]).finish(), syntax).unwrap();
+            let read = read_report(&bytes, syntax).unwrap();
+            assert_eq!(read.transaction.as_str(), "2.25.99");
+            assert_eq!((read.committed, read.failed), (vec![sop(1), sop(2)], vec![(sop(3), 0x0112)]));
+        }
+    }
+
+    #[test]
+    fn what_is_named_as_kept_and_as_lost_is_lost() {
+        let bytes = encode(&report(&[sop(1), sop(2)], &[(sop(2), 0x0110)]).finish(), Syntax::ImplicitLe).unwrap();
+        let read = read_report(&bytes, Syntax::ImplicitLe).unwrap();
+        assert_eq!((read.committed, read.failed), (vec![sop(1)], vec![(sop(2), 0x0110)]));
+    }
+
+    #[test]
+    fn a_request_reads_back_as_the_references_it_makes() {
+        for syntax in [Syntax::ExplicitLe, Syntax::ImplicitLe] {
+            let bytes = write_request(&Uid::parse("2.25.7").unwrap(), &[sop(1), sop(2)], syntax).unwrap();
+            let read = read_report(&bytes, syntax).unwrap();
+            assert_eq!((read.transaction.as_str(), read.committed), ("2.25.7", vec![sop(1), sop(2)]));
+        }
+    }
+
+    #[test]
+    fn a_cut_or_bottomless_report_is_no_report() {
+        let whole = encode(&report(&[sop(1)], &[(sop(3), 0x0112)]).finish(), Syntax::ExplicitLe).unwrap();
+        for end in 0..whole.len() {
+            if let Some(read) = read_report(&whole[..end], Syntax::ExplicitLe) {
+                // Cut between two elements: fewer words, none of them new.
+                let is_said = read.failed.iter().all(|(s, _)| *s == sop(3)) && read.committed.iter().all(|s| *s == sop(1));
+                assert!(is_said, "{end}");
+            }
+        }
+        let mut deep = Vec::new();
+        for _ in 0..100_000 {
+            deep.extend_from_slice(&[0x08, 0, 0x40, 0x11, 0xFF, 0xFF, 0xFF, 0xFF, 0xFE, 0xFF, 0, 0xE0, 0xFF, 0xFF, 0xFF, 0xFF]);
+        }
+        assert_eq!(read_report(&deep, Syntax::ImplicitLe), None);
+    }
+
+    #[test]
+    fn a_thing_that_is_no_uid_makes_no_report() {
+        let mut data = DataSet::new();
+        data.put(tags::TRANSACTION_UID, VR::UI, "../evil");
+        assert_eq!(read_report(&encode(&data.finish(), Syntax::ImplicitLe).unwrap(), Syntax::ImplicitLe), None);
+        assert_eq!(read_report(&[], Syntax::ImplicitLe), None);
+    }
+}

@@ -1,0 +1,370 @@
+//! Forwarded → committed: the archive is asked to say that it keeps what it stored (PS3.4 §J).
+//!
+//! A question covers what is due when the clerk has time, so that one association serves many.
+//! Its transaction is in the journal, with the items it covers, before it is sent; an answer
+//! counts for those items only, whenever and however often it comes. A question that is never
+//! answered, or lost in a crash, is asked again with a new transaction: each item was due again
+//! before it was asked about.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+
+use super::forward::{self, NamedArchive};
+use super::step::{Line, Works, advance, jitter, later};
+use super::wrap;
+use crate::archive::{Asked, NO_SUCH_INSTANCE, Refused, Report, Unwanted};
+use crate::capture::retry::{Next, RetryPolicy};
+use crate::capture::{Class, Commitment, Failure, FailureCode, ItemId, Record, SopRef, Stage, Uid};
+use crate::journal::{Commit, Covered, Transaction};
+use crate::seal::random;
+
+/// Waits between two questions about one item. Most archives report within seconds; those that
+/// copy to tape first take hours, and late answers to former questions count too.
+const AGAIN: RetryPolicy = RetryPolicy { first_ms: 60_000, longest_ms: 6 * 60 * 60 * 1_000, factor: 2 };
+/// Instances of one question: archives look each up before they answer.
+const QUESTION_MAX: usize = 200;
+/// Answers that wait for a round: a peer that floods us is told to come later.
+const ANSWERS_MAX: usize = 10_000;
+/// How the history says that the archive lost an object.
+const LOST: &str = "the archive does not have it; sent again";
+
+/// What is known of one item after a question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    pub item: ItemId,
+    /// When the question was asked that this answers.
+    pub asked_at: Timestamp,
+    pub word: Word,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Word {
+    Kept,
+    /// Not kept, with the failure reason (0008,1197).
+    NotKept(u16),
+    /// The question could not be put.
+    Unasked(Failure),
+}
+
+/// Items to ask about, and whoever waits for them.
+#[derive(Default)]
+pub(super) struct Clerk {
+    state: Mutex<Questions>,
+    woken: Condvar,
+}
+
+#[derive(Default)]
+struct Questions {
+    items: BTreeSet<ItemId>,
+    stopping: bool,
+}
+
+impl Clerk {
+    fn state(&self) -> MutexGuard<'_, Questions> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// To be called after the journal has it that they are asked about.
+    pub(super) fn ask(&self, items: Vec<ItemId>) {
+        if !items.is_empty() {
+            self.state().items.extend(items);
+            self.woken.notify_one();
+        }
+    }
+
+    pub(super) fn stop(&self) {
+        self.state().stopping = true;
+        self.woken.notify_all();
+    }
+
+    fn next(&self) -> Vec<ItemId> {
+        let mut state = self.state();
+        let batch: Vec<ItemId> = state.items.iter().take(QUESTION_MAX).copied().collect();
+        for item in &batch {
+            state.items.remove(item);
+        }
+        batch
+    }
+}
+
+impl Line {
+    /// The clerk's thread: questions until [`Line::stop`].
+    pub fn run_clerk(&self) {
+        loop {
+            {
+                let mut state = self.clerk.state();
+                while state.items.is_empty() && !state.stopping {
+                    state = self.clerk.woken.wait(state).unwrap_or_else(PoisonError::into_inner);
+                }
+                if state.stopping {
+                    return;
+                }
+            }
+            // sled panics on some kinds of damage; what was not asked is due again.
+            if catch_unwind(AssertUnwindSafe(|| self.ask_some())).is_err() {
+                self.works().observer.written(Err("a question for commitment broke; the cause is in the log"));
+            }
+        }
+    }
+
+    /// Asks about what waits, as much as fits one question; false where nothing does.
+    pub fn ask_some(&self) -> bool {
+        let items = self.clerk.next();
+        let Some(target) = self.works().archive.as_ref().filter(|_| !items.is_empty()) else { return false };
+        let mut answers = self.question(target, &items);
+        // Over the limit they are dropped like answers that never came: all are due again.
+        answers.truncate(ANSWERS_MAX);
+        self.answered(answers);
+        true
+    }
+
+    /// What an archive reported, by whatever way. Only what was asked is answered.
+    ///
+    /// # Errors
+    /// [`Unwanted`]: nobody asked, or it cannot be taken just now.
+    pub fn report(&self, report: &Report) -> Result<(), Unwanted> {
+        let works = self.works();
+        let known = works.journal.transaction(&report.transaction).map_err(|_| Unwanted::Later)?;
+        let Some(transaction) = known else {
+            works.observer.report_refused("unknown transaction");
+            return Err(Unwanted::UnknownTransaction);
+        };
+        let (answers, strange) = resolve(&transaction, report);
+        if strange > 0 {
+            works.observer.report_refused("instances that were not asked about");
+        }
+        if self.answers_waiting() + answers.len() > ANSWERS_MAX {
+            return Err(Unwanted::Later);
+        }
+        self.answered(answers);
+        Ok(())
+    }
+
+    fn question(&self, target: &NamedArchive, items: &[ItemId]) -> Vec<Answer> {
+        let works = self.works();
+        let (mut covered, mut answers) = (Vec::new(), Vec::new());
+        for item in items {
+            match reference(works, *item) {
+                Ok(None) => {}
+                Ok(Some(sop)) => covered.push(Covered { capture: item.capture, index: item.index, sop }),
+                Err(failure) => answers.push(Answer { item: *item, asked_at: works.clock.now(), word: Word::Unasked(failure) }),
+            }
+        }
+        if covered.is_empty() {
+            return answers;
+        }
+        let wanted: Vec<SopRef> = covered.iter().map(|c| c.sop.clone()).collect();
+        let unasked = |failure: &Failure| {
+            let one = |c: &Covered| Answer { item: c.item(), asked_at: failure.at, word: Word::Unasked(failure.clone()) };
+            covered.iter().map(one).collect::<Vec<Answer>>()
+        };
+        let asked = write_down(works, &covered).and_then(|transaction| target.archive.ask_commitment(&transaction, &wanted));
+        match asked {
+            Ok(Asked::Later) => {}
+            Ok(Asked::Answered(reports)) => {
+                for report in reports {
+                    // Refused is told of where it is found out.
+                    let _ = self.report(&report);
+                }
+            }
+            Err(Refused { code, detail }) => answers.extend(unasked(&Failure::new(code, detail, works.clock.now()))),
+        }
+        answers
+    }
+}
+
+/// Flushed before it is sent: an answer may be faster than we are.
+fn write_down(works: &Works, covered: &[Covered]) -> Result<Uid, Refused> {
+    let unavailable = |detail: String| Refused { code: FailureCode::StoreUnavailable, detail };
+    let uuid = random::random::<16>().map_err(|_| unavailable("the system gives no random numbers".to_owned()))?;
+    let transaction = Uid::from_uuid_bytes(uuid);
+    let row = Transaction { asked_at: works.clock.now(), items: covered.to_vec() };
+    let commit = Commit { transactions: vec![(transaction.clone(), row)], ..Commit::default() };
+    works.journal.commit(commit).map_err(|e| unavailable(e.to_string()))?;
+    Ok(transaction)
+}
+
+/// Under which name the archive has an item; `None` where it is no longer to be asked about.
+fn reference(works: &Works, item: ItemId) -> Result<Option<SopRef>, Failure> {
+    let failure = |code, detail: &str| Failure::new(code, detail, works.clock.now());
+    let stored = works.journal.get(item.capture).map_err(|e| failure(FailureCode::StoreUnavailable, &e.to_string()))?;
+    let Some(record) = stored else { return Ok(None) };
+    let is_open =
+        |r: &Record| r.items.get(usize::from(item.index)).is_some_and(|i| matches!(i.stage, Stage::Wrapped | Stage::Forwarded));
+    if !is_open(&record) {
+        return Ok(None);
+    }
+    let binding = forward::binding(works, record.id()).map_err(|failed| failed.failure)?;
+    let wrapped = wrap::wrap(&works.spool, &record, item.index, &binding).map_err(|(code, detail)| failure(code, &detail))?;
+    let instance = wrapped.instance;
+    Ok(Some(SopRef { sop_class: instance.sop_class, sop_instance: instance.sop_instance }))
+}
+
+/// What a report says about the items of its question, and of how many others it speaks.
+fn resolve(transaction: &Transaction, report: &Report) -> (Vec<Answer>, usize) {
+    let asked: BTreeMap<&SopRef, ItemId> = transaction.items.iter().map(|c| (&c.sop, c.item())).collect();
+    let kept = report.committed.iter().map(|sop| (sop, Word::Kept));
+    let lost = report.failed.iter().map(|(sop, reason)| (sop, Word::NotKept(*reason)));
+    let (mut answers, mut strange) = (Vec::new(), 0);
+    for (sop, word) in kept.chain(lost) {
+        match asked.get(sop) {
+            Some(item) => answers.push(Answer { item: *item, asked_at: transaction.asked_at, word }),
+            None => strange += 1,
+        }
+    }
+    (answers, strange)
+}
+
+fn is_wanted(works: &Works) -> bool {
+    works.archive.as_ref().is_some_and(|a| a.commitment != Commitment::None)
+}
+
+/// The items of a record that are to be asked about now: forwarded ones, and those of which nobody
+/// knows whether the archive has them, before they are sent again (some archives lose an object
+/// that comes twice). Each is counted, and due again should the answer never come.
+pub(super) fn claim(works: &Works, record: &mut Record, now: Timestamp) -> Vec<ItemId> {
+    let mut asked = Vec::new();
+    if !is_wanted(works) {
+        return asked;
+    }
+    let id = record.id();
+    for (index, item) in (0..).zip(&mut record.items) {
+        let in_doubt = item.stage == Stage::Wrapped && item.failure.as_ref().is_some_and(|f| f.class == Class::Ambiguous);
+        let is_due = item.schedule.due.is_some_and(|due| due <= now);
+        if !is_due || !(in_doubt || item.stage == Stage::Forwarded) {
+            continue;
+        }
+        item.schedule.attempts = item.schedule.attempts.saturating_add(1);
+        // A doubt is asked about once: without an answer the object is sent again. Of the others
+        // the first attempt was the sending.
+        let times = if in_doubt { 1 } else { item.schedule.attempts.saturating_sub(1) };
+        item.schedule.due = Some(after(&AGAIN, times, now));
+        if in_doubt {
+            let detail = "the connection broke before the archive answered; it was asked whether it has the object";
+            item.failure = Some(Failure::new(FailureCode::ArchiveNotCommitted, detail, now));
+        }
+        asked.push(id.item(index));
+    }
+    asked
+}
+
+/// An item the archive took: to be asked about, where that is wanted.
+pub(super) fn stored(works: &Works, record: &mut Record, index: u16, now: Timestamp) {
+    let Some(item) = record.items.get_mut(usize::from(index)) else { return };
+    item.failure = None;
+    item.schedule.due = None;
+    if is_wanted(works) && item.stage == Stage::Forwarded {
+        item.schedule.due = Some(now);
+        // Sent, so that nobody may be given another patient for it, whatever failed before.
+        (item.schedule.attempts, item.schedule.unsent) = (1, 0);
+    }
+}
+
+/// What an answer does to an item. An answer that comes late, twice, or after a better one changes
+/// nothing.
+pub(super) fn settle(works: &Works, record: &mut Record, answer: &Answer, now: Timestamp) {
+    let index = answer.item.index;
+    let Some(stage) = record.items.get(usize::from(index)).map(|i| i.stage) else { return };
+    if !matches!(stage, Stage::Wrapped | Stage::Forwarded) {
+        return;
+    }
+    match &answer.word {
+        // What the archive kept then it has lost since, by its own word.
+        Word::Kept if losses(record, index).any(|at| at > answer.asked_at) => {}
+        Word::Kept => kept(works, record, index, now),
+        Word::NotKept(NO_SUCH_INSTANCE) => missing(record, index, now),
+        Word::NotKept(reason) => {
+            let detail = format!("the archive does not commit to the object: {} ({reason:04X}H)", says(*reason));
+            note(record, index, Failure::new(FailureCode::ArchiveNotCommitted, detail, now), None);
+        }
+        Word::Unasked(failure) => unasked(works, record, index, stage, failure, now),
+    }
+}
+
+fn kept(works: &Works, record: &mut Record, index: u16, now: Timestamp) {
+    if record.items.get(usize::from(index)).is_some_and(|i| i.stage == Stage::Wrapped) {
+        works.observer.reached(Stage::Forwarded);
+        works.observer.delivered(now.duration_since(record.acceptance.accepted_at).as_secs_f64());
+    }
+    advance(record, index, Stage::Forwarded, now, None);
+    advance(record, index, Stage::Committed, now, None);
+    works.observer.reached(Stage::Committed);
+    if let Some(item) = record.items.get_mut(usize::from(index)) {
+        item.failure = None;
+        item.schedule.due = None;
+    }
+}
+
+/// When the archive said that it does not have the object.
+fn losses(record: &Record, index: u16) -> impl Iterator<Item = Timestamp> {
+    record.history.iter().filter(move |e| e.item == index && e.why.as_deref() == Some(LOST)).map(|e| e.at)
+}
+
+/// 0112: the archive has no such instance, whatever it said before. It is sent again under the
+/// same UID: at once, and then more and more seldom, so that an archive that takes everything and
+/// keeps nothing is not fed in a circle.
+fn missing(record: &mut Record, index: u16, now: Timestamp) {
+    let times = u32::try_from(losses(record, index).count()).unwrap_or(u32::MAX);
+    let due = if times == 0 { now } else { after(&AGAIN, times, now) };
+    if record.move_item(index, Stage::Wrapped, now, Some(LOST.to_owned())).is_ok() {
+        let detail = "the archive says that it has no such instance (0112H); it is sent again";
+        note(record, index, Failure::new(FailureCode::ArchiveNotCommitted, detail, now), Some(due));
+    }
+}
+
+fn unasked(works: &Works, record: &mut Record, index: u16, stage: Stage, failure: &Failure, now: Timestamp) {
+    let attempts = record.items.get(usize::from(index)).map_or(1, |i| i.schedule.attempts);
+    let soon = after(&works.retry, attempts, now);
+    let cannot = failure.class == Class::Permanent;
+    let is_enough = works.archive.as_ref().is_some_and(|a| a.commitment == Commitment::Ask);
+    match stage {
+        // There is nobody to ask: the only way to know is to send it again.
+        Stage::Wrapped if cannot => note(record, index, failure.clone(), Some(soon)),
+        // Still in doubt, and asked again.
+        Stage::Wrapped => {
+            note(record, index, Failure::new(FailureCode::ArchiveAborted, failure.detail.clone(), now), Some(soon));
+        }
+        _ if cannot && is_enough && failure.code == FailureCode::ArchiveRefusedClass => {
+            let why = "the archive offers no storage commitment; its word at storing is taken".to_owned();
+            advance(record, index, Stage::Forwarded, now, Some(why));
+            if let Some(item) = record.items.get_mut(usize::from(index)) {
+                item.failure = None;
+                item.schedule.due = None;
+            }
+        }
+        // As claimed: an administrator has to act first.
+        _ if cannot => note(record, index, failure.clone(), None),
+        _ => note(record, index, failure.clone(), Some(soon)),
+    }
+}
+
+/// `due`: `None` leaves it as it was claimed.
+fn note(record: &mut Record, index: u16, failure: Failure, due: Option<Timestamp>) {
+    if let Some(item) = record.items.get_mut(usize::from(index)) {
+        item.failure = Some(failure);
+        item.schedule.due = due.or(item.schedule.due);
+    }
+}
+
+fn after(policy: &RetryPolicy, attempts: u32, now: Timestamp) -> Timestamp {
+    match policy.next(attempts, Class::Transient, jitter()) {
+        Next::After(ms) => later(now, ms),
+        // No policy holds what is transient.
+        Next::Hold => now,
+    }
+}
+
+/// Failure Reason (0008,1197), PS3.3 §C.14.1.1.
+fn says(reason: u16) -> &'static str {
+    match reason {
+        0x0110 => "processing failure",
+        0x0119 => "class and instance conflict",
+        0x0122 => "SOP class not supported",
+        0x0131 => "duplicate transaction",
+        0x0213 => "resource limitation",
+        _ => "a reason without a meaning here",
+    }
+}
