@@ -722,8 +722,8 @@ fn what_the_archive_committed_to_leaves_the_spool_and_does_not_come_back() {
 #[test]
 fn what_a_crash_left_unerased_is_erased_at_the_next_start() {
     let mut world = World::new("unswept");
-    let (house, id) = asked(&mut world, Commitment::None, &[], &[&photo(1)]);
-    assert_eq!(house.stage(id), Stage::Forwarded);
+    let (house, id) = asked(&mut world, Commitment::Required, &[Says::Kept], &[&photo(1)]);
+    assert_eq!(house.stage(id), Stage::Committed);
     drop(house);
     let house = world.start();
     house.line.find_unswept().unwrap();

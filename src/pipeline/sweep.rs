@@ -48,7 +48,7 @@ impl Sweeper {
     /// To be called with records that the journal has.
     pub(super) fn rested<'r>(&self, works: &Works, records: impl Iterator<Item = &'r Record>) {
         let from = works.clock.now().checked_add(KEPT).unwrap_or(Timestamp::MAX);
-        let at_rest = records.filter(|r| may_go(works, r)).map(|r| (from, r.id()));
+        let at_rest = records.filter(|r| may_go(r)).map(|r| (from, r.id()));
         self.state().captures.extend(at_rest);
     }
 
@@ -97,13 +97,16 @@ impl Line {
     /// Text for the operator.
     pub fn find_unswept(&self) -> Result<(), String> {
         let works = self.works();
+        if works.archive.as_ref().is_none_or(|a| a.commitment == Commitment::None) {
+            return Ok(());
+        }
         for entry in works.spool.list().map_err(|e| e.to_string())? {
             let Entry::Capture(Present { id, .. }) = entry else { continue };
             if self.sweeper.state().stopping {
                 return Ok(());
             }
             let Some(record) = works.journal.get(id).map_err(|e| e.to_string())? else { continue };
-            if may_go(works, &record) {
+            if may_go(&record) {
                 let since = record.history.last().map_or(record.acceptance.accepted_at, |e| e.at);
                 let from = since.checked_add(KEPT).unwrap_or(Timestamp::MAX);
                 self.sweeper.state().captures.insert((from, id));
@@ -149,20 +152,16 @@ impl Line {
 /// Asks the journal once more: what was at rest may have been taken up again.
 fn erase(works: &Works, id: CaptureId) -> Result<bool, String> {
     let Some(record) = works.journal.get(id).map_err(|e| e.to_string())? else { return Ok(false) };
-    if !may_go(works, &record) {
+    if !may_go(&record) {
         return Ok(false);
     }
     works.spool.remove(id, record.acceptance.items).map_err(|e| e.to_string())?;
     Ok(true)
 }
 
-/// True where the archive has every item, as surely as the configuration asks for. What a person
-/// discarded is that person's matter and not decided here.
-fn may_go(works: &Works, record: &Record) -> bool {
-    let Some(archive) = &works.archive else { return false };
-    let commitment_wanted = archive.commitment == Commitment::Required;
-    record.items.iter().all(|item| {
-        let is_there = matches!(item.stage, Stage::Forwarded | Stage::Committed);
-        is_there && item.stage.is_at_rest(commitment_wanted) && item.schedule.due.is_none()
-    })
+/// True where the archive has committed to every item. After a C-STORE alone the sealed files stay:
+/// they are what a lost index is rebuilt from. What a person discarded is that person's matter and
+/// not decided here.
+fn may_go(record: &Record) -> bool {
+    record.items.iter().all(|item| item.stage == Stage::Committed && item.schedule.due.is_none())
 }
