@@ -113,6 +113,8 @@ struct State {
     rounds: Rounds,
     arrived: bool,
     woken: BTreeSet<CaptureId>,
+    /// Woken while in a worker's hands.
+    postponed: BTreeSet<CaptureId>,
     claimed: BTreeSet<CaptureId>,
     jobs: VecDeque<Job>,
     outcomes: Vec<Outcome>,
@@ -366,7 +368,8 @@ impl Line {
         let done = self.fill(&mut round, &outcomes, &woken, &claimed, &notes);
         let written = done.and_then(|verdicts| round.write().map(|()| verdicts));
         let mut state = self.state();
-        state.woken.extend(later);
+        // Whoever is in a worker's hands is looked at again once it is settled.
+        state.postponed.extend(later);
         let verdicts = match written {
             Ok(verdicts) => verdicts,
             Err(why) => {
@@ -387,6 +390,9 @@ impl Line {
         state.erasable.extend(round.erasable());
         let settled: Vec<CaptureId> = outcomes.iter().map(|o| o.id).collect();
         state.claimed.retain(|id| !settled.contains(id));
+        let free: Vec<CaptureId> = state.postponed.iter().filter(|id| !state.claimed.contains(id)).copied().collect();
+        state.postponed.retain(|id| !free.contains(id));
+        state.woken.extend(free);
         state.claimed.extend(round.jobs.iter().map(|j| j.record.id()));
         if self.facts.load(Ordering::SeqCst) != facts {
             state.woken.extend(round.held.iter().copied());
