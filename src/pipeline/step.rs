@@ -274,8 +274,12 @@ impl Line {
             if nothing || progress == Progress::Blocked {
                 state = self.claimer.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
             }
-            if state.arrived && state.outcomes.is_empty() && !state.stopping {
-                drop(self.claimer.wait_timeout(state, GATHER).unwrap_or_else(PoisonError::into_inner));
+            // One flush serves many: a lone capture's outcome is written at once, the first of
+            // several waits for the others.
+            let comes_more = state.outcomes.is_empty() && state.arrived || state.claimed.len() > state.outcomes.len();
+            if comes_more {
+                let alone = |s: &mut State| !s.stopping && s.outcomes.len() < CLAIMED_MAX;
+                drop(self.claimer.wait_timeout_while(state, GATHER, alone).unwrap_or_else(PoisonError::into_inner));
             }
         }
     }
