@@ -128,7 +128,14 @@ impl Body {
             let mut batch = Vec::new();
             let mut batch_bytes = 0;
             while batch_bytes < BATCH_BYTES {
-                let Some(bytes) = self.next().await? else { break };
+                let bytes = match self.next().await {
+                    Ok(Some(bytes)) => bytes,
+                    Ok(None) => break,
+                    Err(refusal) => {
+                        forget(reading.take()).await;
+                        return Err(refusal);
+                    }
+                };
                 batch_bytes += bytes.len();
                 batch.push(bytes);
             }
@@ -144,7 +151,7 @@ impl Body {
         match reading.take() {
             Some((reader, parts)) if reader.is_complete() => Ok(parts),
             unfinished => {
-                drop(OffReactor(unfinished));
+                forget(unfinished).await;
                 Err(Refusal::new(
                     RefusalCode::Malformed,
                     "The body ends before its last part does. Nothing was kept; send it again.",
@@ -152,6 +159,16 @@ impl Body {
             }
         }
     }
+}
+
+/// Drops what was begun where that may block, before the answer says that nothing was kept.
+async fn forget<T: Send + 'static>(begun: Option<T>) {
+    // Where there is no thread for it the runtime is going, and drops it itself.
+    let _ = block(move || {
+        drop(begun);
+        Ok(())
+    })
+    .await;
 }
 
 /// Runs `work` on a thread that may block.
