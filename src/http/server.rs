@@ -30,8 +30,11 @@ use crate::clock::Clock;
 use crate::identity::Verifier;
 use crate::pipeline::{Acceptor, Desk, Refusal};
 
-/// Received and not yet decrypted: two TLS records.
-const RECEIVE_BYTES: usize = 32 * 1024;
+/// Threads per reactor that may wait for a disk. Hashing fills a core with one of them; the others
+/// wait for flushes, which they share. With one for each upload a crowd of phones costs a half more.
+const BLOCKING_THREADS: usize = 4;
+/// Received and not yet decrypted: four TLS records.
+const RECEIVE_BYTES: usize = 64 * 1024;
 
 /// What one client, or all together, may cost.
 #[derive(Clone, Copy, Debug)]
@@ -180,7 +183,7 @@ fn build(listener: TcpListener, tls: TlsAcceptor, limits: Limits, services: Arc<
     let builder = builder
         .workers(limits.workers.max(1))
         .max_concurrent_connections(limits.connections_max)
-        .worker_max_blocking_threads(limits.uploads_max.div_ceil(limits.workers.max(1)).max(4))
+        .worker_max_blocking_threads(BLOCKING_THREADS)
         .shutdown_timeout(limits.stop_ms.div_ceil(1000))
         .disable_signals()
         .listen("https", listener, move || connections(&door, tls.clone(), limits, stopping.clone()))?;
