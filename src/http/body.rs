@@ -17,7 +17,7 @@ use crate::pipeline::{Refusal, RefusalCode};
 /// Bytes collected before they are handed to a thread that may hash and write. Each hand-over wakes
 /// two threads, which costs more than the hashing of 16 KiB; with the buffers under TLS, of the
 /// decoder and of the spool one connection stays below half a mebibyte.
-const BATCH_BYTES: usize = 176 * 1024;
+const BATCH_BYTES: usize = 160 * 1024;
 
 /// How long a client may let us wait. It starts with some patience, and each kilobyte earns more:
 /// a body that drips ends when the start is used up, one that stalls a little later.

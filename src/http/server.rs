@@ -33,8 +33,8 @@ use crate::pipeline::{Acceptor, Desk, Refusal};
 /// Threads per reactor that may wait for a disk. Hashing fills a core with one of them; the others
 /// wait for flushes, which they share. With one for each upload a crowd of phones costs a half more.
 const BLOCKING_THREADS: usize = 4;
-/// Received and not yet decrypted: four TLS records.
-const RECEIVE_BYTES: usize = 64 * 1024;
+/// Received and not yet decrypted: two TLS records.
+const RECEIVE_BYTES: usize = 32 * 1024;
 
 /// What one client, or all together, may cost.
 #[derive(Clone, Copy, Debug)]
