@@ -28,8 +28,10 @@ impl Browser {
     fn start() -> Option<Self> {
         let mut driver =
             Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().ok()?;
-        let lines = BufReader::new(driver.stdout.take()?).lines();
-        let started = lines.map_while(Result::ok).find(|l| l.contains("started successfully on port"))?;
+        let mut lines = BufReader::new(driver.stdout.take()?).lines().map_while(Result::ok);
+        let started = lines.find(|l| l.contains("started successfully on port"))?;
+        // It says more later, and would end at a pipe that nobody reads.
+        std::thread::spawn(move || lines.for_each(drop));
         let port = started.trim_end_matches('.').rsplit(' ').next()?.parse().ok()?;
         let folder = std::env::temp_dir().join(format!("shutterbridge-browser-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
