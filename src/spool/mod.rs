@@ -24,7 +24,7 @@ pub use draft::{Draft, Finished};
 pub use error::{Damage, SpoolError};
 pub use list::{Entry, Listing, Present};
 pub use name::Name;
-pub use reader::PayloadReader;
+pub use reader::{PayloadReader, ReadBack};
 pub use space::{Capacity, FreeMin, Reservation};
 
 use crate::seal::aead::Kek;
@@ -135,7 +135,7 @@ impl Inner {
 }
 
 fn create_file(path: &Path) -> std::io::Result<File> {
-    OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(path)
+    OpenOptions::new().read(true).write(true).create_new(true).mode(FILE_MODE).open(path)
 }
 
 fn sync_folder(path: &Path) -> Result<(), SpoolError> {
