@@ -205,7 +205,8 @@ impl World {
         let clock = Clock::set_by_hand("2026-03-01T12:00:00Z".parse().unwrap());
         let desk = FrontDesk(Arc::new(Reception {
             options: Options {
-                photo_bytes: 8 << 20,
+                photo_bytes: 1 << 20,
+                video_bytes: 8 << 20,
                 request_files: 3,
                 scrub: scrub::Limits::default(),
                 departments: vec![DepartmentRule { id: "derm".to_owned(), body_site_required: false }],

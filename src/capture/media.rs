@@ -1,5 +1,7 @@
 //! What was photographed, as far as the bytes tell.
 
+use std::collections::BTreeMap;
+
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
 use serde::{Deserialize, Serialize};
@@ -22,11 +24,31 @@ pub enum MediaKind {
 }
 
 impl MediaKind {
-    /// Every kind that the door accepts, in the order in which an answer lists them: those that
-    /// are scrubbed while they arrive.
-    pub const ACCEPTED: [Self; 2] = [Self::Jpeg, Self::Png];
-    /// Every kind that `scrub` can do: also those that have to be there whole.
-    pub const SCRUBBED: [Self; 5] = [Self::Jpeg, Self::Png, Self::Heic, Self::Mp4, Self::QuickTime];
+    /// Every kind that is accepted.
+    pub const ACCEPTED: [Self; 5] = [Self::Jpeg, Self::Png, Self::Heic, Self::Mp4, Self::QuickTime];
+    /// The same as the types that phones give their files, in the order in which an answer lists
+    /// them: HEIF, 3GP and M4V are told from HEIC and MP4 by nothing that matters here.
+    pub const ACCEPTED_TYPES: [&str; 8] =
+        ["image/jpeg", "image/png", "image/heic", "image/heif", "video/mp4", "video/quicktime", "video/3gpp", "video/x-m4v"];
+
+    /// True where it moves: its size has a limit of its own.
+    #[must_use]
+    pub fn is_video(self) -> bool {
+        match self {
+            Self::Mp4 | Self::QuickTime => true,
+            Self::Jpeg | Self::Png | Self::Heic => false,
+        }
+    }
+
+    /// True where it has an index and is scrubbed when it is there whole; else it is scrubbed while it
+    /// arrives.
+    #[must_use]
+    pub fn has_index(self) -> bool {
+        match self {
+            Self::Heic | Self::Mp4 | Self::QuickTime => true,
+            Self::Jpeg | Self::Png => false,
+        }
+    }
 
     #[must_use]
     pub fn mime(self) -> &'static str {
@@ -157,6 +179,49 @@ pub enum Coding {
     Video,
 }
 
+/// A number as Exif has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Number {
+    Whole(i64),
+    /// The first over the second, which is never zero.
+    Ratio(i64, i64),
+}
+
+/// Who said when a picture was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TimeSource {
+    /// `DateTimeOriginal`, with its zone where `OffsetTimeOriginal` has one.
+    Exif,
+    /// The date with a zone that `QuickTime` metadata holds.
+    QuickTime,
+    /// `mvhd`, which counts in UTC.
+    MovieHeader,
+}
+
+/// What else is known of how a picture was taken: the record keeps it, the way to the archive does
+/// not need it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Details {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub taken_from: Option<TimeSource>,
+    /// Of a video.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
+    /// How the container turns its picture (`irot` and `imir` in HEIF, the matrix of a track); that
+    /// turn is still in the file. `None` where it does something else, or there is no such thing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub turn: Option<Orientation>,
+    /// Exif asks for another turn than the container, which alone decides: a person has to look.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_turn_disputed: bool,
+    /// Numbers of the exposure by their Exif tag, those that DICOM has attributes for.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub exposure: BTreeMap<u16, Number>,
+}
+
 /// What the record needs of a file's metadata, read before it is removed. Never location, owner,
 /// serial numbers or names of persons.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -168,6 +233,8 @@ pub struct Facts {
     pub make: Option<String>,
     pub model: Option<String>,
     pub software: Option<String>,
+    #[serde(default)]
+    pub details: Details,
     /// The colour profile that left the stream, its words rewritten, class as in the source.
     /// Only from scrubs made for an object.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "super::hex::option")]

@@ -53,6 +53,9 @@ pub struct ItemFacts {
     pub location_found: bool,
     pub removed: Vec<String>,
     pub essence: Essence,
+    /// Version of the verifier that read what was sealed; 0 where an older gateway did not say.
+    #[serde(default)]
+    pub verifier: u16,
     pub facts: Facts,
 }
 
@@ -170,12 +173,15 @@ impl Record {
     pub fn accepted(acceptance: Acceptance, items: Vec<ItemFacts>) -> Self {
         let at = acceptance.accepted_at;
         let history = (0..acceptance.items).map(|item| Event { at, item, stage: Stage::Accepted, why: None, by: None }).collect();
+        let disputed = items.iter().zip(1..).filter(|(item, _)| item.facts.details.is_turn_disputed);
+        let notes = disputed.map(|(_, number): (_, u32)| turn_note(number)).collect();
         let items = items
             .into_iter()
             .map(|mut facts| ItemRecord {
-                // It may be large; it is read from the sealed manifest when the object is built.
+                // They may be large; they are read from the sealed manifest when the object is built.
                 facts: {
                     facts.facts.icc_profile = None;
+                    facts.facts.details.exposure.clear();
                     facts
                 },
                 stage: Stage::Accepted,
@@ -184,7 +190,7 @@ impl Record {
                 failure: None,
             })
             .collect();
-        Self { version: Self::VERSION, acceptance, items, study_instance_uid: None, notes: Vec::new(), history, left_out: 0 }
+        Self { version: Self::VERSION, acceptance, items, study_instance_uid: None, notes, history, left_out: 0 }
     }
 
     #[must_use]
@@ -287,11 +293,18 @@ impl Record {
     }
 }
 
+/// For a person, who alone can tell (field.md rule 2).
+fn turn_note(number: u32) -> String {
+    format!(
+        "File {number}: its Exif block asks for another turn than the file itself has. The file's own turn was used, as the standard says; look whether the picture is upright."
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::capture::MediaKind;
-    use crate::capture::media::{Coding, Orientation, PictureFormat};
+    use crate::capture::media::{Coding, Details, Orientation, PictureFormat};
 
     fn record() -> Record {
         let claim = serde_json::json!({"patient": {"id": "4711"}, "department": "derm"});
@@ -310,6 +323,7 @@ mod tests {
             make: None,
             model: None,
             software: None,
+            details: Details::default(),
             icc_profile: None,
         };
         let item = ItemFacts {
@@ -321,6 +335,7 @@ mod tests {
             location_found: false,
             removed: Vec::new(),
             essence: Essence::Unchanged,
+            verifier: 1,
             facts,
         };
         Record::accepted(acceptance, vec![item])

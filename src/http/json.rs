@@ -72,6 +72,7 @@ fn receipt_item(id: &str, item: &ItemRecord) -> Map<String, Value> {
         "location_found": facts.location_found,
         "removed": facts.removed,
         "essence": facts.essence,
+        "verifier": facts.verifier,
     });
     match members {
         Value::Object(members) => members,

@@ -1,5 +1,6 @@
 //! One claimed capture to the archive: wrap → open the sealed bytes → store.
 
+use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use super::step::{Delivery, Failed, ItemOutcome, Job, Outcome, Works};
 use super::{sealed, wrap};
 use crate::archive::{Archive, Refused, Stored};
 use crate::capture::{Binding, CaptureId, Commitment, Failure, FailureCode};
+use crate::seal::digest::Hasher;
 
 /// An archive under the name that the configuration gives it.
 #[derive(Clone)]
@@ -52,8 +54,10 @@ fn one(works: &Works, job: &Job, index: u16) -> Result<Delivery, Failed> {
     let Some(target) = &works.archive else {
         return Err(broke(works, true, FailureCode::ArchiveUnreachable, "no archive is configured"));
     };
+    let mut payload = Digested { bytes: &mut payload, hasher: Hasher::new() };
     match target.archive.store(&wrapped.instance, &mut payload) {
         Ok(Stored { warning }) => {
+            works.observer.sent(job.record.id().item(index), &payload.hasher.finish());
             works.observer.attempted(&target.name, Ok(warning.is_some()));
             Ok(Delivery { warning, notes: wrapped.instance.notes })
         }
@@ -61,6 +65,21 @@ fn one(works: &Works, job: &Job, index: u16) -> Result<Delivery, Failed> {
             works.observer.attempted(&target.name, Err(code));
             Err(broke(works, true, code, &detail))
         }
+    }
+}
+
+/// Bytes on their way to the archive: their digest is the proof of what left, and costs nobody a
+/// wait here.
+struct Digested<'a> {
+    bytes: &'a mut dyn Read,
+    hasher: Hasher,
+}
+
+impl Read for Digested<'_> {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        let length = self.bytes.read(out)?;
+        self.hasher.update(out.get(..length).unwrap_or_default());
+        Ok(length)
     }
 }
 

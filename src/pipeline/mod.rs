@@ -5,6 +5,7 @@
 
 pub mod accept;
 pub mod act;
+mod arrival;
 pub mod bind;
 pub mod commit;
 pub mod desk;

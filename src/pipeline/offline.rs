@@ -10,7 +10,7 @@ use crate::capture::record::{Acceptance, ItemFacts, Manifest};
 use crate::capture::{Binding, CaptureId, Claim, Essence, MediaKind, Operator, Patient, Record, Uid};
 use crate::clock::Clock;
 use crate::dicom;
-use crate::scrub::{Limits, Purpose, PushError, ScrubError, Scrubbed, Scrubber};
+use crate::scrub::{Limits, Purpose, PushError, ScrubError, Scrubbed, Scrubber, verify};
 use crate::seal::digest::Hasher;
 use crate::seal::random::random;
 
@@ -118,6 +118,7 @@ impl Offline {
             location_found: scrubbed.location_found,
             removed: scrubbed.removed.clone(),
             essence: scrubbed.essence,
+            verifier: verify::VERSION,
             facts: scrubbed.facts.clone(),
         };
         Ok((item, coded, scrubbed))

@@ -159,6 +159,10 @@ fn derived(spool: &Spool, id: ItemId, facts: &ItemFacts) -> Result<DerivedPictur
             serde_json::from_slice(&bytes).map_err(|_| failed("the derived picture cannot be read"))?;
         return Ok(manifest.picture);
     }
+    if facts.media.has_index() {
+        // Before it is read: it may have gigabytes.
+        return Err(needs_transcoding(facts.media));
+    }
     let _one_at_a_time = RASTER.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let mut coded = Vec::new();
     spool
@@ -184,8 +188,7 @@ fn decode(facts: &ItemFacts, coded: &[u8]) -> Result<(DerivedPicture, Vec<u8>), 
             let made = raster::native(coded, orientation).map_err(undecodable)?;
             (made.width, made.height, made.samples, made.bytes, false)
         }
-        // The door does not take it in, so none lies here.
-        MediaKind::Heic | MediaKind::Mp4 | MediaKind::QuickTime => return Err(failed("HEIC and video cannot be decoded here")),
+        MediaKind::Heic | MediaKind::Mp4 | MediaKind::QuickTime => return Err(needs_transcoding(facts.media)),
     };
     let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     Ok((DerivedPicture { width, height, samples, length, jpeg }, bytes))
@@ -197,6 +200,12 @@ fn seal(spool: &Spool, id: ItemId, picture: &DerivedPicture, bytes: &[u8]) -> Re
     let mut draft = spool.draft(Name::Derived(id))?;
     draft.write(bytes)?;
     spool.promise(vec![draft.finish(&manifest)?])
+}
+
+/// Nothing here makes of it what a transfer syntax carries. It waits, sealed, for a gateway that
+/// has what it takes.
+fn needs_transcoding(media: MediaKind) -> Doubt {
+    (FailureCode::NeedsTranscoding, format!("no transfer syntax carries {} as it is, and nothing here decodes it", media.mime()))
 }
 
 fn failed(detail: &str) -> Doubt {

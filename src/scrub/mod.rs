@@ -33,8 +33,9 @@ pub use policy::{Limits, Purpose};
 pub use report::Report;
 pub use verify::{Verifier, VerifyError};
 
-use crate::capture::media::PictureFormat;
+use crate::capture::media::{Details, Orientation, PictureFormat, TimeSource};
 use crate::capture::{Essence, Facts, MediaKind};
+use crate::media::exif::Block;
 use crate::media::{Sniffed, sniff, sniff::HEAD_BYTES};
 use apply::{Apply, Edits, Ledger};
 use findings::Findings;
@@ -74,11 +75,7 @@ impl ScrubError {
     }
 
     fn unsupported(what: &str) -> Self {
-        Self::not_among(&MediaKind::ACCEPTED, what)
-    }
-
-    fn not_among(accepted: &[MediaKind], what: &str) -> Self {
-        let accepted = accepted.iter().map(|kind| kind.mime()).collect::<Vec<_>>().join(", ");
+        let accepted = MediaKind::ACCEPTED_TYPES.join(", ");
         let detail = format!("The file is {what}, which is not accepted; accepted are {accepted}. Send it as one of these.");
         Self { code: ScrubCode::UnsupportedMedia, detail }
     }
@@ -198,8 +195,10 @@ impl Run {
             MediaKind::Jpeg => Planner::Jpeg(Box::new(jpeg::Planner::new(purpose, limits))),
             MediaKind::Png => Planner::Png(Box::new(png::Planner::new(purpose, limits))),
             // It has an index, which may stand at its end: no plan is made while it arrives.
-            MediaKind::Heic => return Err(ScrubError::unsupported(&look_of("HEIC"))),
-            MediaKind::Mp4 | MediaKind::QuickTime => return Err(ScrubError::unsupported(&look_of("video"))),
+            MediaKind::Heic | MediaKind::Mp4 | MediaKind::QuickTime => {
+                let detail = "The file has an index; it is scrubbed when it is there whole. Give it whole instead.".to_owned();
+                return Err(ScrubError { code: ScrubCode::UnsupportedMedia, detail });
+            }
         };
         let ledger = Ledger { plan: Plan::default(), verifier: Verifier::new(kind, purpose), kept_bytes: 0 };
         Ok(Self { planner, ledger })
@@ -216,15 +215,8 @@ impl Run {
             verify::check_profile(profile).map_err(|VerifyError(what)| ScrubError::unverified(what))?;
         }
         let exif = findings.exif.unwrap_or_default();
-        let facts = Facts {
-            format,
-            orientation: exif.orientation.unwrap_or_default(),
-            taken_at: exif.taken_at,
-            make: exif.make,
-            model: exif.model,
-            software: exif.software,
-            icc_profile: findings.profile.filter(|_| purpose == Purpose::Object),
-        };
+        let orientation = exif.orientation.unwrap_or_default();
+        let facts = facts_of(format, orientation, exif, findings.profile.filter(|_| purpose == Purpose::Object));
         Ok(Scrubbed {
             media,
             location_found: findings.finder.has_found(),
@@ -235,6 +227,21 @@ impl Run {
             plan: self.ledger.plan,
             verified: PhantomData,
         })
+    }
+}
+
+/// What the record keeps of a picture that `exif` describes.
+fn facts_of(format: PictureFormat, orientation: Orientation, exif: Block, icc_profile: Option<Vec<u8>>) -> Facts {
+    let taken_from = exif.taken_at.map(|_| TimeSource::Exif);
+    Facts {
+        format,
+        orientation,
+        taken_at: exif.taken_at,
+        make: exif.make,
+        model: exif.model,
+        software: exif.software,
+        details: Details { taken_from, exposure: exif.exposure, ..Details::default() },
+        icc_profile,
     }
 }
 
