@@ -50,8 +50,8 @@ impl Spool {
         let mut found = VecDeque::new();
         // No capture is half placed or half removed while names are read.
         let quiet = self.0.arranging.write().unwrap_or_else(PoisonError::into_inner);
-        for entry in std::fs::read_dir(&self.0.live).map_err(SpoolError::io(doing))? {
-            let file_name = entry.map_err(SpoolError::io(doing))?.file_name();
+        for file_name in self.0.disk.names(&self.0.live).map_err(SpoolError::io(doing))? {
+            let file_name = file_name.map_err(SpoolError::io(doing))?;
             let text = file_name.to_string_lossy();
             match text.parse::<Name>() {
                 Ok(name) => captures.entry(name.capture()).or_default().push(name),
@@ -104,7 +104,7 @@ impl Listing {
     fn look_at(&mut self, id: CaptureId, mut names: Vec<Name>) {
         if !has_head(&self.spool, &names) {
             // Unless it was removed since the names were read.
-            names.retain(|n| self.spool.live_path(*n).exists());
+            names.retain(|n| self.spool.disk.exists(&self.spool.live_path(*n)).unwrap_or(false));
             if names.is_empty() {
                 return;
             }
