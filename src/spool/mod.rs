@@ -13,19 +13,21 @@ mod promise;
 mod reader;
 mod remove;
 mod space;
+mod tombstone;
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 
 use disk::{Disk, DiskFolder, LocalDisk};
 pub use draft::{Draft, Finished};
 pub use error::{Damage, SpoolError};
-pub use list::{Entry, Listing, Present};
+pub use list::{Entry, Listing, Present, Swept};
 pub use name::Name;
 pub use reader::PayloadReader;
 pub use space::{Capacity, FreeMin, Reservation};
+pub use tombstone::{Day, Graves};
 
 use crate::seal::aead::Kek;
 use crate::seal::secret::Secret;
@@ -59,6 +61,10 @@ struct Inner {
     draft: PathBuf,
     live: PathBuf,
     quarantine: PathBuf,
+    erased: PathBuf,
+    /// Held while a line is added.
+    burying: Mutex<()>,
+    tombstone_key: Secret<32>,
     live_folder: Box<dyn DiskFolder>,
     live_syncs: Group<(), Result<(), Cause>>,
     /// Wraps the data keys.
@@ -93,9 +99,9 @@ impl Spool {
     pub fn open_on(disk: Arc<dyn Disk>, dir: &Path, kek: &Kek, options: Options) -> Result<Self, SpoolError> {
         make_folder(&*disk, dir)?;
         let lock = lock_folder(&*disk, dir)?;
-        let [draft, live, quarantine] = ["draft", "live", "quarantine"].map(|name| dir.join(name));
+        let [draft, live, quarantine, erased] = ["draft", "live", "quarantine", "erased"].map(|name| dir.join(name));
         check_format(&*disk, dir)?;
-        for folder in [&draft, &live, &quarantine] {
+        for folder in [&draft, &live, &quarantine, &erased] {
             make_folder(&*disk, folder)?;
         }
         empty_folder(&*disk, &draft)?;
@@ -106,6 +112,9 @@ impl Spool {
             draft,
             live,
             quarantine,
+            erased,
+            burying: Mutex::default(),
+            tombstone_key: kek.derive("tombstones"),
             live_folder,
             live_syncs: Group::new(),
             wrap_key: kek.derive("spool data keys"),
