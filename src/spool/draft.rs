@@ -1,14 +1,13 @@
 //! A file before its promise: sealed while it is written.
 
-use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::Spool;
+use super::disk::{Disk, DiskFile};
 use super::error::SpoolError;
 use super::format::{CHUNK_BYTES, CONTEXT_BYTES, END_BYTES, End, HEADER_BYTES, Header, MANIFEST_MAX_BYTES};
 use super::name::Name;
-use super::{Spool, create_file};
 use crate::seal::aead::{DataKey, Part, StreamSealer, TAG_BYTES};
 use crate::seal::random::random;
 
@@ -22,6 +21,7 @@ const BUFFER_BYTES: usize = WRITE_CHUNKS * (CHUNK_BYTES as usize + TAG_BYTES) + 
 
 /// A temporary file that goes when it is dropped.
 struct Temporary {
+    disk: Arc<dyn Disk>,
     path: PathBuf,
     placed: bool,
 }
@@ -30,7 +30,7 @@ impl Drop for Temporary {
     fn drop(&mut self) {
         if !self.placed {
             // What cannot be removed now is removed when the spool is opened again.
-            let _ = std::fs::remove_file(&self.path);
+            let _ = self.disk.remove(&self.path);
         }
     }
 }
@@ -39,7 +39,7 @@ impl Drop for Temporary {
 pub struct Draft {
     name: Name,
     temporary: Temporary,
-    file: File,
+    file: Box<dyn DiskFile>,
     sealer: StreamSealer,
     /// Sealed bytes that were not written yet; behind them, from `start`, the chunk that fills.
     buffer: Vec<u8>,
@@ -53,7 +53,7 @@ pub struct Draft {
 pub struct Finished {
     name: Name,
     temporary: Temporary,
-    file: File,
+    file: Box<dyn DiskFile>,
 }
 
 impl Spool {
@@ -72,8 +72,8 @@ impl Spool {
         let mut buffer = Vec::with_capacity(BUFFER_BYTES);
         buffer.extend_from_slice(&header);
         let path = spool.draft_path(&name.to_string());
-        let file = create_file(&path).map_err(SpoolError::io("beginning a sealed file"))?;
-        let temporary = Temporary { path, placed: false };
+        let file = spool.disk.create(&path).map_err(SpoolError::io("beginning a sealed file"))?;
+        let temporary = Temporary { disk: Arc::clone(&spool.disk), path, placed: false };
         Ok(Draft { name, temporary, file, sealer, start: buffer.len(), buffer, chunks: 0, payload_bytes: 0, broken: false })
     }
 }
@@ -152,7 +152,7 @@ impl Draft {
     }
 
     fn write_buffer(&mut self) -> Result<(), SpoolError> {
-        let written = self.file.write_all(&self.buffer);
+        let written = self.file.append(&self.buffer);
         self.broken = written.is_err();
         self.buffer.clear();
         self.start = 0;
@@ -168,12 +168,12 @@ impl Finished {
 
     /// Makes the bytes durable; their name is not yet.
     pub(super) fn sync(&self) -> std::io::Result<()> {
-        self.file.sync_data()
+        self.file.sync()
     }
 
     /// Gives the file its place. After this a drop leaves it there.
     pub(super) fn place(&mut self, path: &Path) -> std::io::Result<()> {
-        std::fs::rename(&self.temporary.path, path)?;
+        self.temporary.disk.rename(&self.temporary.path, path)?;
         self.temporary.placed = true;
         Ok(())
     }

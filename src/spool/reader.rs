@@ -1,9 +1,8 @@
 //! Reading sealed files.
 
-use std::fs::File;
 use std::io::{self, BufRead, Read};
-use std::os::unix::fs::FileExt;
 
+use super::disk::DiskFile;
 use super::error::{Damage, SpoolError};
 use super::format::{CONTEXT_BYTES, END_BYTES, END_PLAIN_BYTES, End, HEADER_BYTES, Header, MANIFEST_MAX_BYTES};
 use super::name::Name;
@@ -32,13 +31,13 @@ impl Spool {
     /// # Errors
     /// Errors of the disk.
     pub fn has(&self, name: impl Into<Name>) -> Result<bool, SpoolError> {
-        self.0.live_path(name.into()).try_exists().map_err(SpoolError::io("looking for a sealed file"))
+        self.0.disk.exists(&self.0.live_path(name.into())).map_err(SpoolError::io("looking for a sealed file"))
     }
 }
 
 /// A file whose header and end were found true.
 pub(super) struct Opened {
-    file: File,
+    file: Box<dyn DiskFile>,
     opener: StreamOpener,
     chunk_bytes: u32,
     end: End,
@@ -46,17 +45,17 @@ pub(super) struct Opened {
 
 impl Inner {
     pub(super) fn open_file(&self, name: Name) -> Result<Opened, SpoolError> {
-        let file = File::open(self.live_path(name)).map_err(SpoolError::io("opening a sealed file"))?;
-        let file_bytes = file.metadata().map_err(|e| unreadable(&e))?.len();
+        let file = self.disk.open(&self.live_path(name)).map_err(SpoolError::io("opening a sealed file"))?;
+        let file_bytes = file.size_bytes().map_err(|e| unreadable(&e))?;
         let mut bytes = [0; HEADER_BYTES];
-        read_at(&file, &mut bytes, 0)?;
+        read_at(&*file, &mut bytes, 0)?;
         let (header, key) = Header::decode(&bytes, self.kek_id, &self.wrap_key)?;
         if header.name != name {
             return Err(Damage::Misnamed.into());
         }
         let opener = StreamOpener::new(&key, header.prefix, bytes.get(..CONTEXT_BYTES).unwrap_or_default())?;
         let mut bytes = [0; END_BYTES];
-        read_at(&file, &mut bytes, file_bytes.checked_sub(END_BYTES as u64).ok_or(Damage::Torn)?)?;
+        read_at(&*file, &mut bytes, file_bytes.checked_sub(END_BYTES as u64).ok_or(Damage::Torn)?)?;
         let end = End::decode(&bytes, header.chunk_bytes, file_bytes)?;
         let (plain, tag) = bytes.split_at_mut(END_PLAIN_BYTES);
         let number = end.chunks.checked_add(1).ok_or(Damage::Altered)?;
@@ -72,7 +71,7 @@ impl Opened {
             return Err(Damage::Altered.into());
         }
         let mut bytes = vec![0; length + TAG_BYTES];
-        read_at(&self.file, &mut bytes, self.end.manifest_at().ok_or(Damage::Altered)?)?;
+        read_at(&*self.file, &mut bytes, self.end.manifest_at().ok_or(Damage::Altered)?)?;
         self.opener.open(self.end.chunks, Part::Appendix, b"", &mut bytes)?;
         bytes.truncate(length);
         Ok(bytes)
@@ -86,8 +85,8 @@ fn unreadable(error: &io::Error) -> SpoolError {
     }
 }
 
-fn read_at(file: &File, bytes: &mut [u8], at: u64) -> Result<(), SpoolError> {
-    file.read_exact_at(bytes, at).map_err(|e| unreadable(&e))
+fn read_at(file: &dyn DiskFile, bytes: &mut [u8], at: u64) -> Result<(), SpoolError> {
+    file.read_at(bytes, at).map_err(|e| unreadable(&e))
 }
 
 /// The payload of a sealed file, in order. Every byte it gives was authenticated; the end is only
@@ -141,7 +140,7 @@ impl PayloadReader {
             if is_last { end.payload_bytes - u64::from(self.next) * u64::from(*chunk_bytes) } else { u64::from(*chunk_bytes) };
         let length = usize::try_from(chunk).map_err(|_| SpoolError::TooLong)?;
         self.buffer.resize(length + TAG_BYTES, 0);
-        read_at(file, &mut self.buffer, self.at)?;
+        read_at(&**file, &mut self.buffer, self.at)?;
         let part = if is_last { Part::Last } else { Part::Chunk };
         opener.open(self.next, part, b"", &mut self.buffer)?;
         self.at += chunk + TAG_BYTES as u64;
