@@ -9,6 +9,8 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
+use rustix::fs::{Advice, fadvise};
+
 use super::space::{Capacity, capacity_of};
 use crate::store::folder;
 
@@ -104,6 +106,9 @@ pub trait DiskFile: Send + Sync {
     /// # Errors
     /// What was not durable then is not made so by another call that succeeds.
     fn sync(&self) -> io::Result<()>;
+
+    /// Nobody reads this file soon: its pages may serve for another. Only advice.
+    fn give_back_memory(&self) {}
 }
 
 /// An open folder.
@@ -189,6 +194,11 @@ impl DiskFile for File {
 
     fn sync(&self) -> io::Result<()> {
         self.sync_data()
+    }
+
+    fn give_back_memory(&self) {
+        // Where it is not taken, nothing is lost.
+        let _ = fadvise(self, 0, None, Advice::DontNeed);
     }
 }
 
