@@ -6,6 +6,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -24,12 +25,12 @@ use crate::hl7::rules::Authority;
 use crate::hl7::{self, AckCode, Rules, SourceRule};
 use crate::http::{self, Server};
 use crate::identity::{IssuerOptions, JwksSource, Verifier};
-use crate::journal::Journal;
+use crate::journal::{Journal, JournalError};
 use crate::lookup::local::{self, Local};
 use crate::mllp::{self, Inbox, Listener, Reply};
 use crate::ops::door::{Door, Shown};
 use crate::ops::metrics::{Answered, Attempt, Metrics};
-use crate::ops::readiness::{Condition, Readiness};
+use crate::ops::readiness::{Check, Condition, Readiness, Watch};
 use crate::ops::tls::{self, DevCa, Identity};
 use crate::ops::{files, key, log};
 use crate::pipeline::accept::{DepartmentRule, FrontDesk, Options, Reception};
@@ -42,6 +43,7 @@ use crate::pipeline::offline::Offline;
 use crate::pipeline::pending::Pending;
 use crate::pipeline::recover;
 use crate::pipeline::step::{Line, Works};
+use crate::pipeline::tombstone;
 use crate::pipeline::{Acceptor, Desk, WORKERS};
 use crate::scrub;
 use crate::seal::aead::Kek;
@@ -55,6 +57,10 @@ use crate::web;
 /// How long what is in flight may take to end; the contract gives 30 s in all.
 const STOP_MAX: Duration = Duration::from_secs(26);
 const STOP_LOOK: Duration = Duration::from_millis(20);
+/// What is kept for days may go an hour late.
+const FORGET_EVERY: Duration = Duration::from_secs(3600);
+/// One look in so many, a second each, tries the disk although nothing is known to be wrong.
+const PROBE_EVERY_LOOKS: u32 = 5;
 
 /// Why the gateway does not start: what happened, and what to do.
 #[derive(Debug)]
@@ -80,6 +86,7 @@ struct Gateway {
     reports: Option<Reports>,
     door: Door,
     readiness: Arc<Readiness>,
+    watch: Arc<Watch>,
     line: Arc<Line>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -90,11 +97,12 @@ impl Running for Gateway {
     }
 
     fn stop(self: Box<Self>) {
-        let Self { server, listener, reports, door, readiness, line, threads, .. } = *self;
+        let Self { server, listener, reports, door, readiness, watch, line, threads, .. } = *self;
         readiness.fails(Condition::Doors, "stopping");
         let deadline = Instant::now() + STOP_MAX;
         // The workers end after the item in hand while the doors let their last callers go.
         line.stop();
+        watch.stop();
         let server = thread::spawn(move || server.stop());
         if let Some(mut listener) = listener {
             listener.stop();
@@ -123,6 +131,7 @@ struct House {
     pending: Arc<Pending>,
     metrics: Arc<Metrics>,
     readiness: Arc<Readiness>,
+    watch: Arc<Watch>,
     line: Arc<Line>,
     rules: Rules,
     clock: Clock,
@@ -183,12 +192,13 @@ fn open_doors(config: &Config, persons: Option<DemoPersons>) -> Result<Gateway, 
     let listener = config.hl7.listen.map(|at| open_mllp(at, &house)).transpose()?;
     let reports = config.dicom.listen.and_then(|at| Some((at, config.archives.first()?)));
     let reports = reports.map(|(at, archive)| open_reports(at, config, archive, &house)).transpose()?;
-    let threads = start_threads(&house.line)?;
+    let mut threads = start_threads(&house.line)?;
+    threads.extend(start_upkeep(&house)?);
     let door = open_ops(config, &house, expires)?;
     house.readiness.holds(Condition::Doors);
     let doors = Doors { https: server.local_addr(), mllp: listener.as_ref().map(Listener::address), ops: door.address, dev_ca };
-    let House { readiness, line, .. } = house;
-    Ok(Gateway { doors, server, listener, reports, door, readiness, line, threads })
+    let House { readiness, watch, line, .. } = house;
+    Ok(Gateway { doors, server, listener, reports, door, readiness, watch, line, threads })
 }
 
 fn open(config: &Config, clock: &Clock) -> Result<House, StartError> {
@@ -201,9 +211,7 @@ fn open(config: &Config, clock: &Clock) -> Result<House, StartError> {
     if recovered.inserted > 0 {
         log::note("index-completed", &[("captures", &recovered.inserted)]);
     }
-    for (name, why) in &recovered.damaged {
-        log::error("spool-damaged", &[("file", name), ("cause", why)]);
-    }
+    tell_damaged(&recovered.damaged);
     let facts = SledStore::open(&dir.join("hospital"), &kek).map_err(cannot("the hospital's facts cannot be opened"))?;
     let rules = rules(config);
     let site = local::Options { assigning_authority: rules.assigning_authority.clone() };
@@ -236,9 +244,33 @@ fn open(config: &Config, clock: &Clock) -> Result<House, StartError> {
             line.arrived();
         }
     }));
-    readiness.holds(Condition::Store);
-    readiness.holds(Condition::Spool);
-    Ok(House { spool, journal, facts, audit, pending, metrics, readiness, line, rules, clock: clock.clone() })
+    let watch = Arc::new(watch_of(&readiness, (&spool, &journal, &facts, &audit), place(config, &kek)));
+    watch.look();
+    Ok(House { spool, journal, facts, audit, pending, metrics, readiness, watch, line, rules, clock: clock.clone() })
+}
+
+/// What must take writes before a capture is accepted. A disk is tried now and then also while
+/// nobody writes.
+fn watch_of(
+    readiness: &Arc<Readiness>,
+    (spool, journal, facts, audit): (&Arc<Spool>, &Arc<Journal>, &Arc<Local>, &Arc<Audit>),
+    place: Place,
+) -> Watch {
+    let (spool, journal, facts, audit) = (spool.clone(), journal.clone(), facts.clone(), audit.clone());
+    let (sealed, told) = (spool.clone(), readiness.clone());
+    let looks = AtomicU32::new(0);
+    let takes = move || {
+        let is_time = looks.fetch_add(1, Ordering::Relaxed).is_multiple_of(PROBE_EVERY_LOOKS);
+        let sound = if is_time { spool.probe() } else { spool.health() };
+        sound.and_then(|()| spool.reserve(0).map(drop)).map_err(|e| e.to_string())
+    };
+    let checks: Vec<(Condition, Check)> = vec![
+        (Condition::Spool, Box::new(takes)),
+        (Condition::Index, Box::new(move || mend_index(&sealed, &journal, &place, &told))),
+        (Condition::Facts, Box::new(move || facts.health().map_err(|e| e.to_string()))),
+        (Condition::Audit, Box::new(move || audit.health().map_err(|e| e.to_string()))),
+    ];
+    Watch::new(readiness.clone(), checks)
 }
 
 fn open_key(config: &Config) -> Result<Kek, StartError> {
@@ -265,26 +297,43 @@ fn open_spool(config: &Config, kek: &Kek) -> Result<Arc<Spool>, StartError> {
     };
     let spool = Spool::open(&config.data.dir.join("spool"), kek, spool::Options { free_min })
         .map_err(cannot("the spool cannot be opened"))?;
-    let swept = spool.sweep_orphans().map_err(cannot("the spool cannot be read"))?;
-    if swept > 0 {
-        log::note("spool-swept", &[("captures", &swept)]);
-    }
     Ok(Arc::new(spool))
 }
 
 /// The index is only a cache of the spool: where it will not open it is put aside and made anew.
 fn open_journal(dir: &Path, kek: &Kek, clock: &Clock) -> Result<Journal, StartError> {
-    let store = match SledStore::open(dir, kek) {
-        Err(StoreError::Corrupt(why)) => {
+    let open = || -> Result<Journal, JournalError> { Journal::open(Arc::new(SledStore::open(dir, kek)?), kek) };
+    let journal = match open() {
+        Err(JournalError::Store(StoreError::Corrupt(why))) => {
             let aside = dir.with_file_name(format!("index.damaged-{}", clock.now().as_second()));
             log::error("index-damaged", &[("cause", &why), ("advice", &"it was put aside and is rebuilt from the spool")]);
             std::fs::rename(dir, aside).map_err(cannot("the damaged index cannot be put aside"))?;
-            SledStore::open(dir, kek)
+            open()
         }
         other => other,
     };
-    let store = store.map_err(cannot("the index cannot be opened; it may be deleted, and is rebuilt from the spool"))?;
-    Journal::open(Arc::new(store), kek).map_err(cannot("the index cannot be opened"))
+    journal.map_err(cannot("the index cannot be opened; it may be deleted, and is rebuilt from the spool"))
+}
+
+/// An index found damaged while the gateway runs is put aside and made anew from the spool.
+fn mend_index(spool: &Spool, journal: &Journal, place: &Place, readiness: &Readiness) -> Result<(), String> {
+    match journal.health() {
+        Err(JournalError::Store(StoreError::Corrupt(why))) => {
+            log::error("index-damaged", &[("cause", &why), ("advice", &"it was put aside and is rebuilt from the spool")]);
+            readiness.fails(Condition::Index, "the index was damaged and is rebuilt from the spool");
+            let recovered = journal.rebuild(|| recover::recover(spool, journal, place))?;
+            log::note("index-completed", &[("captures", &recovered.inserted)]);
+            tell_damaged(&recovered.damaged);
+            Ok(())
+        }
+        other => other.map_err(|e| e.to_string()),
+    }
+}
+
+fn tell_damaged(damaged: &[(String, String)]) {
+    for (name, why) in damaged {
+        log::error("spool-damaged", &[("file", name), ("cause", why)]);
+    }
 }
 
 fn rules(config: &Config) -> Rules {
@@ -450,9 +499,42 @@ fn start_threads(line: &Arc<Line>) -> Result<Vec<JoinHandle<()>>, StartError> {
     Ok(threads)
 }
 
+/// The watch over the disks; and once, what a crash left half done.
+fn start_upkeep(house: &House) -> Result<[JoinHandle<()>; 2], StartError> {
+    let cannot = cannot::<io::Error>("a thread cannot be started");
+    let watch = house.watch.clone();
+    let watching = thread::Builder::new().name("disks".to_owned()).spawn(move || watch.run()).map_err(&cannot)?;
+    let (spool, journal, watch) = (house.spool.clone(), house.journal.clone(), house.watch.clone());
+    let clock = house.clock.clone();
+    let tidy = move || tidy_until_stopped(&spool, &journal, &clock, &watch);
+    let tidying = thread::Builder::new().name("tidy".to_owned()).spawn(tidy).map_err(&cannot)?;
+    Ok([watching, tidying])
+}
+
+/// What a crash left half done, once; and from time to time what has had its term.
+fn tidy_until_stopped(spool: &Spool, journal: &Journal, clock: &Clock, watch: &Watch) {
+    match recover::tidy(spool, journal, clock.now(), &|| watch.is_stopping()) {
+        Ok(put_aside) => {
+            for id in put_aside {
+                let advice = "its first file is missing; the others are in quarantine/ with the reason";
+                log::error("spool-put-aside", &[("capture", &id), ("advice", &advice)]);
+            }
+        }
+        Err(why) => log::error("not-tidied", &[("cause", &why), ("advice", &"it is tried again at the next start")]),
+    }
+    loop {
+        if let Err(why) = tombstone::forget_old(spool, clock.now()) {
+            log::error("not-forgotten", &[("cause", &why), ("advice", &"look at the disk")]);
+        }
+        if watch.wait_stopped(FORGET_EVERY) {
+            return;
+        }
+    }
+}
+
 fn open_ops(config: &Config, house: &House, expires: Option<jiff::Timestamp>) -> Result<Door, StartError> {
     let (journal, spool, clock) = (house.journal.clone(), house.spool.clone(), house.clock.clone());
-    let readiness = house.readiness.clone();
+    let watch = house.watch.clone();
     let archive = config.archives.first().map(|a| a.name.clone());
     let refresh = move |metrics: &Metrics| {
         let now = clock.now();
@@ -466,14 +548,10 @@ fn open_ops(config: &Config, house: &House, expires: Option<jiff::Timestamp>) ->
         if let Some(at) = expires {
             metrics.set_cert_expiry(at.duration_since(now).as_secs_f64());
         }
-        match spool.capacity() {
-            Ok(capacity) => metrics.set_spool_free(capacity.free_bytes),
-            Err(e) => readiness.fails(Condition::Spool, e.to_string()),
+        if let Ok(capacity) = spool.capacity() {
+            metrics.set_spool_free(capacity.free_bytes);
         }
-        match spool.health().and_then(|()| spool.reserve(0).map(drop)) {
-            Ok(()) => readiness.holds(Condition::Spool),
-            Err(e) => readiness.fails(Condition::Spool, e.to_string()),
-        }
+        watch.look();
     };
     let shown = Shown { readiness: house.readiness.clone(), metrics: house.metrics.clone(), refresh: Arc::new(refresh) };
     Door::open(config.server.ops_listen, shown)
@@ -526,10 +604,10 @@ impl Observer for Counting {
 
     fn written(&self, result: Result<(), &str>) {
         match result {
-            Ok(()) => self.readiness.holds(Condition::Store),
+            Ok(()) => self.readiness.holds(Condition::Index),
             Err(why) => {
                 log::error("index-blocked", &[("cause", &why)]);
-                self.readiness.fails(Condition::Store, why);
+                self.readiness.fails(Condition::Index, why);
             }
         }
     }

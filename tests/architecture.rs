@@ -218,6 +218,18 @@ fn only_the_clock_reads_time(file: &Source) -> Vec<String> {
     complaints
 }
 
+/// Random numbers that can be foreseen are for simulations.
+fn nothing_foresees_randomness(file: &Source) -> Vec<String> {
+    if file.path == "seal/random.rs" {
+        return Vec::new();
+    }
+    let complain = |offset| {
+        let line = file.line_of(offset);
+        format!("{}:{line} says Foreseen, which makes keys that anybody can guess. It is for tests/simulate.rs alone.", file.path)
+    };
+    file.words("Foreseen").into_iter().map(complain).collect()
+}
+
 /// A function fits a screen.
 fn functions_fit_a_screen(file: &Source) -> Vec<String> {
     let long = file.functions().into_iter().filter(|f| f.lines > FUNCTION_LINES_MAX);
@@ -478,6 +490,11 @@ fn only_one_file_reads_the_time() {
 }
 
 #[test]
+fn no_random_number_of_the_product_can_be_foreseen() {
+    hold(nothing_foresees_randomness);
+}
+
+#[test]
 fn a_function_fits_a_screen() {
     hold(functions_fit_a_screen);
 }
@@ -584,6 +601,8 @@ fn a_misplaced_word_is_found_and_an_innocent_one_is_not() {
         (low_floors_are_pure, "hl7/ack.rs", "let n = Policy::File(Instant::from(x));", ""),
         (low_floors_are_pure, "pipeline/step.rs", "pub async fn step() {}", "Async stops at the door"),
         (low_floors_are_pure, "http/mod.rs", "pub async fn step() {}", ""),
+        (nothing_foresees_randomness, "spool/mod.rs", "let _f = Foreseen::from_seed(1);", "keys that anybody can guess"),
+        (nothing_foresees_randomness, "seal/random.rs", "pub struct Foreseen;", ""),
         (only_the_clock_reads_time, "pipeline/step.rs", "let t = Timestamp::now();", "Only clock.rs reads time"),
         (only_the_clock_reads_time, "clock.rs", "let t = Timestamp::now();", ""),
         (rooms_say_what_they_own, "spool/mod.rs", "//! Sealed bytes.\n//!\n//! Owns: the files.\n", "no line \"Never: …\""),

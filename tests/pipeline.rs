@@ -203,6 +203,7 @@ impl World {
         recover::recover(&spool, &journal, &place()).unwrap();
         let pending = Arc::new(Pending::default());
         let clock = Clock::set_by_hand("2026-03-01T12:00:00Z".parse().unwrap());
+        recover::tidy(&spool, &journal, clock.now(), &|| false).unwrap();
         let desk = FrontDesk(Arc::new(Reception {
             options: Options {
                 photo_bytes: 1 << 20,

@@ -1,6 +1,7 @@
 //! What was done, by whom, to whose data.
 //!
 //! Owns: the audit file, its chain of hashes, finding the first line that was changed.
+//! A line the disk did not confirm is written again, and nothing is recorded until it is confirmed.
 //! Never: holds a patient's identifier in clear; deletes or rewrites a line; decides what to audit.
 
 mod line;
@@ -13,7 +14,7 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use std::{fmt, mem, thread};
+use std::{fmt, thread};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,8 @@ pub use verify::{Verified, VerifyError, verify};
 /// Lines are synced together, this long after the first of them. A power cut may take so much of
 /// the end of the file, which the chain then shows as nothing worse than an end.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
+/// Unsynced lines held in memory, bytes: where the disk is slower than that, who records waits.
+const UNSYNCED_MAX_BYTES: usize = 4 << 20;
 
 /// One line to write. `action` and `detail` are constants of the code: nothing a sender or a
 /// hospital wrote gets into the file by them.
@@ -101,7 +104,7 @@ impl fmt::Display for AuditError {
             Self::Broken => f.write_str("the audit file was changed; keep it as evidence, move it aside and start a new one"),
             Self::TooLong => f.write_str("an audit line is too long"),
             Self::NotDurable(kind) => {
-                write!(f, "the disk did not confirm an audit line ({kind}); look at the disk, then restart")
+                write!(f, "the disk did not confirm an audit line ({kind}); nothing is done until it does; look at the disk")
             }
             Self::Io(why) => write!(f, "the audit file cannot be opened: {why}"),
         }
@@ -126,7 +129,10 @@ struct Shared {
 
 struct State {
     head: Head,
-    unsynced: bool,
+    /// Bytes of the file that the disk confirmed.
+    synced_bytes: u64,
+    /// Lines behind them, as they stand in the file.
+    unsynced: Vec<u8>,
     failed: Option<Cause>,
     stopping: bool,
 }
@@ -144,7 +150,8 @@ impl Audit {
         file.try_lock().map_err(|_| AuditError::Locked)?;
         let (head, cut_bytes) = recover(&file)?;
         file.sync_all().and_then(|()| folder::sync(folder::above(path))).map_err(|e| AuditError::NotDurable((&e).into()))?;
-        let state = Mutex::new(State { head, unsynced: false, failed: None, stopping: false });
+        let synced_bytes = file.metadata().map_err(|e| AuditError::Io((&e).into()))?.len();
+        let state = Mutex::new(State { head, synced_bytes, unsynced: Vec::new(), failed: None, stopping: false });
         let shared = Arc::new(Shared { file, state, changed: Condvar::new() });
         let syncing = Arc::clone(&shared);
         let syncer = thread::Builder::new().name("audit-sync".to_owned()).spawn(move || syncing.sync_until_stopped());
@@ -177,9 +184,39 @@ impl Audit {
             return Err(AuditError::NotDurable((&e).into()));
         }
         state.head = head;
-        if !mem::replace(&mut state.unsynced, true) {
+        let is_first = state.unsynced.is_empty();
+        state.unsynced.extend_from_slice(line.as_bytes());
+        if state.unsynced.len() > UNSYNCED_MAX_BYTES {
+            drop(self.shared.sync(state));
+        } else if is_first {
             self.shared.changed.notify_all();
         }
+        Ok(())
+    }
+
+    /// Whether lines can be recorded. After a write or a sync that failed, the lines that were not
+    /// confirmed are cut off and written anew: a sync that merely succeeds later proves nothing of
+    /// what was written before. To be called from time to time; it costs nothing while all is well.
+    ///
+    /// # Errors
+    /// [`AuditError::NotDurable`] where the disk still does not take them.
+    pub fn health(&self) -> Result<(), AuditError> {
+        let mut state = self.shared.lock();
+        if state.failed.is_none() {
+            return Ok(());
+        }
+        let file = &self.shared.file;
+        let rewritten = file.set_len(state.synced_bytes).and_then(|()| {
+            (&*file).write_all(&state.unsynced)?;
+            file.sync_all()
+        });
+        if let Err(e) = rewritten {
+            state.failed = Some((&e).into());
+            return Err(AuditError::NotDurable((&e).into()));
+        }
+        let bytes = state.unsynced.len();
+        state.confirm(bytes);
+        state.failed = None;
         Ok(())
     }
 
@@ -207,6 +244,14 @@ impl Drop for Audit {
     }
 }
 
+impl State {
+    /// The disk has so many bytes more.
+    fn confirm(&mut self, bytes: usize) {
+        self.unsynced.drain(..bytes.min(self.unsynced.len()));
+        self.synced_bytes += bytes as u64;
+    }
+}
+
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -216,22 +261,35 @@ impl Shared {
     fn sync_until_stopped(&self) {
         let mut state = self.lock();
         loop {
-            state = self.changed.wait_while(state, |s| !s.unsynced && !s.stopping).unwrap_or_else(PoisonError::into_inner);
+            let idle = |s: &mut State| (s.unsynced.is_empty() || s.failed.is_some()) && !s.stopping;
+            state = self.changed.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner);
             let waited = self.changed.wait_timeout_while(state, SYNC_EVERY, |s| !s.stopping);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
             let is_last = state.stopping;
-            if mem::take(&mut state.unsynced) {
-                drop(state);
-                let synced = self.file.sync_data();
-                state = self.lock();
-                if let Err(e) = synced {
-                    state.failed = Some((&e).into());
-                }
-            }
+            state = self.sync(state);
             if is_last {
                 return;
             }
         }
+    }
+
+    /// Syncs what was written so far; others record meanwhile.
+    fn sync<'s>(&'s self, state: MutexGuard<'s, State>) -> MutexGuard<'s, State> {
+        let bytes = state.unsynced.len();
+        if bytes == 0 || state.failed.is_some() {
+            return state;
+        }
+        let confirmed = state.synced_bytes;
+        drop(state);
+        let synced = self.file.sync_data();
+        let mut state = self.lock();
+        match synced {
+            // Two may sync at once; the first to come back counts.
+            Ok(()) if state.synced_bytes == confirmed && state.failed.is_none() => state.confirm(bytes),
+            Ok(()) => {}
+            Err(e) => state.failed = Some((&e).into()),
+        }
+        state
     }
 }
 

@@ -101,6 +101,11 @@ pub(super) fn staged(
     behind(store, &stage_prefix(stage), after, limit)
 }
 
+/// All captures of a stage.
+pub(super) fn all_staged(store: &dyn Store, stage: Stage) -> Result<Vec<CaptureId>, JournalError> {
+    all(store, &stage_prefix(stage))
+}
+
 /// How many captures have the stage.
 pub(super) fn count(store: &dyn Store, stage: Stage) -> Result<u64, JournalError> {
     Ok(all(store, &stage_prefix(stage))?.len() as u64)

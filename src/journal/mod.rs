@@ -11,7 +11,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -44,6 +44,10 @@ pub struct Journal {
     commits: Group<Commit, Result<(), JournalError>>,
     /// Captures by stage, in the order of [`Stage::ALL`].
     counts: [AtomicU64; Stage::ALL.len()],
+    /// The counts may be wrong: a commit that failed may have happened after all.
+    miscounted: AtomicBool,
+    /// An index that was put aside is being made anew.
+    rebuilding: AtomicBool,
 }
 
 /// Changes that happen together.
@@ -122,11 +126,59 @@ impl Journal {
     pub fn open(store: Arc<dyn Store>, kek: &Kek) -> Result<Self, JournalError> {
         let indexes = Indexes::new(kek);
         let counts = Stage::ALL.map(|_| AtomicU64::new(0));
-        let journal = Self { store, indexes, commits: Group::new(), counts };
-        for (stage, count) in Stage::ALL.into_iter().zip(&journal.counts) {
-            count.store(index::count(&*journal.store, stage)?, Ordering::Relaxed);
-        }
+        let journal = Self {
+            store,
+            indexes,
+            commits: Group::new(),
+            counts,
+            miscounted: AtomicBool::new(false),
+            rebuilding: AtomicBool::new(false),
+        };
+        journal.recount()?;
         Ok(journal)
+    }
+
+    fn recount(&self) -> Result<(), JournalError> {
+        for (stage, count) in Stage::ALL.into_iter().zip(&self.counts) {
+            count.store(index::count(&*self.store, stage)?, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// False from the first commit that the disk did not confirm until [`Journal::health`] mended
+    /// the index.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.store.is_sound() && !self.rebuilding.load(Ordering::SeqCst)
+    }
+
+    /// Puts a damaged index aside and begins an empty one, which `fill` fills. Until it has, the
+    /// journal is not sound.
+    ///
+    /// # Errors
+    /// Errors of the store, and what `fill` says.
+    pub fn rebuild<T>(&self, fill: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+        self.rebuilding.store(true, Ordering::SeqCst);
+        let renewed = self.store.renew().map_err(|e| e.to_string());
+        self.miscounted.store(true, Ordering::SeqCst);
+        let filled = renewed.and_then(|()| fill())?;
+        self.rebuilding.store(false, Ordering::SeqCst);
+        Ok(filled)
+    }
+
+    /// Whether commits are durable; where one was not, mends that. A commit that failed may have
+    /// happened after all: nobody was told, and whoever tries again finds it.
+    ///
+    /// # Errors
+    /// Where the disk still does not take it.
+    pub fn health(&self) -> Result<(), JournalError> {
+        if self.store.is_sound() {
+            return Ok(());
+        }
+        self.store.health()?;
+        self.miscounted.store(true, Ordering::SeqCst);
+        // Counted where nothing else is written meanwhile.
+        self.commit(Commit::default())
     }
 
     /// Makes all of `commit` durable with its indexes, or nothing. Callers share flushes.
@@ -137,6 +189,19 @@ impl Journal {
     pub fn commit(&self, commit: Commit) -> Result<(), JournalError> {
         let done = self.commits.run(commit, |commits| self.lead(&commits));
         done.unwrap_or(Err(JournalError::Store(StoreError::NotDurable)))
+    }
+
+    /// Every capture of these stages, ascending: 16 bytes each.
+    ///
+    /// # Errors
+    /// As for [`Journal::get`].
+    pub fn ids(&self, stages: &[Stage]) -> Result<Vec<CaptureId>, JournalError> {
+        let mut ids = Vec::new();
+        for stage in stages.iter().copied() {
+            ids.append(&mut index::all_staged(&*self.store, stage)?);
+        }
+        ids.sort_unstable();
+        Ok(ids)
     }
 
     /// # Errors
@@ -269,6 +334,12 @@ impl Journal {
     /// Commits what many callers handed in with one flush. Only one thread is here at a time, so
     /// what it reads stays true until it writes.
     fn lead(&self, commits: &[Commit]) -> Vec<Result<(), JournalError>> {
+        if self.miscounted.swap(false, Ordering::SeqCst)
+            && let Err(error) = self.recount()
+        {
+            self.miscounted.store(true, Ordering::SeqCst);
+            return vec![Err(error); commits.len()];
+        }
         let mut plan = Plan::default();
         let mut results: Vec<_> = commits.iter().map(|commit| self.plan(commit, &mut plan)).collect();
         let done = self.write(&plan);

@@ -100,6 +100,10 @@ impl Acceptor for FrontDesk {
         let parsed = read_claim(claim, &self.0.options.departments)?;
         let key = idempotency_key.map(|key| key_digest(operator, key)).transpose()?;
         self.0.spool.health().map_err(|e| refuse_spool(&e))?;
+        if !self.0.journal.is_sound() {
+            let detail = "The gateway's disk did not confirm a write, so nothing is accepted until it does. Keep the photo and try again; the administrator is told.";
+            return Err(Refusal::new(RefusalCode::Unavailable, detail));
+        }
         if self.0.pending.len() >= PENDING_MAX {
             let detail = "The gateway's index takes no more just now. Keep the photo and try again; the administrator is told.";
             return Err(Refusal::new(RefusalCode::Unavailable, detail));

@@ -20,6 +20,7 @@ pub mod refusal;
 mod sealed;
 pub mod step;
 pub mod sweep;
+pub mod tombstone;
 pub mod wrap;
 
 pub use accept::{Acceptor, Intake, Receipt};

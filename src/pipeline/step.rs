@@ -23,6 +23,7 @@ use super::pending::Pending;
 use super::refusal::Refusal;
 use super::sealed;
 use super::sweep::Sweeper;
+use super::tombstone;
 use crate::capture::claim::PatientKey;
 use crate::capture::record::Digest;
 use crate::capture::record::Schedule;
@@ -447,7 +448,10 @@ impl Line {
     fn erase(&self) {
         let erasable = std::mem::take(&mut self.state().erasable);
         for (id, items) in erasable {
-            if self.works.spool.remove(id, items).is_err() {
+            // A row that cannot be read leaves nothing behind, and must not keep the bytes either.
+            let record = self.works.journal.get(id).ok().flatten();
+            let left = record.map_or(Ok(()), |record| tombstone::leave(&self.works.spool, &record, self.works.clock.now()));
+            if left.is_err() || self.works.spool.remove(id, items).is_err() {
                 self.state().erasable.insert(id, items);
             }
         }

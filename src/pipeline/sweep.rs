@@ -13,6 +13,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::step::{Line, Works};
+use super::tombstone;
 use crate::capture::{CaptureId, Commitment, Record, Stage};
 use crate::spool::{Entry, Present};
 
@@ -155,6 +156,7 @@ fn erase(works: &Works, id: CaptureId) -> Result<bool, String> {
     if !may_go(&record) {
         return Ok(false);
     }
+    tombstone::leave(&works.spool, &record, works.clock.now())?;
     works.spool.remove(id, record.acceptance.items).map_err(|e| e.to_string())?;
     Ok(true)
 }

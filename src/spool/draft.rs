@@ -8,16 +8,15 @@
 //! under another key ([`Spool::reseal`]). So no key ever seals two things under one nonce, and the
 //! key that opens a promised file opens nothing of what was there before it.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::disk::{Disk, DiskFile};
 use super::error::SpoolError;
 use super::format::{CHUNK_BYTES, CONTEXT_BYTES, END_BYTES, End, HEADER_BYTES, Header, MANIFEST_MAX_BYTES};
 use super::name::Name;
 use super::reader::ReadBack;
-use super::{Inner, Spool, create_file};
+use super::{Inner, Spool};
 use crate::seal::aead::{DataKey, Part, StreamSealer, TAG_BYTES};
 use crate::seal::random::random;
 
@@ -31,6 +30,7 @@ const BUFFER_BYTES: usize = WRITE_CHUNKS * (CHUNK_BYTES as usize + TAG_BYTES) + 
 
 /// A temporary file that goes when it is dropped.
 struct Temporary {
+    disk: Arc<dyn Disk>,
     path: PathBuf,
     placed: bool,
 }
@@ -39,7 +39,7 @@ impl Drop for Temporary {
     fn drop(&mut self) {
         if !self.placed {
             // What cannot be removed now is removed when the spool is opened again.
-            let _ = std::fs::remove_file(&self.path);
+            let _ = self.disk.remove(&self.path);
         }
     }
 }
@@ -48,15 +48,15 @@ impl Drop for Temporary {
 pub struct Draft {
     name: Name,
     temporary: Temporary,
-    file: Arc<File>,
+    file: Box<dyn DiskFile>,
     /// Held back until the end where the key may not be on the disk before.
     header: Option<Vec<u8>>,
     sealer: StreamSealer,
     /// Sealed bytes that were not written yet; behind them, from `start`, the chunk that fills.
     buffer: Vec<u8>,
     start: usize,
-    /// Where the buffer goes.
-    at: u64,
+    /// Where the buffer goes; `None`: behind all that the file holds.
+    over: Option<u64>,
     chunks: u32,
     payload_bytes: u64,
     /// The last chunk is sealed.
@@ -68,7 +68,7 @@ pub struct Draft {
 pub struct Finished {
     name: Name,
     temporary: Temporary,
-    file: Arc<File>,
+    file: Box<dyn DiskFile>,
 }
 
 impl Spool {
@@ -80,7 +80,7 @@ impl Spool {
         let mut draft = self.unkeyed_draft(name)?;
         // In one write with the first chunks.
         if let Some(header) = draft.header.take() {
-            (draft.at, draft.start) = (0, header.len());
+            draft.buffer.clear();
             draft.buffer.extend_from_slice(&header);
         }
         Ok(draft)
@@ -94,8 +94,12 @@ impl Spool {
         let (name, spool) = (name.into(), &*self.0);
         spool.refuse_if_unsound()?;
         let path = spool.draft_path(&name.to_string());
-        let file = create_file(&path).map_err(SpoolError::io("beginning a sealed file"))?;
-        Draft::begin(spool, name, Temporary { path, placed: false }, Arc::new(file))
+        let file = spool.disk.create(&path).map_err(SpoolError::io("beginning a sealed file"))?;
+        let temporary = Temporary { disk: Arc::clone(&spool.disk), path, placed: false };
+        let mut draft = Draft::begin(spool, name, temporary, file)?;
+        draft.buffer.resize(HEADER_BYTES, 0);
+        draft.start = HEADER_BYTES;
+        Ok(draft)
     }
 
     /// Begins a draft anew, over its own bytes, under another key that is in memory alone. What was
@@ -105,13 +109,14 @@ impl Spool {
     /// # Errors
     /// [`SpoolError::NoRandom`].
     pub fn reseal(&self, draft: Draft) -> Result<Draft, SpoolError> {
-        Draft::begin(&self.0, draft.name, draft.temporary, draft.file)
+        let draft = Draft::begin(&self.0, draft.name, draft.temporary, draft.file)?;
+        Ok(Draft { over: Some(HEADER_BYTES as u64), ..draft })
     }
 }
 
 impl Draft {
     /// With a key and a prefix of its own, whatever the file holds.
-    fn begin(spool: &Inner, name: Name, temporary: Temporary, file: Arc<File>) -> Result<Self, SpoolError> {
+    fn begin(spool: &Inner, name: Name, temporary: Temporary, file: Box<dyn DiskFile>) -> Result<Self, SpoolError> {
         let key = DataKey::random().map_err(|_| SpoolError::NoRandom)?;
         let prefix = random().map_err(|_| SpoolError::NoRandom)?;
         let header = Header { name, chunk_bytes: CHUNK_BYTES, kek_id: spool.kek_id, prefix };
@@ -125,7 +130,7 @@ impl Draft {
             sealer,
             buffer: Vec::with_capacity(BUFFER_BYTES),
             start: 0,
-            at: HEADER_BYTES as u64,
+            over: None,
             chunks: 0,
             payload_bytes: 0,
             closed: false,
@@ -182,7 +187,8 @@ impl Draft {
             self.close()?;
             self.write_buffer()?;
         }
-        Ok(ReadBack::new(Arc::clone(&self.file), self.sealer.opener(), self.chunks, self.payload_bytes))
+        let file = self.temporary.disk.open(&self.temporary.path).map_err(SpoolError::io("reading a draft back"))?;
+        Ok(ReadBack::new(file, self.sealer.opener(), self.chunks, self.payload_bytes))
     }
 
     /// Ends the file: last chunk, `manifest`, end. Nothing is synced yet: [`Spool::promise`].
@@ -209,9 +215,12 @@ impl Draft {
         self.buffer.extend_from_slice(&tag);
         self.write_buffer()?;
         if let Some(header) = self.header.take() {
-            // What was there before may have been longer.
-            self.file.set_len(self.at).map_err(SpoolError::io("ending a sealed file"))?;
-            self.file.write_all_at(&header, 0).map_err(SpoolError::io("ending a sealed file"))?;
+            let doing = SpoolError::io("ending a sealed file");
+            if let Some(end) = self.over {
+                // What was there before may have been longer.
+                self.file.cut(end).map_err(&doing)?;
+            }
+            self.file.write_at(&header, 0).map_err(&doing)?;
         }
         Ok(Finished { name: self.name, temporary: self.temporary, file: self.file })
     }
@@ -236,9 +245,15 @@ impl Draft {
     }
 
     fn write_buffer(&mut self) -> Result<(), SpoolError> {
-        let written = self.file.write_all_at(&self.buffer, self.at);
+        let written = match &mut self.over {
+            None => self.file.append(&self.buffer),
+            Some(at) => {
+                let place = *at;
+                *at = at.saturating_add(self.buffer.len() as u64);
+                self.file.write_at(&self.buffer, place)
+            }
+        };
         self.broken = written.is_err();
-        self.at = self.at.saturating_add(self.buffer.len() as u64);
         self.buffer.clear();
         self.start = 0;
         written.map_err(SpoolError::io("writing a sealed file"))
@@ -253,12 +268,12 @@ impl Finished {
 
     /// Makes the bytes durable; their name is not yet.
     pub(super) fn sync(&self) -> std::io::Result<()> {
-        self.file.sync_data()
+        self.file.sync()
     }
 
     /// Gives the file its place. After this a drop leaves it there.
     pub(super) fn place(&mut self, path: &Path) -> std::io::Result<()> {
-        std::fs::rename(&self.temporary.path, path)?;
+        self.temporary.disk.rename(&self.temporary.path, path)?;
         self.temporary.placed = true;
         Ok(())
     }

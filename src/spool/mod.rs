@@ -3,6 +3,7 @@
 //! Owns: the folder `spool/`, the sealed file (`api-spec/spool.md`), the promise line, erasure.
 //! Never: knows what a manifest says; deletes what was promised, except by [`Spool::remove`].
 
+pub mod disk;
 mod draft;
 mod error;
 mod format;
@@ -12,28 +13,27 @@ mod promise;
 mod reader;
 mod remove;
 mod space;
+mod tombstone;
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 
+use disk::{Disk, DiskFolder, LocalDisk};
 pub use draft::{Draft, Finished};
 pub use error::{Damage, SpoolError};
-pub use list::{Entry, Listing, Present};
+pub use list::{Entry, Listing, Present, Swept};
 pub use name::Name;
 pub use reader::{PayloadReader, ReadBack};
 pub use space::{Capacity, FreeMin, Reservation};
+pub use tombstone::{Day, Graves};
 
 use crate::seal::aead::Kek;
 use crate::seal::secret::Secret;
+use crate::store::Cause;
 use crate::store::group::Group;
-use crate::store::{Cause, folder};
 
-/// Files of the spool: nobody but the gateway reads them.
-const FILE_MODE: u32 = 0o600;
 /// What the format file says; the number is that of the folder's layout.
 const FORMAT_WORDS: &str = "shutterbridge spool ";
 const FORMAT: u16 = 1;
@@ -57,10 +57,15 @@ impl Default for Options {
 pub struct Spool(Arc<Inner>);
 
 struct Inner {
+    disk: Arc<dyn Disk>,
     draft: PathBuf,
     live: PathBuf,
     quarantine: PathBuf,
-    live_folder: File,
+    erased: PathBuf,
+    /// Held while a line is added.
+    burying: Mutex<()>,
+    tombstone_key: Secret<32>,
+    live_folder: Box<dyn DiskFolder>,
     live_syncs: Group<(), Result<(), Cause>>,
     /// Wraps the data keys.
     wrap_key: Secret<32>,
@@ -73,7 +78,7 @@ struct Inner {
     arranging: RwLock<()>,
     options: Options,
     /// Its lock says that the folder is ours; given back when it is closed.
-    _lock: File,
+    _lock: Box<dyn Send + Sync>,
 }
 
 impl Spool {
@@ -84,20 +89,32 @@ impl Spool {
     /// [`SpoolError::Locked`] where another process has it, [`SpoolError::Newer`] where a newer
     /// gateway wrote it, [`SpoolError::Io`] where the folder does not work.
     pub fn open(dir: &Path, kek: &Kek, options: Options) -> Result<Self, SpoolError> {
-        make_folder(dir)?;
-        let lock = lock_folder(dir)?;
-        let [draft, live, quarantine] = ["draft", "live", "quarantine"].map(|name| dir.join(name));
-        check_format(dir)?;
-        for folder in [&draft, &live, &quarantine] {
-            make_folder(folder)?;
+        Self::open_on(Arc::new(LocalDisk), dir, kek, options)
+    }
+
+    /// The same on a disk of the caller's.
+    ///
+    /// # Errors
+    /// As for [`Spool::open`].
+    pub fn open_on(disk: Arc<dyn Disk>, dir: &Path, kek: &Kek, options: Options) -> Result<Self, SpoolError> {
+        make_folder(&*disk, dir)?;
+        let lock = lock_folder(&*disk, dir)?;
+        let [draft, live, quarantine, erased] = ["draft", "live", "quarantine", "erased"].map(|name| dir.join(name));
+        check_format(&*disk, dir)?;
+        for folder in [&draft, &live, &quarantine, &erased] {
+            make_folder(&*disk, folder)?;
         }
-        empty_folder(&draft)?;
-        let live_folder = File::open(&live).map_err(SpoolError::io("opening the folder of promised files"))?;
-        sync_folder(dir)?;
+        empty_folder(&*disk, &draft)?;
+        let live_folder = disk.open_folder(&live).map_err(SpoolError::io("opening the folder of promised files"))?;
+        sync_folder(&*disk, dir)?;
         Ok(Self(Arc::new(Inner {
+            disk,
             draft,
             live,
             quarantine,
+            erased,
+            burying: Mutex::default(),
+            tombstone_key: kek.derive("tombstones"),
             live_folder,
             live_syncs: Group::new(),
             wrap_key: kek.derive("spool data keys"),
@@ -134,42 +151,39 @@ impl Inner {
     }
 }
 
-fn create_file(path: &Path) -> std::io::Result<File> {
-    OpenOptions::new().read(true).write(true).create_new(true).mode(FILE_MODE).open(path)
+fn sync_folder(disk: &dyn Disk, path: &Path) -> Result<(), SpoolError> {
+    let synced = disk.open_folder(path).and_then(|folder| folder.sync_names());
+    synced.map_err(|e| SpoolError::NotDurable((&e).into()))
 }
 
-fn sync_folder(path: &Path) -> Result<(), SpoolError> {
-    folder::sync(path).map_err(|e| SpoolError::NotDurable((&e).into()))
+fn make_folder(disk: &dyn Disk, path: &Path) -> Result<(), SpoolError> {
+    disk.make_folder(path).map_err(SpoolError::io("making a folder of the spool"))
 }
 
-fn make_folder(path: &Path) -> Result<(), SpoolError> {
-    folder::make(path).map_err(SpoolError::io("making a folder of the spool"))
-}
-
-fn lock_folder(dir: &Path) -> Result<File, SpoolError> {
-    let mut options = OpenOptions::new();
-    let lock = options.read(true).write(true).create(true).truncate(false).mode(FILE_MODE).open(dir.join("lock"));
-    let lock = lock.map_err(SpoolError::io("opening the lock file of the spool"))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(SpoolError::Locked),
-        Err(TryLockError::Error(e)) => Err(SpoolError::io("locking the spool")(e)),
-    }
+fn lock_folder(disk: &dyn Disk, dir: &Path) -> Result<Box<dyn Send + Sync>, SpoolError> {
+    disk.lock(&dir.join("lock")).map_err(|e| match e.kind() {
+        ErrorKind::WouldBlock => SpoolError::Locked,
+        _ => SpoolError::io("locking the spool")(e),
+    })
 }
 
 /// Reads the format file; a new spool gets one.
-fn check_format(dir: &Path) -> Result<(), SpoolError> {
+fn check_format(disk: &dyn Disk, dir: &Path) -> Result<(), SpoolError> {
     /// Longer than any format file.
     const READ_BYTES: u64 = 64;
+    let doing = SpoolError::io("reading the format of the spool");
     let path = dir.join("format");
-    let mut text = String::new();
-    match File::open(&path) {
+    let mut text = Vec::new();
+    match disk.open(&path) {
         Ok(file) => {
-            file.take(READ_BYTES).read_to_string(&mut text).map_err(SpoolError::io("reading the format of the spool"))?;
+            let length = file.size_bytes().map_err(&doing)?.min(READ_BYTES);
+            text.resize(usize::try_from(length).unwrap_or(0), 0);
+            file.read_at(&mut text, 0).map_err(&doing)?;
         }
-        Err(e) if e.kind() == ErrorKind::NotFound => return write_format(dir, &path),
-        Err(e) => return Err(SpoolError::io("reading the format of the spool")(e)),
+        Err(e) if e.kind() == ErrorKind::NotFound => return write_format(disk, dir, &path),
+        Err(e) => return Err(doing(e)),
     }
+    let text = str::from_utf8(&text).unwrap_or_default();
     match text.trim_end().strip_prefix(FORMAT_WORDS).and_then(|n| n.parse::<u16>().ok()) {
         Some(FORMAT) => Ok(()),
         Some(found) => Err(SpoolError::Newer(found)),
@@ -177,22 +191,24 @@ fn check_format(dir: &Path) -> Result<(), SpoolError> {
     }
 }
 
-fn write_format(dir: &Path, path: &Path) -> Result<(), SpoolError> {
-    let doing = "writing the format of the spool";
+fn write_format(disk: &dyn Disk, dir: &Path, path: &Path) -> Result<(), SpoolError> {
+    let doing = SpoolError::io("writing the format of the spool");
     let fresh = dir.join("format.new");
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(FILE_MODE).open(&fresh).map_err(SpoolError::io(doing))?;
-    file.write_all(format!("{FORMAT_WORDS}{FORMAT}\n").as_bytes()).map_err(SpoolError::io(doing))?;
-    file.sync_all().map_err(|e| SpoolError::NotDurable((&e).into()))?;
-    std::fs::rename(&fresh, path).map_err(SpoolError::io(doing))?;
-    sync_folder(dir)
+    match disk.remove(&fresh) {
+        Err(e) if e.kind() != ErrorKind::NotFound => return Err(doing(e)),
+        _ => {}
+    }
+    let mut file = disk.create(&fresh).map_err(&doing)?;
+    file.append(format!("{FORMAT_WORDS}{FORMAT}\n").as_bytes()).map_err(&doing)?;
+    file.sync().map_err(|e| SpoolError::NotDurable((&e).into()))?;
+    disk.rename(&fresh, path).map_err(&doing)?;
+    sync_folder(disk, dir)
 }
 
-fn empty_folder(path: &Path) -> Result<(), SpoolError> {
-    let doing = "removing unfinished drafts";
-    for entry in std::fs::read_dir(path).map_err(SpoolError::io(doing))? {
-        let entry = entry.map_err(SpoolError::io(doing))?;
-        std::fs::remove_file(entry.path()).map_err(SpoolError::io(doing))?;
+fn empty_folder(disk: &dyn Disk, path: &Path) -> Result<(), SpoolError> {
+    let doing = SpoolError::io("removing unfinished drafts");
+    for name in disk.names(path).map_err(&doing)? {
+        disk.remove(&path.join(name.map_err(&doing)?)).map_err(&doing)?;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! The promise line.
 
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -8,9 +8,8 @@ use std::sync::atomic::Ordering;
 use super::draft::Finished;
 use super::error::SpoolError;
 use super::name::Name;
-use super::{Inner, Spool, create_file};
+use super::{Inner, Spool};
 use crate::store::Cause;
-use crate::store::folder::sync_names;
 
 impl Spool {
     /// Makes `finished` durable, contents and names, all or none. After this returned `Ok` the
@@ -39,7 +38,7 @@ impl Spool {
         let mut placed = Vec::with_capacity(heads.len() + others.len());
         let done = place(inner, others, &mut placed).and_then(|()| place(inner, heads, &mut placed));
         if done.is_err() {
-            withdraw(&placed);
+            withdraw(inner, &placed);
         }
         done
     }
@@ -61,26 +60,34 @@ impl Spool {
     /// # Errors
     /// [`SpoolError::NotDurable`], or what stopped the probe.
     pub fn health(&self) -> Result<(), SpoolError> {
+        if self.0.sound.load(Ordering::SeqCst) { Ok(()) } else { self.probe() }
+    }
+
+    /// Writes and syncs a fresh file, whether or not the disk was trusted so far: a file system that
+    /// went read-only is found before a phone finds it. Lifts or sets the distrust of
+    /// [`Spool::health`]; a full disk is told and is no distrust.
+    ///
+    /// # Errors
+    /// As for [`Spool::health`].
+    pub fn probe(&self) -> Result<(), SpoolError> {
         let inner = &*self.0;
-        if inner.sound.load(Ordering::SeqCst) {
-            return Ok(());
-        }
         let path = inner.draft_path("probe");
         let probed = probe(inner, &path);
         // What cannot be removed now is removed when the spool is opened again.
-        let _ = std::fs::remove_file(&path);
-        probed?;
-        inner.sound.store(true, Ordering::SeqCst);
-        Ok(())
+        let _ = inner.disk.remove(&path);
+        if probed != Err(SpoolError::Full) {
+            inner.sound.store(probed.is_ok(), Ordering::SeqCst);
+        }
+        probed
     }
 }
 
 fn probe(inner: &Inner, path: &Path) -> Result<(), SpoolError> {
     /// A block of most file systems: less might find room where a photo does not.
     const PROBE: [u8; 4096] = [0x5A; 4096];
-    let mut file = create_file(path).map_err(SpoolError::io("writing a probe"))?;
-    file.write_all(&PROBE).map_err(SpoolError::io("writing a probe"))?;
-    file.sync_all().and_then(|()| sync_names(&inner.live_folder)).map_err(|e| SpoolError::NotDurable((&e).into()))
+    let mut file = inner.disk.create(path).map_err(SpoolError::io("writing a probe"))?;
+    file.append(&PROBE).map_err(SpoolError::io("writing a probe"))?;
+    file.sync().and_then(|()| inner.live_folder.sync_names()).map_err(|e| SpoolError::NotDurable((&e).into()))
 }
 
 /// One name in `live/`, and whether it was free before.
@@ -97,7 +104,7 @@ fn place(inner: &Inner, files: Vec<Finished>, placed: &mut Vec<Placed>) -> Resul
     }
     for mut file in files {
         let (name, path) = (file.name(), inner.live_path(file.name()));
-        let was_free = !path.try_exists().map_err(SpoolError::io("looking at a promised file"))?;
+        let was_free = !inner.disk.exists(&path).map_err(SpoolError::io("looking at a promised file"))?;
         if matches!(name, Name::Item(_)) && !was_free {
             return Err(SpoolError::Exists);
         }
@@ -108,11 +115,11 @@ fn place(inner: &Inner, files: Vec<Finished>, placed: &mut Vec<Placed>) -> Resul
 }
 
 /// Takes names back, heads first: a capture that is not promised must not look whole.
-fn withdraw(placed: &[Placed]) {
+fn withdraw(inner: &Inner, placed: &[Placed]) {
     let (heads, others): (Vec<_>, Vec<_>) = placed.iter().filter(|p| p.was_free).partition(|p| p.name.is_head());
     for place in heads.into_iter().chain(others) {
         // Where even this fails the file stays as one that nobody was told of: it is forwarded once more.
-        let _ = std::fs::remove_file(&place.path);
+        let _ = inner.disk.remove(&place.path);
     }
 }
 
@@ -120,7 +127,7 @@ impl Inner {
     /// Makes the names in `live/` durable that were given before this call; callers share a sync.
     pub(super) fn sync_live(&self) -> Result<(), SpoolError> {
         let synced = self.live_syncs.run((), |waiting| {
-            let synced = sync_names(&self.live_folder).map_err(|e| Cause::from(&e));
+            let synced = self.live_folder.sync_names().map_err(|e| Cause::from(&e));
             vec![synced; waiting.len()]
         });
         let gone = Cause { kind: ErrorKind::Other, code: None };

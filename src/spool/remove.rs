@@ -1,17 +1,14 @@
 //! What leaves the spool, and how.
 
-use std::fs::OpenOptions;
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::FileExt;
+use std::io::ErrorKind;
 use std::sync::PoisonError;
 
 use super::error::SpoolError;
 use super::format::WRAPPED_AT;
 use super::name::Name;
-use super::{Inner, Spool, create_file};
+use super::{Inner, Spool};
 use crate::capture::CaptureId;
 use crate::seal::aead::WRAPPED_BYTES;
-use crate::store::folder;
 
 impl Spool {
     /// Erases a capture of so many items, and all that is attached to it: the data keys are
@@ -41,21 +38,27 @@ impl Spool {
     /// # Errors
     /// Errors of the disk; call again.
     pub fn quarantine(&self, capture: CaptureId, items: u16, reason: &str) -> Result<(), SpoolError> {
+        let names: Vec<Name> = Name::all_of(capture, items).collect();
+        self.put_aside(capture, &names, reason)
+    }
+
+    /// `names` in the order of a capture, its head first.
+    pub(super) fn put_aside(&self, capture: CaptureId, names: &[Name], reason: &str) -> Result<(), SpoolError> {
         let (inner, doing) = (&*self.0, "putting a capture aside");
         let _arranging = inner.arranging.read().unwrap_or_else(PoisonError::into_inner);
         let note = inner.draft_path("reason");
-        let mut file = create_file(&note).map_err(SpoolError::io(doing))?;
-        file.write_all(reason.as_bytes()).map_err(SpoolError::io(doing))?;
-        file.sync_all().map_err(|e| inner.not_durable((&e).into()))?;
-        std::fs::rename(&note, inner.quarantine.join(format!("{capture}.reason"))).map_err(SpoolError::io(doing))?;
-        let names: Vec<Name> = Name::all_of(capture, items).collect();
-        for name in names.into_iter().rev() {
-            match std::fs::rename(inner.live_path(name), inner.quarantine.join(name.to_string())) {
+        let mut file = inner.disk.create(&note).map_err(SpoolError::io(doing))?;
+        file.append(reason.as_bytes()).map_err(SpoolError::io(doing))?;
+        file.sync().map_err(|e| inner.not_durable((&e).into()))?;
+        inner.disk.rename(&note, &inner.quarantine.join(format!("{capture}.reason"))).map_err(SpoolError::io(doing))?;
+        for name in names.iter().rev() {
+            match inner.disk.rename(&inner.live_path(*name), &inner.quarantine.join(name.to_string())) {
                 Err(e) if e.kind() != ErrorKind::NotFound => return Err(SpoolError::io(doing)(e)),
                 _ => {}
             }
         }
-        folder::sync(&inner.quarantine).map_err(|e| inner.not_durable((&e).into()))?;
+        let aside = inner.disk.open_folder(&inner.quarantine).and_then(|folder| folder.sync_names());
+        aside.map_err(|e| inner.not_durable((&e).into()))?;
         inner.sync_live()
     }
 }
@@ -66,17 +69,17 @@ pub(super) fn erase(spool: &Inner, names: impl IntoIterator<Item = Name>) -> Res
     let mut erased = Vec::new();
     for name in names {
         let path = spool.live_path(name);
-        let file = match OpenOptions::new().write(true).open(&path) {
+        let file = match spool.disk.open_to_write(&path) {
             Ok(file) => file,
             Err(e) if e.kind() == ErrorKind::NotFound => continue,
             Err(e) => return Err(SpoolError::io(doing)(e)),
         };
-        file.write_all_at(&[0; WRAPPED_BYTES], WRAPPED_AT as u64).map_err(SpoolError::io(doing))?;
-        file.sync_data().map_err(|e| spool.not_durable((&e).into()))?;
+        file.write_at(&[0; WRAPPED_BYTES], WRAPPED_AT as u64).map_err(SpoolError::io(doing))?;
+        file.sync().map_err(|e| spool.not_durable((&e).into()))?;
         erased.push(path);
     }
     for path in erased {
-        match std::fs::remove_file(path) {
+        match spool.disk.remove(&path) {
             Err(e) if e.kind() != ErrorKind::NotFound => return Err(SpoolError::io(doing)(e)),
             _ => {}
         }

@@ -1,5 +1,6 @@
 //! Room on the disk. Acceptance refuses before the disk is full; what was promised goes on.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -34,7 +35,7 @@ impl Spool {
     /// # Errors
     /// [`SpoolError::Io`] where the file system does not tell.
     pub fn capacity(&self) -> Result<Capacity, SpoolError> {
-        capacity_of(&self.0.live)
+        self.0.disk.capacity(&self.0.live).map_err(SpoolError::io("asking for free space"))
     }
 
     /// Sets `bytes` aside for a request, which holds them until it is answered. What such a request
@@ -61,8 +62,8 @@ impl Drop for Reservation {
     }
 }
 
-fn capacity_of(path: &Path) -> Result<Capacity, SpoolError> {
-    let disk = rustix::fs::statvfs(path).map_err(|e| SpoolError::io("asking for free space")(e.into()))?;
+pub(super) fn capacity_of(path: &Path) -> io::Result<Capacity> {
+    let disk = rustix::fs::statvfs(path)?;
     let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
     // Some file systems run out of names before they run out of bytes; those that do not count
     // names answer 0 of 0.
