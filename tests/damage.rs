@@ -169,6 +169,7 @@ impl House {
         let desk = FrontDesk(Arc::new(Reception {
             options: Options {
                 photo_bytes: 8 << 20,
+                video_bytes: 8 << 20,
                 request_files: 3,
                 scrub: scrub::Limits::default(),
                 departments: vec![DepartmentRule { id: "derm".to_owned(), body_site_required: false }],
