@@ -80,6 +80,7 @@ fn manifest(n: u8, payload: &[u8], items: u16) -> SealedManifest {
         removed: Vec::new(),
         essence: Essence::Unchanged,
         verifier: 1,
+        sealed_as_received: None,
         facts,
     };
     let version = SealedManifest::VERSION;

@@ -15,7 +15,9 @@ use shutterbridge::audit::Audit;
 use shutterbridge::capture::claim::parse_taken_at;
 use shutterbridge::capture::media::TimeSource;
 use shutterbridge::capture::retry::RetryPolicy;
-use shutterbridge::capture::{Commitment, Essence, FailureCode, Identifier, MediaKind, Operator, Patient, Record, Stage};
+use shutterbridge::capture::{
+    CaptureId, Commitment, Essence, FailureCode, Identifier, MediaKind, Operator, Patient, Record, Stage,
+};
 use shutterbridge::clock::Clock;
 use shutterbridge::dicom::Instance;
 use shutterbridge::journal::Journal;
@@ -264,6 +266,26 @@ fn what_no_object_can_be_made_of_is_held_with_the_reason_and_never_lost() {
     assert_eq!(record.stage(), Stage::Held);
     assert_eq!(record.items[0].failure.as_ref().map(|f| f.code), Some(FailureCode::NeedsTranscoding));
     tells_nothing(&house.sealed(&record, 0));
+}
+
+#[test]
+fn what_was_sealed_as_it_was_received_is_held_for_good_and_never_sent() {
+    let house = House::new("signed");
+    let id = house.send(&[&heic(3_000)]).unwrap().record.id();
+    // The same capture, as one is sealed whose scrub would break a signature.
+    let mut manifest: Value = serde_json::from_slice(&house.spool.manifest(id.item(0)).unwrap()).unwrap();
+    let other = CaptureId::new(7, [7; 10]);
+    (manifest["capture"], manifest["acceptance"]["id"]) = (json!(other), json!(other));
+    (manifest["item"]["sealed_as_received"], manifest["item"]["verifier"]) = (json!("signed-document"), json!(0));
+    let mut draft = house.spool.draft(other.item(0)).unwrap();
+    draft.write(b"signed").unwrap();
+    house.spool.promise(vec![draft.finish(manifest.to_string().as_bytes()).unwrap()]).unwrap();
+    recover::recover(&house.spool, &house.journal, &place()).unwrap();
+    house.settle();
+    let record = house.journal.get(other).unwrap().expect("it is known again");
+    assert_eq!(record.stage(), Stage::Held);
+    assert_eq!(record.items[0].failure.as_ref().map(|f| f.code), Some(FailureCode::SignedDocument));
+    assert_eq!(house.sealed(&record, 0), b"signed");
 }
 
 // ---------------------------------------------------------------- what does not

@@ -69,6 +69,7 @@ fn facts(n: u64) -> ItemFacts {
         removed: vec!["exif.gps".to_owned(), "xmp".to_owned()],
         essence: Essence::Unchanged,
         verifier: 1,
+        sealed_as_received: None,
         facts: Facts {
             format,
             orientation: Orientation::UPRIGHT,

@@ -177,6 +177,8 @@ pub enum Coding {
     Heic,
     /// The pictures of MP4 or `QuickTime`; its turn is in the file.
     Video,
+    /// A document of so many pages, which has no size in pixels.
+    Document { pages: u32 },
 }
 
 /// A number as Exif has it.
@@ -239,4 +241,21 @@ pub struct Facts {
     /// Only from scrubs made for an object.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "super::hex::option")]
     pub icc_profile: Option<Vec<u8>>,
+}
+
+impl Facts {
+    /// Of a document that was not looked into.
+    #[must_use]
+    pub fn unread() -> Self {
+        Self {
+            format: PictureFormat { width: 0, height: 0, coding: Coding::Document { pages: 0 } },
+            orientation: Orientation::UPRIGHT,
+            taken_at: None,
+            make: None,
+            model: None,
+            software: None,
+            details: Details::default(),
+            icc_profile: None,
+        }
+    }
 }

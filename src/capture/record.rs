@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::claim::Claim;
-use super::failure::Failure;
+use super::failure::{Failure, FailureCode};
 use super::id::CaptureId;
 use super::media::{Essence, Facts, MediaKind};
 use super::person::Operator;
@@ -56,6 +56,10 @@ pub struct ItemFacts {
     /// Version of the verifier that read what was sealed; 0 where an older gateway did not say.
     #[serde(default)]
     pub verifier: u16,
+    /// It was sealed as it was received, for a scrub would destroy what it is worth (a signature): so
+    /// nothing was taken out, nothing is known of what it tells, and it never leaves. Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed_as_received: Option<FailureCode>,
     pub facts: Facts,
 }
 
@@ -336,6 +340,7 @@ mod tests {
             removed: Vec::new(),
             essence: Essence::Unchanged,
             verifier: 1,
+            sealed_as_received: None,
             facts,
         };
         Record::accepted(acceptance, vec![item])

@@ -10,13 +10,13 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::arrival::{Arrival, Arrived};
+use super::arrival::{Arrival, Arrived, Contents};
 use super::observer::Observer;
 use super::pending::{Pending, Ticket};
 use super::refusal::{Refusal, RefusalCode};
 use crate::audit::{Audit, Event, Object, Outcome, Proof};
 use crate::capture::record::{Acceptance, Digest, Idempotency, ItemFacts, SealedManifest};
-use crate::capture::{CaptureId, Claim, Operator, Record, Uid};
+use crate::capture::{CaptureId, Claim, Essence, Facts, Operator, Record, Uid};
 use crate::clock::Clock;
 use crate::journal::Journal;
 use crate::scrub::{self, verify};
@@ -196,19 +196,31 @@ impl Intake for Session {
 
     fn end_file(&mut self) -> Result<(), Refusal> {
         let index = u16::try_from(self.items.len()).unwrap_or(u16::MAX);
-        let Arrived { draft, scrubbed, received, received_bytes } = self.current.take().ok_or_else(out_of_order)?.end()?;
+        let Arrived { draft, contents, received, received_bytes } = self.current.take().ok_or_else(out_of_order)?.end()?;
         let uuid = random::random::<16>().map_err(|_| no_randomness())?;
-        let item = ItemFacts {
-            media: scrubbed.media,
+        let bare = ItemFacts {
+            media: contents.media(),
             size_bytes: received_bytes,
             sha256: received,
-            sealed_bytes: scrubbed.kept_bytes,
+            sealed_bytes: draft.payload_bytes(),
             sop_instance_uid: Uid::from_uuid_bytes(uuid),
-            location_found: scrubbed.location_found,
-            removed: scrubbed.removed,
-            essence: scrubbed.essence,
-            verifier: verify::VERSION,
-            facts: scrubbed.facts,
+            location_found: false,
+            removed: Vec::new(),
+            essence: Essence::Unchanged,
+            verifier: 0,
+            sealed_as_received: None,
+            facts: Facts::unread(),
+        };
+        let item = match contents {
+            Contents::Scrubbed(scrubbed) => ItemFacts {
+                location_found: scrubbed.location_found,
+                removed: scrubbed.removed,
+                essence: scrubbed.essence,
+                verifier: verify::VERSION,
+                facts: scrubbed.facts,
+                ..bare
+            },
+            Contents::AsReceived { why, .. } => ItemFacts { sealed_as_received: Some(why), ..bare },
         };
         if index == 0 {
             self.head = Some(draft);

@@ -12,16 +12,20 @@ use std::sync::Arc;
 use super::accept::{Reception, refuse_spool};
 use super::refusal::{Refusal, RefusalCode};
 use crate::capture::record::Digest;
-use crate::capture::{ItemId, MediaKind};
+use crate::capture::{FailureCode, ItemId, MediaKind};
 use crate::media::sniff::HEAD_BYTES;
+use crate::media::source::Source as _;
 use crate::media::{Sniffed, sniff};
-use crate::scrub::container::{self, CopyError};
+use crate::scrub::container::{self, CopyError, PlanError};
 use crate::scrub::{self, Purpose, PushError, ScrubError, Scrubbed, Scrubber};
 use crate::seal::digest;
-use crate::spool::{Draft, Reservation, SpoolError};
+use crate::spool::{Draft, ReadBack, Reservation, SpoolError};
 
 /// Room that is set aside ahead of what arrives: several usual photos. A film moves it along.
 const ROOM_BYTES: u64 = 16 << 20;
+
+/// Bytes copied at a time.
+const COPY_BYTES: usize = 64 << 10;
 
 /// The file that is arriving.
 pub(super) struct Arrival {
@@ -46,12 +50,29 @@ enum State {
     Resting { kind: MediaKind, draft: Box<Draft> },
 }
 
-/// A file that is there whole, scrubbed, verified and sealed.
+/// A file that is there whole, and sealed.
 pub(super) struct Arrived {
     pub draft: Draft,
-    pub scrubbed: Scrubbed,
+    pub contents: Contents,
     pub received: Digest,
     pub received_bytes: u64,
+}
+
+/// What is sealed of a file.
+pub(super) enum Contents {
+    /// What stayed of it, verified.
+    Scrubbed(Box<Scrubbed>),
+    /// The file itself, because a scrub would destroy what it is worth. It never leaves.
+    AsReceived { media: MediaKind, why: FailureCode },
+}
+
+impl Contents {
+    pub fn media(&self) -> MediaKind {
+        match self {
+            Self::Scrubbed(scrubbed) => scrubbed.media,
+            Self::AsReceived { media, .. } => *media,
+        }
+    }
 }
 
 impl Arrival {
@@ -89,15 +110,15 @@ impl Arrival {
             self.take(&head)?;
         }
         let state = std::mem::replace(&mut self.state, State::Head(Vec::new()));
-        let (draft, scrubbed) = match state {
+        let (draft, contents) = match state {
             State::Passing { scrubber, mut draft } => {
                 let scrubbed = scrubber.finish(&mut |kept: &[u8]| draft.write(kept)).map_err(|e| self.refuse_push(e))?;
-                (*draft, scrubbed)
+                (*draft, Contents::Scrubbed(Box::new(scrubbed)))
             }
-            State::Resting { draft, .. } => self.scrub_whole(*draft)?,
+            State::Resting { draft, kind } => self.scrub_whole(*draft, kind)?,
             State::Head(_) => return Err(super::accept::out_of_order()),
         };
-        Ok(Arrived { draft, scrubbed, received: self.received.finish(), received_bytes: self.received_bytes })
+        Ok(Arrived { draft, contents, received: self.received.finish(), received_bytes: self.received_bytes })
     }
 
     /// The first bytes decide, never a name (contract §4). What is of no accepted kind is refused by
@@ -144,7 +165,7 @@ impl Arrival {
     }
 
     /// Plans what was received, writes what stays, and verifies what was written.
-    fn scrub_whole(&self, mut received: Draft) -> Result<(Draft, Scrubbed), Refusal> {
+    fn scrub_whole(&self, mut received: Draft, media: MediaKind) -> Result<(Draft, Contents), Refusal> {
         let Reception { spool, options, .. } = &*self.reception;
         let source = received.read_back().map_err(|e| refuse_spool(&e))?;
         let refuse = |error: CopyError<SpoolError>| match (source.failure(), error) {
@@ -152,7 +173,15 @@ impl Arrival {
             (None, CopyError::Scrub(error)) => refuse_file(&error, self.part),
             (None, CopyError::Read(_)) => refuse_file(&ended_early(), self.part),
         };
-        let planned = container::plan(&source, Purpose::Object, &options.scrub).map_err(|e| refuse(e.into()))?;
+        let planned = match container::plan(&source, Purpose::Object, &options.scrub) {
+            Ok(planned) => planned,
+            Err(PlanError::Scrub(error)) if error.code == scrub::ScrubCode::SignedDocument => {
+                let mut kept = spool.reseal(received).map_err(|e| refuse_spool(&e))?;
+                copy_all(&source, &mut kept).map_err(|e| refuse_spool(&e))?;
+                return Ok((kept, Contents::AsReceived { media, why: FailureCode::SignedDocument }));
+            }
+            Err(error) => return Err(refuse(error.into())),
+        };
         let (mut kept, _room, beside) = if planned.stays_in_place() {
             (spool.reseal(received).map_err(|e| refuse_spool(&e))?, None, None)
         } else {
@@ -166,7 +195,7 @@ impl Arrival {
         let verified = applied.verify(&output);
         let scrubbed =
             verified.map_err(|e| output.failure().map_or_else(|| refuse_file(&e, self.part), |disk| refuse_spool(&disk)))?;
-        Ok((kept, scrubbed))
+        Ok((kept, Contents::Scrubbed(Box::new(scrubbed))))
     }
 
     fn refuse_push(&self, error: PushError<SpoolError>) -> Refusal {
@@ -177,6 +206,20 @@ impl Arrival {
     }
 }
 
+/// As it was received, under the key that stays.
+fn copy_all(source: &ReadBack, kept: &mut Draft) -> Result<(), SpoolError> {
+    let mut buffer = vec![0; COPY_BYTES];
+    let (mut at, end) = (0, source.length_bytes());
+    while at < end {
+        let length = usize::try_from(end - at).map_or(COPY_BYTES, |left| left.min(COPY_BYTES));
+        let part = buffer.get_mut(..length).unwrap_or_default();
+        source.read_at(at, part).map_err(|_| source.failure().unwrap_or(SpoolError::Broken))?;
+        kept.write(part)?;
+        at = at.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
+    }
+    Ok(())
+}
+
 /// Its index leads to where nothing is.
 fn ended_early() -> ScrubError {
     let detail = "The file ends before what its index speaks of. Send the original file again.".to_owned();
@@ -185,7 +228,8 @@ fn ended_early() -> ScrubError {
 
 fn refuse_file(error: &ScrubError, part: u16) -> Refusal {
     let code = match error.code {
-        scrub::ScrubCode::UnsupportedMedia => RefusalCode::UnsupportedMedia,
+        // A signed document is kept, and not refused; whoever sees one here cannot keep it.
+        scrub::ScrubCode::UnsupportedMedia | scrub::ScrubCode::SignedDocument => RefusalCode::UnsupportedMedia,
         scrub::ScrubCode::Empty | scrub::ScrubCode::DamagedMedia => RefusalCode::DamagedMedia,
         scrub::ScrubCode::TooLarge => RefusalCode::TooLarge,
     };

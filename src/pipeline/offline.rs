@@ -119,6 +119,7 @@ impl Offline {
             removed: scrubbed.removed.clone(),
             essence: scrubbed.essence,
             verifier: verify::VERSION,
+            sealed_as_received: None,
             facts: scrubbed.facts.clone(),
         };
         Ok((item, coded, scrubbed))

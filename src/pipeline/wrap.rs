@@ -76,6 +76,9 @@ struct DerivedPicture {
 pub fn wrap(spool: &Spool, record: &Record, index: u16, binding: &Binding) -> Result<Wrapped, Doubt> {
     let id = record.id().item(index);
     let facts = &sealed::item_facts(spool, id)?;
+    if let Some(why) = facts.sealed_as_received {
+        return Err((why, why.advice().to_owned()));
+    }
     let (picture, source, essence) = if goes_as_it_is(facts) {
         (as_it_is(facts), Source::Sealed, Essence::Unchanged)
     } else {

@@ -54,6 +54,8 @@ pub enum ScrubCode {
     UnsupportedMedia,
     DamagedMedia,
     TooLarge,
+    /// Whole, and it stays so: a scrub would break its signature.
+    SignedDocument,
 }
 
 impl ScrubCode {
@@ -64,6 +66,7 @@ impl ScrubCode {
             Self::Empty | Self::DamagedMedia => "damaged-media",
             Self::UnsupportedMedia => "unsupported-media",
             Self::TooLarge => "too-large",
+            Self::SignedDocument => "signed-document",
         }
     }
 }

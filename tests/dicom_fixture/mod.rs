@@ -167,6 +167,7 @@ pub fn manifest(claim: Claim, number: u8) -> Manifest {
             removed: Vec::new(),
             essence: Essence::Unchanged,
             verifier: 1,
+            sealed_as_received: None,
             facts: Facts {
                 format: PictureFormat { width: 1, height: 1, coding: Coding::JpegBaselineYcbcr },
                 orientation: Orientation::UPRIGHT,

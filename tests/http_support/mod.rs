@@ -199,6 +199,7 @@ pub fn record(id: CaptureId, operator: &Operator, claim: &Claim, files: &[Vec<u8
         removed: vec!["exif.gps".to_owned(), "xmp".to_owned()],
         essence: Essence::Unchanged,
         verifier: 1,
+        sealed_as_received: None,
         facts: Facts {
             format: PictureFormat { width: 4000, height: 3000, coding: Coding::JpegBaselineYcbcr },
             orientation: Orientation::UPRIGHT,
