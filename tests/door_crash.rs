@@ -16,6 +16,8 @@ use support::gateway::Gateway;
 use support::phone::Phone;
 use support::{hospital, wait_until};
 
+/// Whatever the length of a film: the gateway itself, one connection, an index and some chunks.
+const PEAK_MAX_KIB: u64 = 40 * 1024;
 /// Bytes of each picture of the film.
 const PICTURE_BYTES: usize = 100_000;
 
@@ -53,11 +55,21 @@ fn a_place_that_is_uploading_is_read_by_nobody_while_it_does_and_after_a_kill() 
     assert_eq!((item["location_found"].as_bool(), item["media"].as_str()), (Some(true), Some("video/quicktime")));
     assert_eq!(tellers(&folder, &[]), Vec::<String>::new());
     assert!(gateway.metric("shutterbridge_location_removed_total", "container=\"quicktime\"") > 0.0);
+    let peak = peak_kib(gateway.pid());
+    println!("a film of {} MB; the gateway's memory at its peak: {} MiB", file.len() / 1_000_000, peak / 1024);
+    assert!(peak < PEAK_MAX_KIB, "{peak} KiB for a film of {} bytes", file.len());
     let audit = std::fs::read_to_string(folder.join("audit.log")).unwrap();
     let line = audit.lines().find(|line| line.contains("item.scrub")).expect("the proof is in the audit");
     for word in ["video.udta", "\"location_found\":true", item["sha256"].as_str().unwrap(), "\"verifier\":1"] {
         assert!(line.contains(word), "{word} in {line}");
     }
+}
+
+/// The most memory that a process ever had.
+fn peak_kib(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let mark = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse().ok());
+    mark.expect("Linux tells")
 }
 
 /// Nothing tells the place in clear; and where the wrapped key of a draft belongs are zeros, so that
