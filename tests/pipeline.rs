@@ -34,6 +34,7 @@ use shutterbridge::pipeline::step::{Line, Progress, Works};
 use shutterbridge::pipeline::{Acceptor, Act, Decision, Reason, Receipt, Refusal, RefusalCode, recover};
 use shutterbridge::scrub;
 use shutterbridge::seal::aead::Kek;
+use shutterbridge::seal::digest::sha256;
 use shutterbridge::seal::secret::Secret;
 use shutterbridge::spool::{self, Spool};
 use shutterbridge::store::memory::MemoryStore;
@@ -350,6 +351,22 @@ fn a_photo_reaches_the_archive_under_the_uid_of_its_receipt() {
     let stored = world.shelf.stored.lock().unwrap();
     let copies = stored.get(item.facts.sop_instance_uid.as_str()).expect("the UID of the receipt");
     assert_eq!((stored.len(), copies.len()), (1, 1));
+}
+
+#[test]
+fn what_left_is_proven_by_its_digest() {
+    let world = World::new("digest");
+    let house = world.start();
+    let id = house.send(&claim("4711"), None, &[&photo(1)]).unwrap().record.id();
+    assert_eq!(house.record(id).items[0].sent_sha256, None);
+    house.settle();
+    let digest = house.record(id).items[0].sent_sha256.expect("it was sent");
+    let stored = world.shelf.stored.lock().unwrap();
+    let object = &stored.values().next().unwrap()[0];
+    // The fragment is the scrubbed picture: from its SOI on, a pad byte behind it at most.
+    let start = object.windows(3).rposition(|w| w == [0xFF, 0xD8, 0xFF]).unwrap();
+    let ends = (start..=object.len()).filter(|end| object[start..*end].ends_with(&[0xFF, 0xD9]));
+    assert!(ends.into_iter().any(|end| sha256(&object[start..end]) == digest));
 }
 
 #[test]

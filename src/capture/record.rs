@@ -117,6 +117,9 @@ pub struct ItemRecord {
     pub resume: Stage,
     pub schedule: Schedule,
     pub failure: Option<Failure>,
+    /// Of the coded picture as the archive last took it.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "super::hex::option")]
+    pub sent_sha256: Option<Digest>,
 }
 
 impl ItemRecord {
@@ -192,6 +195,7 @@ impl Record {
                 resume: Stage::Accepted,
                 schedule: Schedule { due: Some(at), attempts: 0, unsent: 0 },
                 failure: None,
+                sent_sha256: None,
             })
             .collect();
         Self { version: Self::VERSION, acceptance, items, study_instance_uid: None, notes, history, left_out: 0 }

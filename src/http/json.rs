@@ -31,6 +31,7 @@ pub fn capture(record: &Record) -> Value {
     let item = |(id, item): (String, &ItemRecord)| {
         let mut members = receipt_item(&id, item);
         members.insert("failure".to_owned(), failure(item));
+        members.insert("sent_sha256".to_owned(), json!(item.sent_sha256.as_ref().map(|digest| hex(digest))));
         Value::Object(members)
     };
     let items: Vec<Value> = items(record).map(item).collect();

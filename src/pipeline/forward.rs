@@ -57,9 +57,10 @@ fn one(works: &Works, job: &Job, index: u16) -> Result<Delivery, Failed> {
     let mut payload = Digested { bytes: &mut payload, hasher: Hasher::new() };
     match target.archive.store(&wrapped.instance, &mut payload) {
         Ok(Stored { warning }) => {
-            works.observer.sent(job.record.id().item(index), &payload.hasher.finish());
+            let sent_sha256 = payload.hasher.finish();
+            works.observer.sent(job.record.id().item(index), &sent_sha256);
             works.observer.attempted(&target.name, Ok(warning.is_some()));
-            Ok(Delivery { warning, notes: wrapped.instance.notes })
+            Ok(Delivery { warning, notes: wrapped.instance.notes, sent_sha256 })
         }
         Err(Refused { code, detail }) => {
             works.observer.attempted(&target.name, Err(code));

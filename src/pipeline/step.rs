@@ -25,8 +25,7 @@ use super::sealed;
 use super::sweep::Sweeper;
 use super::tombstone;
 use crate::capture::claim::PatientKey;
-use crate::capture::record::Digest;
-use crate::capture::record::Schedule;
+use crate::capture::record::{Digest, Schedule};
 use crate::capture::retry::{Next, RetryPolicy};
 use crate::capture::{Binding, CaptureId, Class, Failure, FailureCode, ItemId, ItemRecord, Record, Stage};
 use crate::clock::Clock;
@@ -153,6 +152,8 @@ pub struct Delivery {
     pub warning: Option<String>,
     /// For a person: what could not enter the object.
     pub notes: Vec<&'static str>,
+    /// Of the coded picture as it left.
+    pub sent_sha256: Digest,
 }
 
 /// `wrapped`: the object was built, so the failure is the archive's.
@@ -577,6 +578,9 @@ impl<'w> Round<'w> {
             if !record.notes.iter().any(|n| n == note) {
                 record.notes.push((*note).to_owned());
             }
+        }
+        if let Some(item) = record.items.get_mut(usize::from(index)) {
+            item.sent_sha256 = Some(delivery.sent_sha256);
         }
         advance(record, index, Stage::Wrapped, at, None);
         advance(record, index, Stage::Forwarded, at, delivery.warning.clone());
