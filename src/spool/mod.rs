@@ -101,6 +101,9 @@ impl Spool {
         empty_folder(&*disk, &draft)?;
         let live_folder = disk.open_folder(&live).map_err(SpoolError::io("opening the folder of promised files"))?;
         sync_folder(&*disk, dir)?;
+        // A process that was killed may have left names that no sync has reached yet. Whoever reads
+        // them from now on answers for them, so they must not go with the next power cut.
+        live_folder.sync_names().map_err(|e| SpoolError::NotDurable((&e).into()))?;
         Ok(Self(Arc::new(Inner {
             disk,
             draft,
