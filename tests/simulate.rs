@@ -26,6 +26,7 @@ mod simulate {
     pub mod world;
 }
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,7 +36,7 @@ use shutterbridge::audit::Audit;
 use shutterbridge::capture::CaptureId;
 use shutterbridge::seal::aead::Kek;
 use shutterbridge::seal::secret::Secret;
-use shutterbridge::spool::{self, FreeMin, Spool};
+use shutterbridge::spool::{self, FreeMin, Name, Spool, SpoolError};
 use simulate::chance::Chance;
 use simulate::disk::SimDisk;
 use simulate::planted::Bug;
@@ -168,30 +169,68 @@ fn nothing_is_lost_whatever_breaks() {
     }
 }
 
+/// A spool on a disk of its own.
+struct Bench {
+    power: Arc<Power>,
+    disk: SimDisk,
+}
+
+impl Bench {
+    fn new(seed: u64) -> Self {
+        let chance = Chance::from_seed(seed);
+        let power = Arc::new(Power::new(chance.clone(), Trace::default()));
+        let disk = SimDisk::new(power.clone(), chance, Trace::default(), Arc::default(), false);
+        Self { power, disk }
+    }
+
+    fn open(&self) -> Spool {
+        let options = spool::Options { free_min: FreeMin::Bytes(0) };
+        Spool::open_on(Arc::new(self.disk.clone()), Path::new("spool"), &Kek::new(Secret::new([7; 32])), options).unwrap()
+    }
+}
+
 /// Killed between giving a name and syncing it; started again; then the power goes.
 #[test]
 fn what_a_start_finds_in_the_spool_no_power_cut_takes_away() {
     let mut found = 0;
     for seed in 0..40 {
-        let chance = Chance::from_seed(seed);
-        let power = Arc::new(Power::new(chance.clone(), Trace::default()));
-        let disk = SimDisk::new(power.clone(), chance, Trace::default(), Arc::default(), false);
-        let open = || {
-            let options = spool::Options { free_min: FreeMin::Bytes(0) };
-            Spool::open_on(Arc::new(disk.clone()), Path::new("spool"), &Kek::new(Secret::new([7; 32])), options).unwrap()
-        };
+        let bench = Bench::new(seed);
         let item = CaptureId::new(1, [1; 10]).item(0);
-        let spool = open();
-        power.arm(Some(Point::SyncNames), 1);
+        let spool = bench.open();
+        bench.power.arm(Some(Point::SyncNames), 1);
         spool.promise(vec![spool.draft(item).unwrap().finish(b"").unwrap()]).unwrap_err();
         drop(spool);
-        power.on();
-        let is_there = open().has(item).unwrap();
-        disk.cut_power();
-        assert_eq!(open().has(item), Ok(is_there), "seed {seed}");
+        bench.power.on();
+        let is_there = bench.open().has(item).unwrap();
+        bench.disk.cut_power();
+        assert_eq!(bench.open().has(item), Ok(is_there), "seed {seed}");
         found += usize::from(is_there);
     }
     assert!(found > 0, "no name was there after the start");
+}
+
+/// The sync of its name failed, so a power cut may bring back the binding it replaced.
+#[test]
+fn a_binding_in_doubt_is_not_read_before_it_was_written_anew() {
+    let binding = Name::Binding(CaptureId::new(1, [1; 10]));
+    let read = |spool: &Spool| {
+        let mut text = String::new();
+        spool.payload(binding).map(|mut payload| payload.read_to_string(&mut text).unwrap()).map(|_| text)
+    };
+    for seed in 0..40 {
+        let bench = Bench::new(seed);
+        let spool = bench.open();
+        spool.attach(binding, b"first").unwrap();
+        bench.power.arm(Some(Point::SyncNames), 1);
+        spool.attach(binding, b"second").unwrap_err();
+        bench.power.on();
+        assert_eq!(read(&spool), Err(SpoolError::Unsound), "seed {seed}");
+        assert_eq!(spool.health(), Ok(()));
+        assert_eq!(read(&spool).as_deref(), Ok("second"), "seed {seed}");
+        drop(spool);
+        bench.disk.cut_power();
+        assert_eq!(read(&bench.open()).as_deref(), Ok("second"), "seed {seed}");
+    }
 }
 
 #[test]

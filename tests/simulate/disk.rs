@@ -45,6 +45,8 @@ struct State {
     names: BTreeMap<PathBuf, usize>,
     durable_names: BTreeMap<PathBuf, usize>,
     unsynced_names: Vec<NameChange>,
+    /// A sync of names failed: the file system is broken until it was mounted again.
+    is_torn: bool,
 }
 
 struct Platter {
@@ -102,10 +104,17 @@ impl SimDisk {
     pub fn cut_power(&self) {
         self.0.state().cut_power(&self.0.chance);
     }
+
+    /// No file system lives on after it could not write its own journal: whoever starts the gateway
+    /// again has mounted it again, which brings what a power cut brings.
+    pub fn is_torn(&self) -> bool {
+        self.0.state().is_torn
+    }
 }
 
 impl State {
     fn cut_power(&mut self, chance: &Chance) {
+        self.is_torn = false;
         // Most journals lose the end only; POSIX promises less.
         let keeps_order = chance.one_in(2);
         let mut is_lost = false;
@@ -404,6 +413,7 @@ impl DiskFolder for Folder {
         match self.platter.power.fate(Point::SyncNames) {
             Fate::Happens if self.platter.fails("SyncNames") => {
                 sync(&|| chance.one_in(2));
+                self.platter.state().is_torn = true;
                 Err(broken())
             }
             Fate::Happens => {

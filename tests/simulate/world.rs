@@ -2,6 +2,7 @@
 //! again in between. One thread; the seed decides everything.
 
 use std::collections::BTreeSet;
+use std::io::Read;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -233,7 +234,7 @@ impl World {
                 Ok(_) => self.trace.say(|| "start: died".to_owned()),
                 Err(why) => self.trace.say(|| format!("start: {why}")),
             }
-            if !self.power.is_on() && self.chance.one_in(2) {
+            if !self.power.is_on() && self.chance.one_in(2) || self.disk.is_torn() {
                 self.disk.cut_power();
             }
         }
@@ -298,7 +299,7 @@ impl World {
         self.power.off();
         self.uploads.clear();
         self.house = None;
-        let is_cut = !is_clean && self.chance.one_in(2);
+        let is_cut = !is_clean && self.chance.one_in(2) || self.disk.is_torn();
         if is_cut {
             self.disk.cut_power();
         }
@@ -751,6 +752,10 @@ impl World {
             }
         }
         self.hear_all();
+        self.settle()?;
+        // A clock that was set back is where it was again.
+        self.clock.advance_ms(14 * 24 * 60 * MINUTE_MS);
+        self.sweep();
         self.look_after()?;
         self.ledger.books().settle(self.commitment);
         self.ledger.books().violation().map_or(Ok(()), Err)?;
@@ -821,10 +826,22 @@ impl World {
         Ok(did)
     }
 
-    /// What the archive has committed to is not here any more.
+    /// What the archive has committed to is not here any more, and what waits for a person is.
     fn nothing_is_left(&self) -> Result<(), String> {
         let now: Timestamp = self.clock.now();
-        for id in self.ledger.books().captures() {
+        let captures = self.ledger.books().captures();
+        for id in captures {
+            let is_held = {
+                let mut books = self.ledger.books();
+                let request = books.request_of(id);
+                request.is_contradictory && request.assigned == Assigned::No && !request.is_discarded
+            };
+            if is_held {
+                let mut bytes = Vec::new();
+                let opened = self.house().spool.payload(id.item(0)).map_err(|e| e.to_string());
+                let read = opened.and_then(|mut payload| payload.read_to_end(&mut bytes).map_err(|e| e.to_string()));
+                read.map_err(|why| format!("lost: {id}, which is held for a person: {why}"))?;
+            }
             let Some(record) = self.record(id) else { continue };
             let is_gone = record.items.iter().all(|i| matches!(i.stage, Stage::Committed));
             if is_gone && self.house().spool.has(id.item(0)).map_err(|e| e.to_string())? {
