@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crate::archive::dimse::{self, Dimse};
 use crate::archive::reports::{self, Reports};
 use crate::archive::{AeTitle, Archive, Report, ReportSink, Unwanted};
-use crate::audit::{Audit, Event, Object, Outcome};
+use crate::audit::{self, Audit, Event, Object, Outcome};
 use crate::capture::retry::RetryPolicy;
 use crate::capture::{Claim, FailureCode, MediaKind, Patient, Stage};
 use crate::cli::serve::{DemoPersons, Doors, Running};
@@ -57,8 +57,8 @@ use crate::web;
 /// How long what is in flight may take to end; the contract gives 30 s in all.
 const STOP_MAX: Duration = Duration::from_secs(26);
 const STOP_LOOK: Duration = Duration::from_millis(20);
-/// What is kept for days may go an hour late.
-const FORGET_EVERY: Duration = Duration::from_secs(3600);
+/// So much of the audit's end may go unseen with whoever can take both its files back in time.
+const TERMS_EVERY: Duration = Duration::from_secs(60);
 /// One look in so many, a second each, tries the disk although nothing is known to be wrong.
 const PROBE_EVERY_LOOKS: u32 = 5;
 
@@ -180,6 +180,15 @@ pub fn rebuild_journal(config: &Config) -> Result<Upkeep, String> {
 pub fn verify_spool(config: &Config) -> Result<Upkeep, String> {
     let open = || open_spool(config, &open_key(config)?);
     upkeep::verify_spool(&*open().map_err(|StartError(why)| why)?)
+}
+
+/// Whether the audit file is what was written.
+///
+/// # Errors
+/// Names the first line that is not; text for the administrator.
+pub fn verify_audit(config: &Config) -> Result<Upkeep, String> {
+    let kek = open_key(config).map_err(|StartError(why)| why)?;
+    upkeep::verify_audit(&config.audit.file, &audit::Seal::of(&kek))
 }
 
 fn open_doors(config: &Config, persons: Option<DemoPersons>) -> Result<Gateway, StartError> {
@@ -504,14 +513,17 @@ fn start_upkeep(house: &House) -> Result<[JoinHandle<()>; 2], StartError> {
     let watch = house.watch.clone();
     let watching = thread::Builder::new().name("disks".to_owned()).spawn(move || watch.run()).map_err(&cannot)?;
     let (spool, journal, watch) = (house.spool.clone(), house.journal.clone(), house.watch.clone());
-    let clock = house.clock.clone();
-    let tidy = move || tidy_until_stopped(&spool, &journal, &clock, &watch);
+    let (clock, audit) = (house.clock.clone(), house.audit.clone());
+    let tidy = move || {
+        tidy(&spool, &journal, &clock, &watch);
+        keep_terms(&spool, &audit, &clock, &watch);
+    };
     let tidying = thread::Builder::new().name("tidy".to_owned()).spawn(tidy).map_err(&cannot)?;
     Ok([watching, tidying])
 }
 
-/// What a crash left half done, once; and from time to time what has had its term.
-fn tidy_until_stopped(spool: &Spool, journal: &Journal, clock: &Clock, watch: &Watch) {
+/// What a crash left half done.
+fn tidy(spool: &Spool, journal: &Journal, clock: &Clock, watch: &Watch) {
     match recover::tidy(spool, journal, clock.now(), &|| watch.is_stopping()) {
         Ok(put_aside) => {
             for id in put_aside {
@@ -521,11 +533,23 @@ fn tidy_until_stopped(spool: &Spool, journal: &Journal, clock: &Clock, watch: &W
         }
         Err(why) => log::error("not-tidied", &[("cause", &why), ("advice", &"it is tried again at the next start")]),
     }
+}
+
+/// From time to time, until the gateway stops: forgets what has had its term, and repeats the head
+/// of the audit in the log, which leaves this machine on many sites.
+fn keep_terms(spool: &Spool, audit: &Audit, clock: &Clock, watch: &Watch) {
+    let mut told = None;
     loop {
         if let Err(why) = tombstone::forget_old(spool, clock.now()) {
             log::error("not-forgotten", &[("cause", &why), ("advice", &"look at the disk")]);
         }
-        if watch.wait_stopped(FORGET_EVERY) {
+        let is_last = watch.wait_stopped(TERMS_EVERY);
+        let head = audit.signed_head();
+        if told.as_ref() != Some(&head) {
+            log::note("audit-head", &[("lines", &head.lines), ("hash", &head.hash), ("signature", &head.signature)]);
+            told = Some(head);
+        }
+        if is_last {
             return;
         }
     }
