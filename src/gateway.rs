@@ -32,8 +32,8 @@ use crate::ops::door::{Door, Shown};
 use crate::ops::metrics::{Answered, Attempt, Metrics};
 use crate::ops::readiness::{Check, Condition, Readiness, Watch};
 use crate::ops::tls::{self, DevCa, Identity};
-use crate::ops::{files, key, log};
-use crate::pipeline::accept::{DepartmentRule, FrontDesk, Options, Reception};
+use crate::ops::{files, key, log, open_files};
+use crate::pipeline::accept::{DepartmentRule, FrontDesk, Options, Quotas, Reception};
 use crate::pipeline::bind::Place;
 use crate::pipeline::desk::Counter;
 use crate::pipeline::feed::{Delivered, Inlet};
@@ -193,6 +193,7 @@ pub fn verify_audit(config: &Config) -> Result<Upkeep, String> {
 
 fn open_doors(config: &Config, persons: Option<DemoPersons>) -> Result<Gateway, StartError> {
     let clock = Clock::system();
+    open_files::raise();
     files::make_private_folder(&config.data.dir).map_err(cannot("data.dir cannot be made"))?;
     let house = open(config, &clock)?;
     let (identity, dev_ca) = certificate(config, &clock)?;
@@ -269,6 +270,7 @@ fn watch_of(
     let (sealed, told) = (spool.clone(), readiness.clone());
     let looks = AtomicU32::new(0);
     let takes = move || {
+        spool.keep_ballast();
         let is_time = looks.fetch_add(1, Ordering::Relaxed).is_multiple_of(PROBE_EVERY_LOOKS);
         let sound = if is_time { spool.probe() } else { spool.health() };
         sound.and_then(|()| spool.reserve(0).map(drop)).map_err(|e| e.to_string())
@@ -445,6 +447,7 @@ fn front_desk(config: &Config, house: &House) -> FrontDesk {
             request_files: config.limits.request_files,
             scrub: scrub::Limits::default(),
             departments: departments.collect(),
+            quotas: Quotas { subject_bytes: config.limits.subject_bytes, department_bytes: config.limits.department_bytes },
         },
         spool: house.spool.clone(),
         journal: house.journal.clone(),
@@ -515,11 +518,25 @@ fn start_upkeep(house: &House) -> Result<[JoinHandle<()>; 2], StartError> {
     let (spool, journal, watch) = (house.spool.clone(), house.journal.clone(), house.watch.clone());
     let (clock, audit) = (house.clock.clone(), house.audit.clone());
     let tidy = move || {
+        count_usage(&journal, &watch);
         tidy(&spool, &journal, &clock, &watch);
         keep_terms(&spool, &audit, &clock, &watch);
     };
     let tidying = thread::Builder::new().name("tidy".to_owned()).spawn(tidy).map_err(&cannot)?;
     Ok([watching, tidying])
+}
+
+/// What waits of whom, for the quotas.
+fn count_usage(journal: &Journal, watch: &Watch) {
+    while !watch.is_stopping() {
+        match journal.count_usage() {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(e) => {
+                return log::error("not-counted", &[("cause", &e), ("advice", &"quotas count too little until the next start")]);
+            }
+        }
+    }
 }
 
 /// What a crash left half done.
