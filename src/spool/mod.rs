@@ -63,6 +63,7 @@ struct Inner {
     live: PathBuf,
     quarantine: PathBuf,
     erased: PathBuf,
+    ballast: PathBuf,
     /// Held while a line is added.
     burying: Mutex<()>,
     tombstone_key: Secret<32>,
@@ -120,6 +121,7 @@ impl Spool {
             live,
             quarantine,
             erased,
+            ballast: dir.join("ballast"),
             burying: Mutex::default(),
             tombstone_key: kek.derive("tombstones"),
             live_folder,
