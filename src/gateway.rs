@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crate::archive::dimse::{self, Dimse};
 use crate::archive::reports::{self, Reports};
 use crate::archive::{AeTitle, Archive, Report, ReportSink, Unwanted};
-use crate::audit::{Audit, Event, Object, Outcome};
+use crate::audit::{self, Audit, Event, Object, Outcome};
 use crate::capture::retry::RetryPolicy;
 use crate::capture::{Claim, FailureCode, ItemId, MediaKind, Patient, Stage};
 use crate::cli::serve::{DemoPersons, Doors, Running};
@@ -32,8 +32,8 @@ use crate::ops::door::{Door, Shown};
 use crate::ops::metrics::{Answered, Attempt, Metrics};
 use crate::ops::readiness::{Check, Condition, Readiness, Watch};
 use crate::ops::tls::{self, DevCa, Identity};
-use crate::ops::{files, key, log};
-use crate::pipeline::accept::{DepartmentRule, FrontDesk, Options, Reception};
+use crate::ops::{files, key, log, open_files};
+use crate::pipeline::accept::{DepartmentRule, FrontDesk, Options, Quotas, Reception};
 use crate::pipeline::bind::Place;
 use crate::pipeline::desk::Counter;
 use crate::pipeline::feed::{Delivered, Inlet};
@@ -57,8 +57,8 @@ use crate::web;
 /// How long what is in flight may take to end; the contract gives 30 s in all.
 const STOP_MAX: Duration = Duration::from_secs(26);
 const STOP_LOOK: Duration = Duration::from_millis(20);
-/// What is kept for days may go an hour late.
-const FORGET_EVERY: Duration = Duration::from_secs(3600);
+/// So much of the audit's end may go unseen with whoever can take both its files back in time.
+const TERMS_EVERY: Duration = Duration::from_secs(60);
 /// One look in so many, a second each, tries the disk although nothing is known to be wrong.
 const PROBE_EVERY_LOOKS: u32 = 5;
 
@@ -182,8 +182,18 @@ pub fn verify_spool(config: &Config) -> Result<Upkeep, String> {
     upkeep::verify_spool(&*open().map_err(|StartError(why)| why)?)
 }
 
+/// Whether the audit file is what was written.
+///
+/// # Errors
+/// Names the first line that is not; text for the administrator.
+pub fn verify_audit(config: &Config) -> Result<Upkeep, String> {
+    let kek = open_key(config).map_err(|StartError(why)| why)?;
+    upkeep::verify_audit(&config.audit.file, &audit::Seal::of(&kek))
+}
+
 fn open_doors(config: &Config, persons: Option<DemoPersons>) -> Result<Gateway, StartError> {
     let clock = Clock::system();
+    open_files::raise();
     files::make_private_folder(&config.data.dir).map_err(cannot("data.dir cannot be made"))?;
     let house = open(config, &clock)?;
     let (identity, dev_ca) = certificate(config, &clock)?;
@@ -260,6 +270,7 @@ fn watch_of(
     let (sealed, told) = (spool.clone(), readiness.clone());
     let looks = AtomicU32::new(0);
     let takes = move || {
+        spool.keep_ballast();
         let is_time = looks.fetch_add(1, Ordering::Relaxed).is_multiple_of(PROBE_EVERY_LOOKS);
         let sound = if is_time { spool.probe() } else { spool.health() };
         sound.and_then(|()| spool.reserve(0).map(drop)).map_err(|e| e.to_string())
@@ -437,6 +448,7 @@ fn front_desk(config: &Config, house: &House) -> FrontDesk {
             request_files: config.limits.request_files,
             scrub: scrub::Limits::default(),
             departments: departments.collect(),
+            quotas: Quotas { subject_bytes: config.limits.subject_bytes, department_bytes: config.limits.department_bytes },
         },
         spool: house.spool.clone(),
         journal: house.journal.clone(),
@@ -505,14 +517,31 @@ fn start_upkeep(house: &House) -> Result<[JoinHandle<()>; 2], StartError> {
     let watch = house.watch.clone();
     let watching = thread::Builder::new().name("disks".to_owned()).spawn(move || watch.run()).map_err(&cannot)?;
     let (spool, journal, watch) = (house.spool.clone(), house.journal.clone(), house.watch.clone());
-    let clock = house.clock.clone();
-    let tidy = move || tidy_until_stopped(&spool, &journal, &clock, &watch);
+    let (clock, audit) = (house.clock.clone(), house.audit.clone());
+    let tidy = move || {
+        count_usage(&journal, &watch);
+        tidy(&spool, &journal, &clock, &watch);
+        keep_terms(&spool, &audit, &clock, &watch);
+    };
     let tidying = thread::Builder::new().name("tidy".to_owned()).spawn(tidy).map_err(&cannot)?;
     Ok([watching, tidying])
 }
 
-/// What a crash left half done, once; and from time to time what has had its term.
-fn tidy_until_stopped(spool: &Spool, journal: &Journal, clock: &Clock, watch: &Watch) {
+/// What waits of whom, for the quotas.
+fn count_usage(journal: &Journal, watch: &Watch) {
+    while !watch.is_stopping() {
+        match journal.count_usage() {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(e) => {
+                return log::error("not-counted", &[("cause", &e), ("advice", &"quotas count too little until the next start")]);
+            }
+        }
+    }
+}
+
+/// What a crash left half done.
+fn tidy(spool: &Spool, journal: &Journal, clock: &Clock, watch: &Watch) {
     match recover::tidy(spool, journal, clock.now(), &|| watch.is_stopping()) {
         Ok(put_aside) => {
             for id in put_aside {
@@ -522,11 +551,23 @@ fn tidy_until_stopped(spool: &Spool, journal: &Journal, clock: &Clock, watch: &W
         }
         Err(why) => log::error("not-tidied", &[("cause", &why), ("advice", &"it is tried again at the next start")]),
     }
+}
+
+/// From time to time, until the gateway stops: forgets what has had its term, and repeats the head
+/// of the audit in the log, which leaves this machine on many sites.
+fn keep_terms(spool: &Spool, audit: &Audit, clock: &Clock, watch: &Watch) {
+    let mut told = None;
     loop {
         if let Err(why) = tombstone::forget_old(spool, clock.now()) {
             log::error("not-forgotten", &[("cause", &why), ("advice", &"look at the disk")]);
         }
-        if watch.wait_stopped(FORGET_EVERY) {
+        let is_last = watch.wait_stopped(TERMS_EVERY);
+        let head = audit.signed_head();
+        if told.as_ref() != Some(&head) {
+            log::note("audit-head", &[("lines", &head.lines), ("hash", &head.hash), ("signature", &head.signature)]);
+            told = Some(head);
+        }
+        if is_last {
             return;
         }
     }

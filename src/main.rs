@@ -43,7 +43,7 @@ fn run(command: Command) -> Result<u8, u8> {
         Command::ConfigPrint { settings, origin } => cli::say(out, &load(settings)?.print(origin)),
         Command::JournalRebuild(settings) => upkeep::tell(gateway::rebuild_journal(&load(settings)?.config), out, err),
         Command::SpoolVerify(settings) => upkeep::tell(gateway::verify_spool(&load(settings)?.config), out, err),
-        Command::AuditVerify(settings) => upkeep::tell(upkeep::verify_audit(&load(settings)?.config.audit.file), out, err),
+        Command::AuditVerify(settings) => upkeep::tell(gateway::verify_audit(&load(settings)?.config), out, err),
         Command::Queue(args) => cli::queue::run(&args, &mut io::stdin().lock(), out, err),
         Command::TokenMint(args) => cli::token::mint(&args, &Clock::system(), out, err),
     })

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use jiff::Timestamp;
 use serde_json::json;
-use shutterbridge::audit::{Audit, Event, Object, Outcome};
+use shutterbridge::audit::{Audit, Event, Object, Outcome, Seal};
 use shutterbridge::capture::media::{Coding, Details, Orientation, PictureFormat};
 use shutterbridge::capture::record::{Acceptance, ItemFacts, SealedManifest};
 use shutterbridge::capture::{CaptureId, Claim, Essence, Facts, MediaKind, Operator, Phi, Uid};
@@ -155,10 +155,10 @@ fn audit_verify_names_the_line_that_was_changed() {
         let (action, outcome, object) = ("patient.lookup", Outcome::Done, Object::Identifier(&patient));
         audit.record(&Event { at, actor: None, action, outcome, object, detail: "" }).unwrap();
     }
-    assert!(verify_audit(&file).unwrap().summary.starts_with("3 lines"));
+    assert!(verify_audit(&file, &Seal::of(&kek())).unwrap().summary.starts_with("3 lines"));
     let text = fs::read_to_string(&file).unwrap().replacen("lookup", "lokoup", 2);
     fs::write(&file, text).unwrap();
-    assert!(verify_audit(&file).unwrap_err().starts_with("line 1 of the audit file"));
+    assert!(verify_audit(&file, &Seal::of(&kek())).unwrap_err().starts_with("line 1 of the audit file"));
 }
 
 #[test]
@@ -167,6 +167,6 @@ fn what_does_not_hold_ends_with_1() {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     assert_eq!(tell(verify_spool(&folder.spool()), &mut out, &mut err), 0);
     assert_eq!(String::from_utf8(out).unwrap(), "0 captures, 0 sealed files: all is well\n");
-    assert_eq!(tell(verify_audit(&folder.0.join("none")), &mut Vec::new(), &mut err), 1);
-    assert!(String::from_utf8(err).unwrap().contains("the audit file cannot be read"));
+    assert_eq!(tell(verify_audit(&folder.0.join("none"), &Seal::of(&kek())), &mut Vec::new(), &mut err), 1);
+    assert!(String::from_utf8(err).unwrap().contains("the .head beside the audit file is missing"));
 }

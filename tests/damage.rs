@@ -17,7 +17,7 @@ use shutterbridge::clock::Clock;
 use shutterbridge::dicom::Instance;
 use shutterbridge::journal::{Journal, JournalError};
 use shutterbridge::lookup::{Answer, Asked, Lookup, Unavailable};
-use shutterbridge::pipeline::accept::{DepartmentRule, FrontDesk, Options, Reception};
+use shutterbridge::pipeline::accept::{DepartmentRule, FrontDesk, Options, Quotas, Reception};
 use shutterbridge::pipeline::bind::Place;
 use shutterbridge::pipeline::forward::NamedArchive;
 use shutterbridge::pipeline::observer::Nobody;
@@ -173,6 +173,7 @@ impl House {
                 request_files: 3,
                 scrub: scrub::Limits::default(),
                 departments: vec![DepartmentRule { id: "derm".to_owned(), body_site_required: false }],
+                quotas: Quotas::default(),
             },
             spool: spool.clone(),
             journal: journal.clone(),

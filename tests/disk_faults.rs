@@ -29,7 +29,7 @@ struct Mounted(PathBuf);
 impl Mounted {
     fn over(folder: &Folder) -> Option<Self> {
         let path = folder.path().to_owned();
-        let words = ["-t", "tmpfs", "-o", "size=96m", "shutterbridge-test"];
+        let words = ["-t", "tmpfs", "-o", "size=96m,nr_inodes=1000", "shutterbridge-test"];
         let mounted = Command::new("mount").args(words).arg(&path).stderr(Stdio::null()).status();
         mounted.is_ok_and(|status| status.success()).then_some(Self(path))
     }
@@ -140,14 +140,68 @@ impl Ward {
 fn a_full_disk_refuses_photos_until_there_is_room_and_forwards_what_it_has() {
     let Some(mut ward) = Ward::open() else { return };
     ward.begin();
+    let unknown = json!({"patient": {"id": "815", "issuer": "HOSP"}, "department": "derm"});
+    let answer = ward.phone().upload("held", &unknown, &[ward.photo.bytes()]);
+    let held = answer.json()["id"].as_str().unwrap().to_owned();
+    wait_until(SOON, "nobody knows the patient", || (ward.stage(&held) == "held").then_some(()));
     let ballast = ward.disk.0.join("ballast");
     let mut file = std::fs::File::create(&ballast).unwrap();
     // Until nothing fits any more.
-    while std::io::Write::write_all(&mut file, &[7; 65_536]).is_ok() {}
+    while std::io::Write::write_all(&mut file, &[7; 4096]).is_ok() {}
     drop(file);
     ward.refuses(&[507, 503]);
+    // What was promised before goes on: the gateway gives its own ballast back.
+    hospital::tell(ward.gateway.mllp, &[hospital::admit("815")]);
+    wait_until(SOON, "a full disk forwards what it has", || (ward.stage(&held) == "forwarded").then_some(()));
     std::fs::remove_file(ballast).unwrap();
     ward.recovers();
+}
+
+#[test]
+fn a_disk_without_free_names_refuses_photos_until_there_are_some() {
+    let Some(mut ward) = Ward::open() else { return };
+    ward.begin();
+    let many = ward.disk.0.join("many");
+    std::fs::create_dir(&many).unwrap();
+    let mut number = 0;
+    while std::fs::write(many.join(number.to_string()), "").is_ok() {
+        number += 1;
+    }
+    ward.refuses(&[507, 503]);
+    std::fs::remove_dir_all(many).unwrap();
+    ward.recovers();
+}
+
+#[test]
+fn one_sender_cannot_fill_the_disk_while_the_archive_is_away() {
+    let nobody_listens = 9;
+    let mut gateway = Gateway::start(
+        env!("CARGO_BIN_EXE_shutterbridge"),
+        nobody_listens,
+        "[limits]\nspool_free_min = \"1MiB\"\nsubject_bytes = \"1MiB\"",
+    );
+    let mut photo = Photo::draw(1_600, 1_200);
+    let claim = json!({"patient": {"id": "4711", "issuer": "HOSP"}, "department": "derm"});
+    let mut send = |gateway: &Gateway, subject: &str, number: u64| {
+        let mut phone = Phone::connect(gateway.https, &gateway.issuer.token(&json!({"sub": subject})));
+        phone.upload(&format!("{subject}-{number}"), &claim, &[photo.numbered(number)])
+    };
+    let refused = wait_until(SOON, "the quota is reached", || {
+        let number = u64::try_from(Instant::now().duration_since(begun()).as_nanos()).unwrap();
+        Some(send(&gateway, "greedy", number)).filter(|answer| answer.status != 201)
+    });
+    assert_eq!((refused.status, refused.json()["code"].as_str()), (507, Some("spool-full")));
+    assert!(refused.json()["detail"].as_str().unwrap().contains("you sent"), "{}", refused.json());
+    assert_eq!(send(&gateway, "modest", 1).status, 201);
+    gateway.kill_and_restart();
+    let still = || (send(&gateway, "greedy", 2).status == 507).then_some(());
+    wait_until(SOON, "it is counted again after a restart", still);
+}
+
+/// When this programme looked at the clock first.
+fn begun() -> Instant {
+    static BEGUN: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    *BEGUN.get_or_init(Instant::now)
 }
 
 /// System calls of a running process that fail, until it is dropped.

@@ -52,7 +52,14 @@ fn limits(group: &Group) -> Option<LimitsOptions> {
         Value::Space(space) => *space,
         _ => return None,
     };
-    Some(LimitsOptions { photo_bytes: size("photo_bytes")?, video_bytes: size("video_bytes")?, request_files, spool_free_min })
+    Some(LimitsOptions {
+        photo_bytes: size("photo_bytes")?,
+        video_bytes: size("video_bytes")?,
+        request_files,
+        spool_free_min,
+        subject_bytes: size("subject_bytes"),
+        department_bytes: size("department_bytes"),
+    })
 }
 
 fn data(group: &Group) -> Option<DataOptions> {

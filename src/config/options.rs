@@ -48,6 +48,9 @@ pub struct LimitsOptions {
     pub video_bytes: u64,
     pub request_files: u16,
     pub spool_free_min: Space,
+    /// Bytes that may wait of one person, and of one department; `None`: any number.
+    pub subject_bytes: Option<u64>,
+    pub department_bytes: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

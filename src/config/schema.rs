@@ -70,7 +70,10 @@ use Fallback::{Required, Text, Unset};
 /// Longest LO value (PS3.5 §6.2): institution, department and authority enter one.
 const LO_MAX: usize = 64;
 const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
+/// No spool is larger.
+const QUOTA_MAX: u64 = 1 << 50;
 /// One item of a multi-part upload is counted in 16 bits; a thousand pictures is far beyond a session.
 const REQUEST_FILES_MAX: u64 = 1_000;
 
@@ -99,6 +102,18 @@ pub const SECTIONS: &[Section] = &[
             key("video_bytes", Kind::Size { min: 64 * KIB, max: 64 * GIB }, Text("4GiB"), "largest video"),
             key("request_files", Kind::Count { min: 1, max: REQUEST_FILES_MAX }, Text("100"), "most files of one capture"),
             key("spool_free_min", Kind::Space, Text("5%"), "below so much free space nothing is accepted (507)"),
+            key(
+                "subject_bytes",
+                Kind::Size { min: MIB, max: QUOTA_MAX },
+                Unset,
+                "what may wait here for the archive of one person (507 beyond); not set: no quota",
+            ),
+            key(
+                "department_bytes",
+                Kind::Size { min: MIB, max: QUOTA_MAX },
+                Unset,
+                "the same of one department; not set: no quota",
+            ),
         ],
     },
     Section {

@@ -6,7 +6,8 @@ use jiff::Timestamp;
 
 use super::JournalError;
 use crate::capture::claim::OrderKey;
-use crate::capture::{CaptureId, Phi, Record, Stage};
+use crate::capture::record::Digest;
+use crate::capture::{CaptureId, Operator, Phi, Record, Stage};
 use crate::seal::aead::Kek;
 use crate::seal::digest::hmac_sha256;
 use crate::seal::secret::Secret;
@@ -76,8 +77,16 @@ impl Indexes {
     }
 
     fn owner_prefix(&self, issuer: &str, subject: &str) -> Vec<u8> {
-        let hash = hmac_sha256(self.key.expose(), &[b"owner", issuer.as_bytes(), subject.as_bytes()]);
-        [&[OWNER], &hash[..]].concat()
+        [&[OWNER], &self.owner_hash(issuer, subject)[..]].concat()
+    }
+
+    /// Stands for an operator where nobody need be named.
+    pub(super) fn owner(&self, operator: &Operator) -> Digest {
+        self.owner_hash(&operator.issuer, &operator.subject)
+    }
+
+    fn owner_hash(&self, issuer: &str, subject: &str) -> Digest {
+        hmac_sha256(self.key.expose(), &[b"owner", issuer.as_bytes(), subject.as_bytes()])
     }
 
     fn waiting_prefix(&self, identifier: &Phi) -> Vec<u8> {

@@ -6,25 +6,27 @@
 
 mod index;
 mod transaction;
+mod usage;
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::capture::binding::StudyBinding;
 use crate::capture::record::Digest;
-use crate::capture::{CaptureId, Phi, Record, Stage, Uid};
+use crate::capture::{CaptureId, Operator, Phi, Record, Stage, Uid};
 use crate::seal::aead::Kek;
 use crate::store::group::Group;
 use crate::store::{Batch, Store, StoreError, Table};
 use index::Indexes;
 use transaction::TRANSACTIONS;
 pub use transaction::{Covered, Transaction};
+use usage::{Usage, Walk};
 
 const RECORDS: Table<CaptureId, Record> = Table::new(0x10);
 /// By [`crate::capture::record::Idempotency::key`].
@@ -48,6 +50,9 @@ pub struct Journal {
     miscounted: AtomicBool,
     /// An index that was put aside is being made anew.
     rebuilding: AtomicBool,
+    usage: Mutex<Usage>,
+    /// Somebody waits for another page of it.
+    usage_wanted: AtomicBool,
 }
 
 /// Changes that happen together.
@@ -133,12 +138,15 @@ impl Journal {
             counts,
             miscounted: AtomicBool::new(false),
             rebuilding: AtomicBool::new(false),
+            usage: Mutex::default(),
+            usage_wanted: AtomicBool::new(false),
         };
         journal.recount()?;
         Ok(journal)
     }
 
     fn recount(&self) -> Result<(), JournalError> {
+        *self.usage() = Usage::default();
         for (stage, count) in Stage::ALL.into_iter().zip(&self.counts) {
             count.store(index::count(&*self.store, stage)?, Ordering::Relaxed);
         }
@@ -292,6 +300,41 @@ impl Journal {
         }
     }
 
+    /// Sealed bytes that wait for the archive: of one operator, and of one department. At a start
+    /// they are known when [`Journal::count_usage`] has come to its end.
+    #[must_use]
+    pub fn waiting_bytes(&self, operator: &Operator, department: &str) -> (u64, u64) {
+        self.usage().of(&self.indexes.owner(operator), department)
+    }
+
+    fn usage(&self) -> MutexGuard<'_, Usage> {
+        self.usage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts what waits in the rows that were there at the start, a page a call; false when all
+    /// are counted. Writers wait for a page, not for all of them.
+    ///
+    /// # Errors
+    /// As for [`Journal::get`].
+    pub fn count_usage(&self) -> Result<bool, JournalError> {
+        self.usage_wanted.store(true, Ordering::SeqCst);
+        self.commit(Commit::default())?;
+        Ok(self.usage().walk() != Walk::Done)
+    }
+
+    fn count_usage_page(&self) -> Result<(), JournalError> {
+        let after = match self.usage().walk() {
+            Walk::NotBegun => None,
+            Walk::At(id) => Some(id),
+            Walk::Done => return Ok(()),
+        };
+        let rows = RECORDS.scan(&*self.store, after.as_ref(), PAGE_ROWS)?;
+        let is_end = rows.len() < PAGE_ROWS;
+        let owned = rows.iter().map(|(_, record)| (self.indexes.owner(&record.acceptance.operator), record));
+        self.usage().walked(owned, is_end);
+        Ok(())
+    }
+
     /// Captures by stage.
     #[must_use]
     pub fn counts(&self) -> Vec<(Stage, u64)> {
@@ -338,6 +381,11 @@ impl Journal {
             && let Err(error) = self.recount()
         {
             self.miscounted.store(true, Ordering::SeqCst);
+            return vec![Err(error); commits.len()];
+        }
+        if self.usage_wanted.swap(false, Ordering::SeqCst)
+            && let Err(error) = self.count_usage_page()
+        {
             return vec![Err(error); commits.len()];
         }
         let mut plan = Plan::default();
@@ -390,7 +438,7 @@ impl Journal {
             let Some(now) = row.now.as_ref().filter(|_| row.now != row.stored) else { continue };
             RECORDS.put(&mut batch, id, now)?;
             self.indexes.change(&mut batch, row.stored.as_ref(), now);
-            moves.push((row.stored.as_ref().map(Record::stage), now.stage()));
+            moves.push((row.stored.as_ref(), now));
         }
         self.put_idempotency(&mut batch, plan)?;
         for (key, study) in &plan.studies {
@@ -401,9 +449,10 @@ impl Journal {
         }
         self.store.commit(batch)?;
         for (from, to) in moves {
-            self.count(to).fetch_add(1, Ordering::Relaxed);
+            self.usage().changed(self.indexes.owner(&to.acceptance.operator), from, to);
+            self.count(to.stage()).fetch_add(1, Ordering::Relaxed);
             if let Some(from) = from {
-                self.count(from).fetch_sub(1, Ordering::Relaxed);
+                self.count(from.stage()).fetch_sub(1, Ordering::Relaxed);
             }
         }
         Ok(())

@@ -9,7 +9,7 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
-use rustix::fs::{Advice, fadvise};
+use rustix::fs::{Advice, FallocateFlags, fadvise};
 
 use super::space::{Capacity, capacity_of};
 use crate::store::folder;
@@ -79,6 +79,15 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// As for [`Disk::make_folder`].
     fn capacity(&self, path: &Path) -> io::Result<Capacity>;
+
+    /// Makes a file of so many bytes that nobody writes: its room is taken. Disks that are not real
+    /// need none.
+    ///
+    /// # Errors
+    /// As for [`Disk::make_folder`].
+    fn allocate(&self, _path: &Path, _bytes: u64) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// An open file.
@@ -180,6 +189,15 @@ impl Disk for LocalDisk {
 
     fn capacity(&self, path: &Path) -> io::Result<Capacity> {
         capacity_of(path)
+    }
+
+    fn allocate(&self, path: &Path, bytes: u64) -> io::Result<()> {
+        let file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(path)?;
+        let allocated = rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, bytes);
+        if allocated.is_err() {
+            fs::remove_file(path)?;
+        }
+        Ok(allocated?)
     }
 }
 

@@ -15,10 +15,11 @@ mod remove;
 mod space;
 mod tombstone;
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use disk::{Disk, DiskFolder, LocalDisk};
 pub use draft::{Draft, Finished};
@@ -62,6 +63,7 @@ struct Inner {
     live: PathBuf,
     quarantine: PathBuf,
     erased: PathBuf,
+    ballast: PathBuf,
     /// Held while a line is added.
     burying: Mutex<()>,
     tombstone_key: Secret<32>,
@@ -72,6 +74,9 @@ struct Inner {
     kek_id: [u8; 8],
     /// False from the first fsync that failed until a probe file was synced.
     sound: AtomicBool,
+    /// Files that stand in `live/` though the sync of their names failed: a power cut may bring back
+    /// what stood there before. Nobody reads them until they were written anew.
+    doubtful: Mutex<BTreeSet<Name>>,
     drafts: AtomicU64,
     reserved_bytes: AtomicU64,
     /// Held for reading while a capture is neither wholly here nor wholly gone.
@@ -107,12 +112,16 @@ impl Spool {
         empty_folder(&*disk, &draft)?;
         let live_folder = disk.open_folder(&live).map_err(SpoolError::io("opening the folder of promised files"))?;
         sync_folder(&*disk, dir)?;
+        // A process that was killed may have left names that no sync has reached yet. Whoever reads
+        // them from now on answers for them, so they must not go with the next power cut.
+        live_folder.sync_names().map_err(|e| SpoolError::NotDurable((&e).into()))?;
         Ok(Self(Arc::new(Inner {
             disk,
             draft,
             live,
             quarantine,
             erased,
+            ballast: dir.join("ballast"),
             burying: Mutex::default(),
             tombstone_key: kek.derive("tombstones"),
             live_folder,
@@ -120,6 +129,7 @@ impl Spool {
             wrap_key: kek.derive("spool data keys"),
             kek_id: kek.id(),
             sound: AtomicBool::new(true),
+            doubtful: Mutex::default(),
             drafts: AtomicU64::new(0),
             reserved_bytes: AtomicU64::new(0),
             arranging: RwLock::new(()),
@@ -141,6 +151,16 @@ impl Inner {
 
     fn refuse_if_unsound(&self) -> Result<(), SpoolError> {
         if self.sound.load(Ordering::SeqCst) { Ok(()) } else { Err(SpoolError::Unsound) }
+    }
+
+    fn doubtful(&self) -> MutexGuard<'_, BTreeSet<Name>> {
+        self.doubtful.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A file in doubt is as good as none.
+    fn refuse_if_doubtful(&self, name: Name) -> Result<(), SpoolError> {
+        let is_doubtful = !self.sound.load(Ordering::SeqCst) && self.doubtful().contains(&name);
+        if is_doubtful { Err(SpoolError::Unsound) } else { Ok(()) }
     }
 
     /// What a failed sync means, whatever its errno: the kernel reports it once and may have

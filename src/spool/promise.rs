@@ -24,7 +24,7 @@ impl Spool {
     ///
     /// # Errors
     /// Nothing is promised then, and what had its name already loses it, heads first; only an
-    /// attachment that replaced an older one stays. [`SpoolError::NotDurable`] where the disk did
+    /// attachment that replaced an older one stays, and is not read before it was written anew. [`SpoolError::NotDurable`] where the disk did
     /// not confirm: see [`Spool::health`].
     pub fn promise(&self, finished: Vec<Finished>) -> Result<(), SpoolError> {
         let inner = &*self.0;
@@ -37,8 +37,9 @@ impl Spool {
         let _arranging = in_two_steps.then(|| inner.arranging.read().unwrap_or_else(PoisonError::into_inner));
         let mut placed = Vec::with_capacity(heads.len() + others.len());
         let done = place(inner, others, &mut placed).and_then(|()| place(inner, heads, &mut placed));
-        if done.is_err() {
-            withdraw(inner, &placed);
+        match done {
+            Ok(()) => inner.doubtful().retain(|name| placed.iter().all(|p| p.name != *name)),
+            Err(_) => withdraw(inner, &placed),
         }
         done
     }
@@ -72,7 +73,7 @@ impl Spool {
     pub fn probe(&self) -> Result<(), SpoolError> {
         let inner = &*self.0;
         let path = inner.draft_path("probe");
-        let probed = probe(inner, &path);
+        let probed = probe(inner, &path).and_then(|()| renew(inner));
         // What cannot be removed now is removed when the spool is opened again.
         let _ = inner.disk.remove(&path);
         if probed != Err(SpoolError::Full) {
@@ -121,6 +122,43 @@ fn withdraw(inner: &Inner, placed: &[Placed]) {
         // Where even this fails the file stays as one that nobody was told of: it is forwarded once more.
         let _ = inner.disk.remove(&place.path);
     }
+    inner.doubtful().extend(placed.iter().map(|p| p.name));
+}
+
+/// Writes anew what is in doubt: another sync of the same names would prove nothing.
+fn renew(inner: &Inner) -> Result<(), SpoolError> {
+    let names = inner.doubtful().clone();
+    for name in &names {
+        match renew_file(inner, &inner.live_path(*name)) {
+            // It was withdrawn.
+            Err(SpoolError::Missing) => {}
+            other => other?,
+        }
+    }
+    if !names.is_empty() {
+        inner.sync_live()?;
+    }
+    inner.doubtful().retain(|name| !names.contains(name));
+    Ok(())
+}
+
+fn renew_file(inner: &Inner, path: &Path) -> Result<(), SpoolError> {
+    /// Bounds the memory; most such files are a page.
+    const PIECE_BYTES: u64 = 1 << 20;
+    let doing = SpoolError::io("writing a sealed file anew");
+    let old = inner.disk.open(path).map_err(&doing)?;
+    let length = old.size_bytes().map_err(&doing)?;
+    let fresh = inner.draft_path("renewed");
+    let mut file = inner.disk.create(&fresh).map_err(&doing)?;
+    let mut at = 0;
+    while at < length {
+        let mut piece = vec![0; usize::try_from(PIECE_BYTES.min(length - at)).unwrap_or(0)];
+        old.read_at(&mut piece, at).map_err(&doing)?;
+        file.append(&piece).map_err(&doing)?;
+        at += PIECE_BYTES;
+    }
+    file.sync().map_err(|e| SpoolError::NotDurable((&e).into()))?;
+    inner.disk.rename(&fresh, path).map_err(&doing)
 }
 
 impl Inner {

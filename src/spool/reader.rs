@@ -47,6 +47,7 @@ pub(super) struct Opened {
 
 impl Inner {
     pub(super) fn open_file(&self, name: Name) -> Result<Opened, SpoolError> {
+        self.refuse_if_doubtful(name)?;
         let file = self.disk.open(&self.live_path(name)).map_err(SpoolError::io("opening a sealed file"))?;
         let file_bytes = file.size_bytes().map_err(|e| unreadable(&e))?;
         let mut bytes = [0; HEADER_BYTES];
