@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use shutterbridge::capture::Commitment;
+use shutterbridge::capture::{Commitment, MediaClass};
 use shutterbridge::config::options::{Ffmpeg, KeySource, UnknownPatient};
 use shutterbridge::config::{self, Loaded, Sources, Space};
 
@@ -230,7 +230,6 @@ fn a_feature_that_is_not_built_is_never_taken_in_silence() {
         ("[lookup.pdq]\naddress = \"x\"".to_owned(), "gw.toml:1: asking a PDQ supplier is not built yet"),
         ("[lookup]\nunknown_patient = \"refuse\"".to_owned(), "gw.toml:2: lookup.unknown_patient \"refuse\" is not built yet"),
         ("[site]\nuid_root = \"1.2.826.0.1\"".to_owned(), "gw.toml:2: site.uid_root \"1.2.826.0.1\" is not built yet"),
-        (format!("{archive}{}", archive.replace("\"p\"", "\"q\"")), "gw.toml:5: a second [[archive]] is not built yet"),
         ("[audit]\nsyslog = \"tls://host:6514\"".to_owned(), "gw.toml:2: audit.syslog: sending the audit log"),
         (
             "[transcode]\nffmpeg = \"/usr/bin/ffmpeg\"".to_owned(),
@@ -418,4 +417,60 @@ fn commitment_is_asked_for_with_a_flag_or_a_word() {
     }
     let lonely = told("[dicom]\nlisten = \"127.0.0.1:11113\"\n");
     assert!(lonely.contains("gw.toml:2: dicom.listen waits for the reports of an archive"), "{lonely}");
+}
+
+#[test]
+fn several_archives_share_the_work_by_department_kind_and_sensitivity() {
+    let folder = Folder::new();
+    let archive = |name: &str, more: &str| {
+        format!("[[archive]]\nname = \"{name}\"\naddress = \"127.0.0.1:104\"\ncalled_ae = \"P\"\n{more}\n")
+    };
+    let text = [
+        "[[department]]\nid = \"derm\"\nname = \"Dermatology\"\n[[department]]\nid = \"ent\"\nname = \"ENT\"\n".to_owned(),
+        archive("pacs", "departments = [\"derm\", \"ent\"]\nsensitive = false"),
+        archive("video", "media = [\"video\", \"document\"]"),
+        archive("vault", "sensitive = true"),
+    ]
+    .concat();
+    let loaded = load(&folder.write("gw.toml", &text), &[], &[]).expect("no problem");
+    let takes: Vec<_> = loaded.config.archives.iter().map(|a| a.takes.clone()).collect();
+    assert_eq!((takes[0].departments.len(), takes[0].sensitive), (2, Some(false)));
+    assert_eq!(takes[1].media, [MediaClass::Video, MediaClass::Document]);
+    assert!(takes[2].takes("ent", MediaClass::Photo, true) && !takes[2].takes("ent", MediaClass::Photo, false));
+    let again = load(&folder.write("again.toml", &loaded.print(true)), &[], &[]).expect("no problem");
+    assert_eq!(again.config, loaded.config);
+    let by_environment = [("SHUTTERBRIDGE__ARCHIVE__1__DEPARTMENTS", "derm, ent")];
+    let loaded = load(&folder.0.join("gw.toml"), &by_environment, &[]).expect("no problem");
+    assert_eq!(loaded.config.archives[1].takes.departments, ["derm", "ent"]);
+}
+
+#[test]
+fn a_photo_that_no_archive_would_take_is_told_before_the_first_one() {
+    let archive = "[[archive]]\nname = \"p\"\naddress = \"127.0.0.1:104\"\ncalled_ae = \"P\"\n";
+    let other = archive.replace("\"p\"", "\"q\"");
+    let table = [
+        (
+            format!("{archive}departments = [\"dern\"]"),
+            "gw.toml:5: archive.departments names \"dern\", which no [[department]] is; did you mean \"derm\"?",
+        ),
+        (
+            format!("{archive}media = [\"photo\"]"),
+            "gw.toml:1: no [[archive]] takes a video of department \"derm\" that is not sensitive",
+        ),
+        (
+            format!("{archive}sensitive = false"),
+            "gw.toml:1: no [[archive]] takes a photo of department \"derm\" that is sensitive",
+        ),
+        (format!("{archive}media = [\"photos\"]\n"), "gw.toml:5: archive[0].media \"photos\" is not one of"),
+        (format!("{archive}departments = []"), "gw.toml:5: archive[0].departments is an empty list"),
+        (format!("{archive}{archive}"), "gw.toml:6: a second [[archive]] with the same name"),
+        (
+            format!("{archive}{other}calling_ae = \"OTHER\"\n[dicom]\nlisten = \"127.0.0.1:11113\""),
+            "gw.toml:11: dicom.ae is not set, and the archives know this gateway by more than one calling_ae",
+        ),
+    ];
+    for (text, wanted) in table {
+        let told = told(&text);
+        assert!(told.contains(&format!("DIR/{wanted}")), "{told}\nshould be\n{wanted}");
+    }
 }

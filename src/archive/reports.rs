@@ -39,8 +39,8 @@ const ASSOCIATION_MAX: Duration = Duration::from_secs(600);
 pub struct Options {
     /// Of this gateway: what the archive must call.
     pub ae: AeTitle,
-    /// Of the archive.
-    pub archive_ae: AeTitle,
+    /// Of the archives.
+    pub archive_aes: Vec<AeTitle>,
 }
 
 /// The open door. Closes when dropped.
@@ -107,7 +107,7 @@ impl Door {
         }
         let reason = if request.called_ae_title.trim() != self.options.ae.as_str() {
             AssociationRJServiceUserReason::CalledAETitleNotRecognized
-        } else if request.calling_ae_title.trim() != self.options.archive_ae.as_str() {
+        } else if !self.options.archive_aes.iter().any(|ae| ae.as_str() == request.calling_ae_title.trim()) {
             AssociationRJServiceUserReason::CallingAETitleNotRecognized
         } else {
             return None;

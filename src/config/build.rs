@@ -11,7 +11,8 @@ use super::options::{
 };
 use super::problem::{Origin, Problem};
 use super::value::Value;
-use crate::capture::Commitment;
+use crate::capture::{Commitment, MediaClass, Takes};
+use crate::cli::suggest::closest;
 
 /// Makes the configuration. `None` where a value is missing: the draft has a problem then.
 pub fn build(draft: &Draft) -> Option<Config> {
@@ -122,7 +123,17 @@ fn archive(group: &Group) -> Option<ArchiveOptions> {
             "ask" => Commitment::Ask,
             _ => Commitment::None,
         },
+        takes: takes(group),
     })
+}
+
+fn takes(group: &Group) -> Takes {
+    let words = |key| match group.value(key) {
+        Some(Value::Words(words)) => words.clone(),
+        _ => Vec::new(),
+    };
+    let media = words("media").iter().filter_map(|word| MediaClass::from_word(word)).collect();
+    Takes { departments: words("departments"), media, sensitive: flag(group, "sensitive") }
 }
 
 fn transcode(group: &Group) -> Option<TranscodeOptions> {
@@ -174,10 +185,8 @@ pub fn check(draft: &mut Draft) {
     check_unique(draft, "issuer", &["issuer", "audience"], &mut found);
     check_unique(draft, "hl7.source", &["application", "facility"], &mut found);
     check_unique(draft, "archive", &["name"], &mut found);
-    if let Some(second) = draft.of("archive").nth(1) {
-        let text = "a second [[archive]] is not built yet; keep the one that objects go to".to_owned();
-        found.push(Problem { origin: second.origin.clone(), text });
-    }
+    check_archives(draft, &mut found);
+    check_routes(draft, &mut found);
     draft.problems.append(&mut found);
 }
 
@@ -243,6 +252,54 @@ fn check_dicom(draft: &Draft, found: &mut Vec<Problem>) {
     if draft.of("archive").next().is_none() {
         let text = "dicom.listen waits for the reports of an archive, but there is no [[archive]]; add one".to_owned();
         found.push(Problem { origin: group.origin_of("listen"), text });
+    }
+}
+
+/// Each has workers of its own; a hospital has a handful.
+const ARCHIVES_MAX: usize = 16;
+
+fn check_archives(draft: &Draft, found: &mut Vec<Problem>) {
+    if let Some(group) = draft.of("archive").nth(ARCHIVES_MAX) {
+        found.push(Problem { origin: group.origin.clone(), text: format!("more than {ARCHIVES_MAX} entries of [[archive]]") });
+    }
+    let known: Vec<String> = draft.of("department").filter_map(|g| text(g, "id")).collect();
+    for group in draft.of("archive") {
+        for name in takes(group).departments.iter().filter(|name| !known.contains(name)) {
+            let near = closest(name, known.iter().map(String::as_str)).map(|n| format!("; did you mean \"{n}\"?"));
+            let text = format!("archive.departments names \"{name}\", which no [[department]] is{}", near.unwrap_or_default());
+            found.push(Problem { origin: group.origin_of("departments"), text });
+        }
+    }
+    let Some(dicom) = draft.one("dicom").filter(|g| g.is_set("listen") && !g.is_set("ae")) else { return };
+    let mut names = draft.of("archive").filter_map(|g| text(g, "calling_ae"));
+    let first = names.next();
+    if names.any(|name| Some(name) != first) {
+        let text = "dicom.ae is not set, and the archives know this gateway by more than one calling_ae; set dicom.ae".to_owned();
+        found.push(Problem { origin: dicom.origin_of("listen"), text });
+    }
+}
+
+/// What nobody takes would be held for ever, so it is told before the first photo. One problem
+/// names the first gap.
+fn check_routes(draft: &Draft, found: &mut Vec<Problem>) {
+    let archives: Vec<Takes> = draft.of("archive").map(takes).collect();
+    let Some(origin) = draft.of("archive").next().map(|g| g.origin.clone()) else { return };
+    let departments: Vec<String> = draft.of("department").filter_map(|g| text(g, "id")).collect();
+    for department in &departments {
+        for media in MediaClass::ALL {
+            for sensitive in [false, true] {
+                if archives.iter().any(|a| a.takes(department, media, sensitive)) {
+                    continue;
+                }
+                let how = if sensitive { "sensitive" } else { "not sensitive" };
+                let text = format!(
+                    "no [[archive]] takes a {} of department \"{department}\" that is {how}; widen departments, media or \
+                     sensitive of one, or add an [[archive]] without them",
+                    media.word()
+                );
+                return found.push(Problem { origin, text });
+            }
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use jiff::tz::TimeZone;
 
 use super::value::{Secret, Space};
-use crate::capture::{Commitment, Uid};
+use crate::capture::{Commitment, Takes, Uid};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -20,7 +20,7 @@ pub struct Config {
     pub hl7: Hl7Options,
     pub dicom: DicomOptions,
     pub lookup: LookupOptions,
-    /// At most one.
+    /// Each with a name of its own. An object goes to every one that takes it.
     pub archives: Vec<ArchiveOptions>,
     pub transcode: TranscodeOptions,
     pub audit: AuditOptions,
@@ -103,7 +103,7 @@ pub struct Hl7Options {
 pub struct DicomOptions {
     /// `None`: no door.
     pub listen: Option<SocketAddr>,
-    /// What the archive calls; `None`: its `calling_ae`.
+    /// What an archive calls; `None`: the `calling_ae`, the same for all.
     pub ae: Option<String>,
 }
 
@@ -143,6 +143,7 @@ pub struct ArchiveOptions {
     pub called_ae: String,
     pub calling_ae: String,
     pub commitment: Commitment,
+    pub takes: Takes,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -27,6 +27,10 @@ pub enum Kind {
         built: &'static [&'static str],
         unbuilt: &'static [&'static str],
     },
+    /// A list of plain texts of at most `max` characters, each once.
+    Names {
+        max: usize,
+    },
     Flag,
     /// `none`, `ask` or `required`; a flag says the first or the last.
     Commitment,
@@ -151,6 +155,7 @@ impl Kind {
             Self::Text { max } => read_text(raw, max).map(Value::Text),
             Self::Choice { built, unbuilt } => read_word(&text(raw)?, built, unbuilt).map(Value::Text),
             Self::Words { built, unbuilt } => read_words(raw, built, unbuilt).map(Value::Words),
+            Self::Names { max } => read_names(raw, max).map(Value::Words),
             Self::Flag => read_flag(raw).map(Value::Flag),
             Self::Commitment => read_commitment(raw).map(Value::Text),
             Self::Count { min, max } => read_count(raw, min, max).map(Value::Count),
@@ -258,6 +263,26 @@ fn read_words(raw: &Raw, built: &[&'static str], unbuilt: &[&'static str]) -> Re
         words.push(word);
     }
     if words.is_empty() { Err(format!("is empty; name \"{}\"", built.join("\", \""))) } else { Ok(words) }
+}
+
+fn read_names(raw: &Raw, max: usize) -> Result<Vec<String>, String> {
+    let given = match raw {
+        Raw::List(list) => list.clone(),
+        Raw::Bare(text) => {
+            let inner = text.trim().trim_start_matches('[').trim_end_matches(']');
+            inner.split(',').map(|w| Raw::Text(w.trim().trim_matches('"').to_owned())).collect()
+        }
+        Raw::Text(_) | Raw::Integer(_) | Raw::Flag(_) | Raw::Other(_) => return Err("must be a list of texts".to_owned()),
+    };
+    let mut names: Vec<String> = Vec::new();
+    for name in &given {
+        let name = read_text(name, max)?;
+        if names.contains(&name) {
+            return Err(format!("names \"{}\" twice", shown(&name)));
+        }
+        names.push(name);
+    }
+    if names.is_empty() { Err("is an empty list; leave the key out instead".to_owned()) } else { Ok(names) }
 }
 
 fn read_flag(raw: &Raw) -> Result<bool, String> {

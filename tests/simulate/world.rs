@@ -12,13 +12,13 @@ use shutterbridge::archive::{Report, Unwanted};
 use shutterbridge::audit::Audit;
 use shutterbridge::capture::claim::PatientKey;
 use shutterbridge::capture::retry::RetryPolicy;
-use shutterbridge::capture::{CaptureId, Commitment, Operator, Record, Stage, Uid};
+use shutterbridge::capture::{CaptureId, Commitment, Operator, Record, Stage, Takes, Uid};
 use shutterbridge::clock::Clock;
 use shutterbridge::hl7::rules::Authority;
 use shutterbridge::hl7::{AckCode, Rules};
 use shutterbridge::journal::Journal;
 use shutterbridge::lookup::local::{self, Local};
-use shutterbridge::pipeline::accept::{DepartmentRule, FrontDesk, Options, Reception};
+use shutterbridge::pipeline::accept::{DepartmentRule, FrontDesk, Options, Quotas, Reception};
 use shutterbridge::pipeline::bind::Place;
 use shutterbridge::pipeline::feed::{Delivered, Inlet};
 use shutterbridge::pipeline::forward::NamedArchive;
@@ -259,7 +259,12 @@ impl World {
             journal: journal.clone(),
             pending: pending.clone(),
             lookup: hospital.clone(),
-            archive: Some(NamedArchive { name: "pacs".to_owned(), archive: self.between.clone(), commitment: self.commitment }),
+            archives: vec![NamedArchive {
+                name: "pacs".to_owned(),
+                archive: self.between.clone(),
+                commitment: self.commitment,
+                takes: Takes::default(),
+            }],
             clock: self.clock.clone(),
             observer: Arc::new(Nobody),
             place: place(),
@@ -275,6 +280,7 @@ impl World {
                 request_files: 3,
                 scrub: scrub::Limits::default(),
                 departments: vec![DepartmentRule { id: "derm".to_owned(), body_site_required: false }],
+                quotas: Quotas::default(),
             },
             spool: spool.clone(),
             journal: journal.clone(),
