@@ -1,6 +1,8 @@
 //! The composition root: opens the adapters, starts the threads, opens the doors, closes them
 //! again. It makes no decisions.
 
+mod archives;
+
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -9,16 +11,15 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::archive::dimse::{self, Dimse};
 use crate::archive::reports::{self, Reports};
-use crate::archive::{AeTitle, Archive, Report, ReportSink, Unwanted};
+use crate::archive::{AeTitle, Report, ReportSink, Unwanted};
 use crate::audit::{Audit, Event, Object, Outcome};
 use crate::capture::retry::RetryPolicy;
 use crate::capture::{Claim, FailureCode, MediaKind, Patient, Stage};
 use crate::cli::serve::{DemoPersons, Doors, Running};
 use crate::cli::upkeep::{self, Upkeep};
 use crate::clock::Clock;
-use crate::config::options::{ArchiveOptions, Config, Department, KeySource};
+use crate::config::options::{ArchiveOptions, ArchivePeer, Config, Department, KeySource};
 use crate::config::value::Space;
 use crate::hl7::rules::Authority;
 use crate::hl7::{self, AckCode, Rules, SourceRule};
@@ -181,8 +182,7 @@ fn open_doors(config: &Config, persons: Option<DemoPersons>) -> Result<Gateway, 
     let expires = identity.expires;
     let server = open_https(config, &house, &identity, persons)?;
     let listener = config.hl7.listen.map(|at| open_mllp(at, &house)).transpose()?;
-    let reports = config.dicom.listen.and_then(|at| Some((at, config.archives.first()?)));
-    let reports = reports.map(|(at, archive)| open_reports(at, config, archive, &house)).transpose()?;
+    let reports = config.dicom.listen.map(|at| open_reports(at, config, &house)).transpose()?.flatten();
     let threads = start_threads(&house.line)?;
     let door = open_ops(config, &house, expires)?;
     house.readiness.holds(Condition::Doors);
@@ -307,12 +307,7 @@ fn title(text: &str) -> Result<AeTitle, StartError> {
 }
 
 fn archive(options: &ArchiveOptions) -> Result<NamedArchive, StartError> {
-    let archive: Arc<dyn Archive> = Arc::new(Dimse::new(dimse::Options {
-        address: options.address.clone(),
-        called_ae: title(&options.called_ae)?,
-        calling_ae: title(&options.calling_ae)?,
-        limits: dimse::Limits { associations_max: WORKERS, ..dimse::Limits::default() },
-    }));
+    let archive = archives::open(options).map_err(StartError)?;
     Ok(NamedArchive { name: options.name.clone(), archive, commitment: options.commitment })
 }
 
@@ -414,13 +409,18 @@ fn open_mllp(at: SocketAddr, house: &House) -> Result<Listener, StartError> {
     Listener::open(at, mllp::Options::default(), Arc::new(inbox)).map_err(cannot(&format!("hl7.listen {at} cannot be opened")))
 }
 
-fn open_reports(at: SocketAddr, config: &Config, archive: &ArchiveOptions, house: &House) -> Result<Reports, StartError> {
-    let ae = title(config.dicom.ae.as_ref().unwrap_or(&archive.calling_ae))?;
-    let options = reports::Options { ae, archive_ae: title(&archive.called_ae)? };
+/// `None` where no archive reports on an association.
+fn open_reports(at: SocketAddr, config: &Config, house: &House) -> Result<Option<Reports>, StartError> {
+    let Some(ArchivePeer::Dimse { called_ae, calling_ae, .. }) = config.archives.first().map(|a| &a.peer) else {
+        return Ok(None);
+    };
+    let ae = title(config.dicom.ae.as_ref().unwrap_or(calling_ae))?;
+    let tls = archives::reports_tls(&config.dicom).map_err(StartError)?;
+    let options = reports::Options { ae, archive_ae: title(called_ae)?, tls };
     let reports = Reports::start(at, options, Arc::new(Reported(house.line.clone())))
         .map_err(cannot(&format!("dicom.listen {at} cannot be opened")))?;
     log::note("reports-listen", &[("address", &reports.local_addr())]);
-    Ok(reports)
+    Ok(Some(reports))
 }
 
 /// What an archive reports, handed to the line.

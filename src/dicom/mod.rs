@@ -10,6 +10,7 @@ mod data_set;
 mod encapsulate;
 pub mod icc;
 pub mod iod;
+mod latin1;
 mod macros;
 mod modules;
 mod moment;
