@@ -2,6 +2,7 @@
 //! again. It makes no decisions.
 
 mod archives;
+pub mod check;
 
 use std::fmt;
 use std::io;

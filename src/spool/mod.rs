@@ -25,7 +25,7 @@ pub use error::{Damage, SpoolError};
 pub use list::{Entry, Listing, Present};
 pub use name::Name;
 pub use reader::PayloadReader;
-pub use space::{Capacity, FreeMin, Reservation};
+pub use space::{Capacity, FreeMin, Reservation, capacity_of};
 
 use crate::seal::aead::Kek;
 use crate::seal::secret::Secret;

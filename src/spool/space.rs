@@ -61,7 +61,11 @@ impl Drop for Reservation {
     }
 }
 
-fn capacity_of(path: &Path) -> Result<Capacity, SpoolError> {
+/// Of the disk that `path` is on.
+///
+/// # Errors
+/// [`SpoolError::Io`] where the file system does not tell.
+pub fn capacity_of(path: &Path) -> Result<Capacity, SpoolError> {
     let disk = rustix::fs::statvfs(path).map_err(|e| SpoolError::io("asking for free space")(e.into()))?;
     let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
     // Some file systems run out of names before they run out of bytes; those that do not count
