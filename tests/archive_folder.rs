@@ -131,6 +131,11 @@ fn a_syntax_that_the_profile_leaves_out_is_refused_with_the_key_to_change() {
         "{}",
         refused.detail
     );
+    let decodes = Profile { syntaxes: Some(vec![Syntax::ExplicitLe]), fallback: true, ..Profile::default() };
+    assert!(store(&folder(dir.path(), decodes), &instance, &payload).unwrap().warning.is_some());
+    let file = dir.files().remove(0);
+    assert_eq!(validator_errors(&file), Vec::<String>::new());
+    std::fs::remove_file(file).unwrap();
     let native = dicom::build(&full_binding(), &manifest(full_claim(), 9), &native_picture(33, 21, 3)).unwrap();
     assert_eq!(store(&archive, &native, &noise(33, 21, 3)), Ok(Stored { warning: None }));
     let object = dicom_object::open_file(&dir.files()[0]).unwrap();

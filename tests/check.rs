@@ -118,9 +118,12 @@ fn an_archive_that_is_not_there_or_not_called_so_is_told_apart() {
 fn a_context_that_is_refused_is_named_with_what_it_means() {
     let dir = TempDir::new("check-contexts");
     let Some(archive) = Other::storescp(dir.path(), &["+xi"]) else { return };
-    let (says, key, _) = failure(&dimse(archive.address, ""));
+    let (says, key, _) = failure(&dimse(archive.address, "fallback = false\n"));
     assert!(says.contains("1.2.840.10008.1.2.4.50") && says.contains("will be held"), "{says}");
-    assert_eq!(key, "archive.syntaxes");
+    assert_eq!(key, "archive.fallback");
+    let decoding = TempDir::new("check-contexts-decoded");
+    let (rows, ok) = check(&site(decoding.path(), &dimse(archive.address, "")));
+    assert!(ok && rows.iter().any(|r| r["says"].as_str().unwrap().contains("photographs will be decoded")), "{rows:#?}");
     let site_folder = TempDir::new("check-contexts-native");
     let native = dimse(archive.address, "syntaxes = [\"1.2.840.10008.1.2\"]\ncommitment = \"ask\"\n");
     let (rows, ok) = check(&site(site_folder.path(), &native));

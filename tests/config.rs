@@ -433,7 +433,7 @@ fn told_of_archive(folder: &Folder, lines: &str) -> Result<ArchiveOptions, Strin
     let file = folder.write("gw.toml", &format!("[[archive]]\nname = \"p\"\n{lines}\n"));
     match load(&file, &[], &[]) {
         Ok(loaded) => Ok(loaded.config.archives[0].clone()),
-        Err(problems) => Err(problems.to_string().replace(&format!("{}/", folder.0.display()), "")),
+        Err(problems) => Err(problems.replace(&format!("{}/", folder.0.display()), "")),
     }
 }
 
@@ -461,8 +461,9 @@ fn each_kind_of_archive_has_its_keys() {
         ArchivePeer::Stow { url: Url::parse("https://pacs/dicom-web").unwrap(), tls: tls(None), bearer_file: Some(at("token")) }
     );
     assert_eq!(peer("kind = \"folder\"\npath = \"out\""), ArchivePeer::Folder { path: at("out") });
-    let all = format!("{dimse}syntaxes = [\"1.2.840.10008.1.2.4.50\"]\ncharacter_set = \"ISO_IR 100\"");
-    let profile = Profile { syntaxes: Some(vec![Syntax::JpegBaseline]), character_set: CharacterSet::Latin1 };
+    let all = format!("{dimse}syntaxes = [\"1.2.840.10008.1.2.4.50\"]\ncharacter_set = \"ISO_IR 100\"\nfallback = false");
+    let syntaxes = Some(vec![Syntax::JpegBaseline]);
+    let profile = Profile { syntaxes, character_set: CharacterSet::Latin1, fallback: false };
     assert_eq!(told_of_archive(&folder, &all).expect("no problem").profile, profile);
 }
 

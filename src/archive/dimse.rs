@@ -12,7 +12,7 @@ use rustls::ClientConfig;
 pub(super) use self::examine::told_of_connection;
 use super::association::{Answer, Association, NoAnswer, NoAssociation, WRITE_BYTES};
 use super::finding::Finding;
-use super::profile::Profile;
+use super::profile::{NATIVE, Profile, send_decoded};
 use super::status::{Verdict, meaning};
 use super::wire::Fault;
 use super::{AeTitle, Archive, Asked, Refused, Stored, commitment};
@@ -177,6 +177,25 @@ impl Dimse {
         Ok(lease)
     }
 
+    /// Over a kept association, and once more over a new one where the kept one had died.
+    fn send(&self, instance: &Instance, source: &mut Source<'_>) -> Result<Stored, Refused> {
+        if let Some(result) = self.attempt(self.lease(true)?, instance, source) {
+            return result;
+        }
+        self.attempt(self.lease(false)?, instance, source).unwrap_or_else(|| {
+            let detail = "the archive closed two associations before it had the object".to_owned();
+            Err(Refused { code: FailureCode::ArchiveUnreachable, detail })
+        })
+    }
+
+    /// Whether the archive takes the class of a JPEG with its pixels decoded.
+    fn takes_decoded(&self, instance: &Instance) -> bool {
+        let takes = |lease: &Lease<'_>| {
+            lease.association.as_ref().is_some_and(|a| a.context(instance.sop_class.as_str(), &NATIVE).is_some())
+        };
+        self.options.profile.can_decode(instance) && self.lease(true).is_ok_and(|lease| takes(&lease))
+    }
+
     fn refused_context(&self, association: &Association, instance: &Instance) -> Refused {
         if let Err(left_out) = self.options.profile.syntax_of(instance) {
             return left_out;
@@ -186,7 +205,10 @@ impl Dimse {
         // What is refused is the class only where its native context is refused as well: many
         // acceptors give that reason for a transfer syntax, too.
         let detail = if association.takes_class(class) {
-            format!("the archive takes SOP class {class} but not in transfer syntax {syntax}; enable it there")
+            format!(
+                "the archive takes SOP class {class} but not in transfer syntax {syntax}; enable it there, \
+                 or let fallback = true of this [[archive]] decode what can be"
+            )
         } else {
             format!("the archive does not take SOP class {class}; enable it there")
         };
@@ -233,13 +255,14 @@ impl Archive for Dimse {
     fn store(&self, instance: &Instance, payload: &mut dyn Read) -> Result<Stored, Refused> {
         let instance = &*self.options.profile.dress(instance);
         let mut source = Source::Waiting(payload);
-        if let Some(result) = self.attempt(self.lease(true)?, instance, &mut source) {
-            return result;
+        match (self.send(instance, &mut source), source) {
+            (Err(refused), Source::Waiting(payload))
+                if refused.code == FailureCode::ArchiveRefusedClass && self.takes_decoded(instance) =>
+            {
+                send_decoded(instance, payload, refused, |native, payload| self.send(native, &mut Source::Waiting(payload)))
+            }
+            (result, _) => result,
         }
-        self.attempt(self.lease(false)?, instance, &mut source).unwrap_or_else(|| {
-            let detail = "the archive closed two associations before it had the object".to_owned();
-            Err(Refused { code: FailureCode::ArchiveUnreachable, detail })
-        })
     }
 
     /// Over an association of its own, so that an archive which takes no new ones is noticed.

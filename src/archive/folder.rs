@@ -85,11 +85,13 @@ impl Folder {
 
 impl Archive for Folder {
     fn store(&self, instance: &Instance, payload: &mut dyn Read) -> Result<Stored, Refused> {
-        // The same object is never written twice at once, and what a crash left is written over.
-        let part = Part(self.options.path.join(format!(".{}.part", instance.sop_instance)));
-        self.write(instance, payload, &part.0)?;
-        self.publish(&part.0, instance)?;
-        Ok(Stored { warning: None })
+        self.options.profile.fit(instance, payload, |instance, payload| {
+            // The same object is never written twice at once, and what a crash left is written over.
+            let part = Part(self.options.path.join(format!(".{}.part", instance.sop_instance)));
+            self.write(instance, payload, &part.0)?;
+            self.publish(&part.0, instance)?;
+            Ok(Stored { warning: None })
+        })
     }
 
     fn probe(&self) -> Result<(), Refused> {

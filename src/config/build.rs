@@ -141,7 +141,7 @@ fn archive(group: &Group) -> Option<ArchiveOptions> {
             "ask" => Commitment::Ask,
             _ => Commitment::None,
         },
-        profile: Profile { syntaxes, character_set },
+        profile: Profile { syntaxes, character_set, fallback: flag(group, "fallback")? },
     })
 }
 

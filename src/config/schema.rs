@@ -208,6 +208,12 @@ pub const SECTIONS: &[Section] = &[
             key("tls_cert", Kind::File, Unset, "PEM certificate chain of this gateway, for mutual TLS"),
             key("tls_key", Kind::File, Unset, "PEM private key of tls_cert"),
             key("bearer_file", Kind::File, Unset, "stow: file with a bearer token, read anew for each request"),
+            key(
+                "fallback",
+                Kind::Flag,
+                Text("true"),
+                "decode a JPEG for an archive that takes its class in native syntaxes only",
+            ),
             key("syntaxes", Kind::Syntaxes, Unset, "UIDs of the transfer syntaxes it is offered; not set: all"),
             key(
                 "character_set",

@@ -14,6 +14,7 @@ mod latin1;
 mod macros;
 mod modules;
 mod moment;
+mod native;
 mod part10;
 mod region;
 mod value;

@@ -8,6 +8,7 @@ use dicom_ul::pdu::{AssociationRJ, AssociationRJServiceUserReason, AssociationRJ
 use super::super::association::{Association, NoAssociation};
 use super::super::finding::Finding;
 use super::super::link::{Fault, Tongue, host_of};
+use super::super::profile::NATIVE;
 use super::super::sniff::tongue_at;
 use super::super::tls::TlsFault;
 use super::Options;
@@ -68,11 +69,17 @@ fn told_of_class(options: &Options, association: &Association, iod: &iod::Iod) -
     if refused.is_empty() {
         return None;
     }
-    let says = format!("SOP class {class} is refused in transfer syntax {}: such objects will be held", refused.join(", "));
-    let fix = "enable it at the archive; where it never will, take it out of syntaxes";
+    let refused = refused.join(", ");
+    let takes_native = association.context(class, &NATIVE).is_some();
+    if options.profile.fallback && takes_native {
+        let says = format!("SOP class {class} is refused in transfer syntax {refused}: photographs will be decoded for it");
+        return Some(Finding::warn(says, "fallback", "enable the syntax at the archive: decoded objects are ten times as large"));
+    }
+    let says = format!("SOP class {class} is refused in transfer syntax {refused}: such objects will be held");
+    let fix = if takes_native { "enable it at the archive, or set fallback = true" } else { "enable it at the archive" };
     // The first is the one that phones send.
     let is_main = contexts.first().is_some_and(|c| association.context(class, c).is_none());
-    Some(if is_main { Finding::fail(says, "syntaxes", fix) } else { Finding::warn(says, "syntaxes", fix) })
+    Some(if is_main { Finding::fail(says, "fallback", fix) } else { Finding::warn(says, "syntaxes", fix) })
 }
 
 fn told_of_commitment(options: &Options, commitment: Commitment) -> Finding {

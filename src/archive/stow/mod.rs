@@ -304,9 +304,11 @@ impl Archive for Stow {
         if let Some(resting) = self.resting() {
             return Err(resting);
         }
-        let answer = self.send(instance, payload)?;
-        let sop = SopRef { sop_class: instance.sop_class.clone(), sop_instance: instance.sop_instance.clone() };
-        self.judge(&sop, &answer)
+        self.options.profile.fit(instance, payload, |instance, payload| {
+            let answer = self.send(instance, payload)?;
+            let sop = SopRef { sop_class: instance.sop_class.clone(), sop_instance: instance.sop_instance.clone() };
+            self.judge(&sop, &answer)
+        })
     }
 
     fn probe(&self) -> Result<(), Refused> {
