@@ -17,7 +17,7 @@ use shutterbridge::archive::dimse::{Dimse, Options};
 use shutterbridge::archive::reports::{self, Reports};
 use shutterbridge::archive::tls::{self, Files};
 use shutterbridge::archive::{Archive as _, Report, ReportSink, Stored, Unwanted};
-use shutterbridge::capture::{Class, FailureCode};
+use shutterbridge::capture::{Class, Commitment, FailureCode};
 use shutterbridge::dicom::Instance;
 use tls_fixture::*;
 
@@ -57,6 +57,30 @@ fn an_archive_that_knows_us_by_certificate_receives_the_object() {
     assert!(!kept.files().is_empty());
     for file in kept.files() {
         assert_eq!(validator_errors(&file), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn tls_1_2_is_spoken_where_the_archive_speaks_no_newer_one() {
+    let (dir, kept) = (TempDir::new("tls12"), TempDir::new("tls12-kept"));
+    let hospital = Authority::new(dir.path(), "hospital");
+    let us = hospital.leaf("gateway", &["gateway.example"]);
+    let Some(server) = hospital.rsa_leaf("server", &["127.0.0.1"]) else { return };
+    let limits = dir.path().join("openssl.cnf");
+    let text = "openssl_conf = a\n[a]\nssl_conf = b\n[b]\nsystem_default = c\n[c]\nMaxProtocol = TLSv1.2\n";
+    std::fs::write(&limits, text).unwrap();
+    for (old, version) in [(format!("OPENSSL_CONF={}", limits.display()), "TLS 1.2"), ("UNUSED=1".to_owned(), "TLS 1.3")] {
+        let text = |path: &Path| path.to_str().unwrap().to_owned();
+        let (key, cert, ca, od) = (text(&server.key), text(&server.cert), text(&hospital.ca), text(kept.path()));
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let number = port.to_string();
+        let args = [&old, "storescp", "+xa", "+uf", "-aet", "PACS", "-od", &od, "+tls", &key, &cert, "+cf", &ca, &number];
+        let Some(archive) = Other::start("env", &args, port) else { return };
+        let to = dimse(archive.address, "127.0.0.1", hospital.client(Some(&us)));
+        let found = to.examine(Commitment::None);
+        assert!(found[0].says.ends_with(&format!("answers C-ECHO ({version})")), "{found:?}");
+        let (instance, payload) = small(23);
+        assert_eq!(to.store(&instance, &mut Cursor::new(&payload)), Ok(Stored { warning: None }));
     }
 }
 

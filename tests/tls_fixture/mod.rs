@@ -2,6 +2,7 @@
 #![allow(dead_code)] // each test binary uses a part
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd};
@@ -36,6 +37,15 @@ impl Authority {
 
     pub fn leaf(&self, file: &str, names: &[&str]) -> Leaf {
         self.leaf_until(file, names, 2040)
+    }
+
+    /// With an RSA key, which the suites of older archives want; `None` where nothing makes one.
+    pub fn rsa_leaf(&self, file: &str, names: &[&str]) -> Option<Leaf> {
+        let made =
+            Command::new("openssl").args(["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"]).output().ok()?;
+        let key = KeyPair::from_pem(std::str::from_utf8(&made.stdout).unwrap()).unwrap();
+        let cert = leaf_params(names).signed_by(&key, &self.issuer).unwrap();
+        Some(write(&self.folder, file, &cert.pem(), &key))
     }
 
     pub fn leaf_until(&self, file: &str, names: &[&str], year: i32) -> Leaf {
