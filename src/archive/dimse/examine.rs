@@ -95,7 +95,7 @@ fn told_of_commitment(options: &Options, commitment: Commitment) -> Finding {
             Finding::fail(says, "commitment", "enable it there (1.2.840.10008.1.20.1), or write \"ask\" or \"none\"")
         }
         (Ok(false), Commitment::Ask | Commitment::None) => {
-            Finding::warn(says, "commitment", "nothing; its word at storing is taken")
+            Finding::warn(says, "commitment", "enable it there; without it its word at storing is taken")
         }
         (Err(why), _) => told_of_association(options, &why),
     }

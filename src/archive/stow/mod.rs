@@ -174,7 +174,7 @@ impl Stow {
                 None => Err(no_qido("answers QIDO-RS with neither JSON nor XML")),
             },
             // What has no match is an error to some.
-            404 if answer::parse(&answer.body).is_some_and(|sets| !sets.is_empty() || answer.body == b"[]") => Ok(false),
+            404 if answer.body.trim_ascii() == b"[]" => Ok(false),
             400 | 404 | 405 | 406 | 410 | 501 => Err(no_qido("does not offer QIDO-RS for instances")),
             status => Err(self.by_status(status, &answer)),
         }
@@ -377,9 +377,10 @@ impl Stow {
             (Err(refused), Commitment::Required) => {
                 Finding::fail(refused.detail, "commitment", "enable QIDO-RS there, or write \"none\"")
             }
-            (Err(refused), Commitment::Ask | Commitment::None) => {
-                Finding::warn(refused.detail, "commitment", "nothing; its word at storing is taken")
+            (Err(refused), Commitment::Ask) => {
+                Finding::warn(refused.detail, "commitment", "enable QIDO-RS there; without it its word at storing is taken")
             }
+            (Err(_), Commitment::None) => Finding::pass("QIDO-RS is not answered: its word at storing is taken"),
         }
     }
 
