@@ -1,6 +1,9 @@
 //! The composition root: opens the adapters, starts the threads, opens the doors, closes them
 //! again. It makes no decisions.
 
+mod archives;
+pub mod check;
+
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -10,16 +13,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::archive::dimse::{self, Dimse};
 use crate::archive::reports::{self, Reports};
-use crate::archive::{AeTitle, Archive, Report, ReportSink, Unwanted};
+use crate::archive::{AeTitle, Report, ReportSink, Unwanted};
 use crate::audit::{self, Audit, Event, Object, Outcome};
 use crate::capture::retry::RetryPolicy;
 use crate::capture::{Claim, FailureCode, MediaKind, Patient, Stage};
 use crate::cli::serve::{DemoPersons, Doors, Running};
 use crate::cli::upkeep::{self, Upkeep};
 use crate::clock::Clock;
-use crate::config::options::{ArchiveOptions, Config, Department, KeySource};
+use crate::config::options::{ArchiveOptions, ArchivePeer, Config, Department, KeySource};
 use crate::config::value::Space;
 use crate::hl7::rules::Authority;
 use crate::hl7::{self, AckCode, Rules, SourceRule};
@@ -200,7 +202,7 @@ fn open_doors(config: &Config, persons: Option<DemoPersons>) -> Result<Gateway, 
     let expires = identity.expires;
     let server = open_https(config, &house, &identity, persons)?;
     let listener = config.hl7.listen.map(|at| open_mllp(at, &house)).transpose()?;
-    let reports = config.dicom.listen.map(|at| open_reports(at, config, &house)).transpose()?;
+    let reports = config.dicom.listen.map(|at| open_reports(at, config, &house)).transpose()?.flatten();
     let mut threads = start_threads(&house.line)?;
     threads.extend(start_upkeep(&house)?);
     let door = open_ops(config, &house, expires)?;
@@ -366,12 +368,7 @@ fn title(text: &str) -> Result<AeTitle, StartError> {
 }
 
 fn archive(options: &ArchiveOptions) -> Result<NamedArchive, StartError> {
-    let archive: Arc<dyn Archive> = Arc::new(Dimse::new(dimse::Options {
-        address: options.address.clone(),
-        called_ae: title(&options.called_ae)?,
-        calling_ae: title(&options.calling_ae)?,
-        limits: dimse::Limits { associations_max: WORKERS, ..dimse::Limits::default() },
-    }));
+    let archive = archives::open(options).map_err(StartError)?;
     Ok(NamedArchive { name: options.name.clone(), archive, commitment: options.commitment, takes: options.takes.clone() })
 }
 
@@ -474,15 +471,22 @@ fn open_mllp(at: SocketAddr, house: &House) -> Result<Listener, StartError> {
     Listener::open(at, mllp::Options::default(), Arc::new(inbox)).map_err(cannot(&format!("hl7.listen {at} cannot be opened")))
 }
 
-fn open_reports(at: SocketAddr, config: &Config, house: &House) -> Result<Reports, StartError> {
-    let called = config.dicom.ae.as_ref().or_else(|| config.archives.first().map(|a| &a.calling_ae));
-    let ae = title(called.ok_or_else(|| StartError("dicom.listen without an [[archive]]".to_owned()))?)?;
-    let archive_aes = config.archives.iter().map(|a| title(&a.called_ae)).collect::<Result<_, _>>()?;
-    let options = reports::Options { ae, archive_aes };
+/// `None` where no archive reports on an association.
+fn open_reports(at: SocketAddr, config: &Config, house: &House) -> Result<Option<Reports>, StartError> {
+    let peers = config.archives.iter().filter_map(|archive| match &archive.peer {
+        ArchivePeer::Dimse { called_ae, calling_ae, .. } => Some((called_ae, calling_ae)),
+        ArchivePeer::Stow { .. } | ArchivePeer::Folder { .. } => None,
+    });
+    let peers: Vec<_> = peers.collect();
+    let Some((_, calling_ae)) = peers.first() else { return Ok(None) };
+    let ae = title(config.dicom.ae.as_ref().unwrap_or(calling_ae))?;
+    let archive_aes = peers.iter().map(|(called_ae, _)| title(called_ae)).collect::<Result<_, _>>()?;
+    let tls = archives::reports_tls(&config.dicom).map_err(StartError)?;
+    let options = reports::Options { ae, archive_aes, tls };
     let reports = Reports::start(at, options, Arc::new(Reported(house.line.clone())))
         .map_err(cannot(&format!("dicom.listen {at} cannot be opened")))?;
     log::note("reports-listen", &[("address", &reports.local_addr())]);
-    Ok(reports)
+    Ok(Some(reports))
 }
 
 /// What an archive reports, handed to the line.

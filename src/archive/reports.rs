@@ -16,6 +16,8 @@ use dicom_ul::pdu::{
     PresentationContextResultReason, RequestorRoles, UserVariableItem,
 };
 
+use rustls::ServerConfig;
+
 use super::association::user_variables;
 use super::command::{Command, echo_response, event_response};
 use super::commitment::{read, status};
@@ -41,6 +43,8 @@ pub struct Options {
     pub ae: AeTitle,
     /// Of the archives.
     pub archive_aes: Vec<AeTitle>,
+    /// `None`: in clear text.
+    pub tls: Option<Arc<ServerConfig>>,
 }
 
 /// The open door. Closes when dropped.
@@ -81,8 +85,9 @@ type Contexts = HashMap<u8, (&'static str, Syntax)>;
 
 impl Door {
     fn serve(&self, socket: TcpStream, is_full: bool) -> Result<(), Fault> {
-        let mut wire = Wire::over(socket)?;
-        let Incoming::Other(Pdu::AssociationRQ(request)) = wire.read(Patience::from_now(REQUEST_MS))? else {
+        let patience = Patience::from_now(REQUEST_MS);
+        let mut wire = Wire::over(socket, self.options.tls.as_ref(), patience)?;
+        let Incoming::Other(Pdu::AssociationRQ(request)) = wire.read(patience)? else {
             wire.abort();
             return Err(Fault::Protocol("no association was requested"));
         };
