@@ -1,6 +1,9 @@
 //! The composition root: opens the adapters, starts the threads, opens the doors, closes them
 //! again. It makes no decisions.
 
+mod archives;
+pub mod check;
+
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -10,16 +13,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::archive::dimse::{self, Dimse};
 use crate::archive::reports::{self, Reports};
-use crate::archive::{AeTitle, Archive, Report, ReportSink, Unwanted};
+use crate::archive::{AeTitle, Report, ReportSink, Unwanted};
 use crate::audit::{self, Audit, Event, Object, Outcome};
 use crate::capture::retry::RetryPolicy;
 use crate::capture::{Claim, FailureCode, ItemId, MediaKind, Patient, Stage};
 use crate::cli::serve::{DemoPersons, Doors, Running};
 use crate::cli::upkeep::{self, Upkeep};
 use crate::clock::Clock;
-use crate::config::options::{ArchiveOptions, Config, Department, KeySource};
+use crate::config::options::{ArchiveOptions, ArchivePeer, Config, Department, KeySource};
 use crate::config::value::Space;
 use crate::hl7::rules::Authority;
 use crate::hl7::{self, AckCode, Rules, SourceRule};
@@ -200,8 +202,7 @@ fn open_doors(config: &Config, persons: Option<DemoPersons>) -> Result<Gateway, 
     let expires = identity.expires;
     let server = open_https(config, &house, &identity, persons)?;
     let listener = config.hl7.listen.map(|at| open_mllp(at, &house)).transpose()?;
-    let reports = config.dicom.listen.and_then(|at| Some((at, config.archives.first()?)));
-    let reports = reports.map(|(at, archive)| open_reports(at, config, archive, &house)).transpose()?;
+    let reports = config.dicom.listen.map(|at| open_reports(at, config, &house)).transpose()?.flatten();
     let mut threads = start_threads(&house.line)?;
     threads.extend(start_upkeep(&house)?);
     let door = open_ops(config, &house, expires)?;
@@ -236,7 +237,7 @@ fn open(config: &Config, clock: &Clock) -> Result<House, StartError> {
         journal: journal.clone(),
         pending: pending.clone(),
         lookup: facts.clone(),
-        archive: config.archives.first().map(archive).transpose()?,
+        archives: config.archives.iter().map(archive).collect::<Result<_, _>>()?,
         clock: clock.clone(),
         observer: Arc::new(Counting {
             metrics: metrics.clone(),
@@ -367,13 +368,8 @@ fn title(text: &str) -> Result<AeTitle, StartError> {
 }
 
 fn archive(options: &ArchiveOptions) -> Result<NamedArchive, StartError> {
-    let archive: Arc<dyn Archive> = Arc::new(Dimse::new(dimse::Options {
-        address: options.address.clone(),
-        called_ae: title(&options.called_ae)?,
-        calling_ae: title(&options.calling_ae)?,
-        limits: dimse::Limits { associations_max: WORKERS, ..dimse::Limits::default() },
-    }));
-    Ok(NamedArchive { name: options.name.clone(), archive, commitment: options.commitment })
+    let archive = archives::open(options).map_err(StartError)?;
+    Ok(NamedArchive { name: options.name.clone(), archive, commitment: options.commitment, takes: options.takes.clone() })
 }
 
 fn place(config: &Config, kek: &Kek) -> Place {
@@ -476,13 +472,22 @@ fn open_mllp(at: SocketAddr, house: &House) -> Result<Listener, StartError> {
     Listener::open(at, mllp::Options::default(), Arc::new(inbox)).map_err(cannot(&format!("hl7.listen {at} cannot be opened")))
 }
 
-fn open_reports(at: SocketAddr, config: &Config, archive: &ArchiveOptions, house: &House) -> Result<Reports, StartError> {
-    let ae = title(config.dicom.ae.as_ref().unwrap_or(&archive.calling_ae))?;
-    let options = reports::Options { ae, archive_ae: title(&archive.called_ae)? };
+/// `None` where no archive reports on an association.
+fn open_reports(at: SocketAddr, config: &Config, house: &House) -> Result<Option<Reports>, StartError> {
+    let peers = config.archives.iter().filter_map(|archive| match &archive.peer {
+        ArchivePeer::Dimse { called_ae, calling_ae, .. } => Some((called_ae, calling_ae)),
+        ArchivePeer::Stow { .. } | ArchivePeer::Folder { .. } => None,
+    });
+    let peers: Vec<_> = peers.collect();
+    let Some((_, calling_ae)) = peers.first() else { return Ok(None) };
+    let ae = title(config.dicom.ae.as_ref().unwrap_or(calling_ae))?;
+    let archive_aes = peers.iter().map(|(called_ae, _)| title(called_ae)).collect::<Result<_, _>>()?;
+    let tls = archives::reports_tls(&config.dicom).map_err(StartError)?;
+    let options = reports::Options { ae, archive_aes, tls };
     let reports = Reports::start(at, options, Arc::new(Reported(house.line.clone())))
         .map_err(cannot(&format!("dicom.listen {at} cannot be opened")))?;
     log::note("reports-listen", &[("address", &reports.local_addr())]);
-    Ok(reports)
+    Ok(Some(reports))
 }
 
 /// What an archive reports, handed to the line.
@@ -499,14 +504,17 @@ impl ReportSink for Reported {
 }
 
 fn start_threads(line: &Arc<Line>) -> Result<Vec<JoinHandle<()>>, StartError> {
-    let start = |name: String, run: fn(&Line)| {
+    let start = |name: String, run: Box<dyn FnOnce(&Line) + Send>| {
         let line = line.clone();
         thread::Builder::new().name(name).spawn(move || run(&line)).map_err(cannot::<io::Error>("a thread cannot be started"))
     };
-    let mut threads = vec![start("line".to_owned(), Line::run_claimer)?, start("commitment".to_owned(), Line::run_clerk)?];
-    threads.push(start("sweep".to_owned(), Line::run_sweeper)?);
-    for n in 0..WORKERS {
-        threads.push(start(format!("forward-{n}"), Line::run_worker)?);
+    let mut threads = vec![start("line".to_owned(), Box::new(Line::run_claimer))?];
+    threads.push(start("sweep".to_owned(), Box::new(Line::run_sweeper))?);
+    for lane in 0..line.works().archives.len() {
+        threads.push(start(format!("commitment-{lane}"), Box::new(move |line| line.run_clerk(lane)))?);
+        for n in 0..WORKERS {
+            threads.push(start(format!("forward-{lane}-{n}"), Box::new(move |line| line.run_worker(lane)))?);
+        }
     }
     Ok(threads)
 }
@@ -576,14 +584,14 @@ fn keep_terms(spool: &Spool, audit: &Audit, clock: &Clock, watch: &Watch) {
 fn open_ops(config: &Config, house: &House, expires: Option<jiff::Timestamp>) -> Result<Door, StartError> {
     let (journal, spool, clock) = (house.journal.clone(), house.spool.clone(), house.clock.clone());
     let watch = house.watch.clone();
-    let archive = config.archives.first().map(|a| a.name.clone());
+    let archives: Vec<String> = config.archives.iter().map(|a| a.name.clone()).collect();
     let refresh = move |metrics: &Metrics| {
         let now = clock.now();
-        if let Some(archive) = &archive {
-            for (stage, items) in journal.counts() {
-                metrics.set_queue(archive, stage, items);
+        for archive in &archives {
+            for (stage, captures) in journal.waiting_for(archive) {
+                metrics.set_queue(archive, stage, captures);
             }
-            let oldest = journal.oldest_unforwarded().ok().flatten();
+            let oldest = journal.oldest_waiting_for(archive).ok().flatten();
             metrics.set_queue_oldest(archive, oldest.map_or(0.0, |at| now.duration_since(at).as_secs_f64()));
         }
         if let Some(at) = expires {

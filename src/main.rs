@@ -35,6 +35,9 @@ fn run(command: Command) -> Result<u8, u8> {
             loaded.warnings.iter().for_each(|warning| drop(writeln!(err, "warning: {warning}")));
             cli::serve::run(|| gateway::start(&loaded.config, None), || stop.wait(), err)
         }
+        Command::Check { settings, json } => {
+            cli::check::tell(&gateway::check::rows(config::load(&sources(settings)), &Clock::system()), json, out)
+        }
         Command::Scrub(args) => cli::scrub::run(&args, out, err),
         Command::Wrap(args) => {
             let config = load(args.settings.clone())?.config;
@@ -49,9 +52,12 @@ fn run(command: Command) -> Result<u8, u8> {
     })
 }
 
-fn load(Settings { config: file, flags }: Settings) -> Result<Loaded, u8> {
-    let sources = Sources { file, environment: std::env::vars_os().collect(), flags };
-    config::load(&sources).map_err(|problems| fail(&problems, status::FAILED))
+fn sources(Settings { config: file, flags }: Settings) -> Sources {
+    Sources { file, environment: std::env::vars_os().collect(), flags }
+}
+
+fn load(settings: Settings) -> Result<Loaded, u8> {
+    config::load(&sources(settings)).map_err(|problems| fail(&problems, status::FAILED))
 }
 
 fn fail(why: &dyn std::fmt::Display, code: u8) -> u8 {

@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 use shutterbridge::archive::{Archive, Asked as Answered, Refused, Stored};
 use shutterbridge::audit::Audit;
 use shutterbridge::capture::retry::RetryPolicy;
-use shutterbridge::capture::{CaptureId, Commitment, FailureCode, Identifier, Operator, Patient, Record, SopRef, Stage, Uid};
+use shutterbridge::capture::{
+    CaptureId, Commitment, FailureCode, Identifier, Operator, Patient, Record, SopRef, Stage, Takes, Uid,
+};
 use shutterbridge::clock::Clock;
 use shutterbridge::dicom::Instance;
 use shutterbridge::journal::{Journal, JournalError};
@@ -187,7 +189,12 @@ impl House {
             journal: journal.clone(),
             pending: pending.clone(),
             lookup: Arc::new(Hospital),
-            archive: Some(NamedArchive { name: "pacs".to_owned(), archive: shelf.clone(), commitment: Commitment::None }),
+            archives: vec![NamedArchive {
+                name: "pacs".to_owned(),
+                archive: shelf.clone(),
+                commitment: Commitment::None,
+                takes: Takes::default(),
+            }],
             clock: clock.clone(),
             observer: Arc::new(Nobody),
             place: place(),

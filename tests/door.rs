@@ -16,7 +16,7 @@ use shutterbridge::capture::claim::parse_taken_at;
 use shutterbridge::capture::media::TimeSource;
 use shutterbridge::capture::retry::RetryPolicy;
 use shutterbridge::capture::{
-    CaptureId, Commitment, Essence, FailureCode, Identifier, MediaKind, Operator, Patient, Record, Stage,
+    CaptureId, Commitment, Essence, FailureCode, Identifier, MediaKind, Operator, Patient, Record, Stage, Takes,
 };
 use shutterbridge::clock::Clock;
 use shutterbridge::dicom::Instance;
@@ -111,13 +111,18 @@ impl House {
             audit: Arc::new(Audit::open(&folder.0.join("audit.log"), &kek).unwrap()),
             observer: Arc::new(Nobody),
         }));
-        let archive = NamedArchive { name: "pacs".to_owned(), archive: Arc::new(Shut), commitment: Commitment::None };
+        let archive = NamedArchive {
+            name: "pacs".to_owned(),
+            archive: Arc::new(Shut),
+            commitment: Commitment::None,
+            takes: Takes::default(),
+        };
         let line = Line::new(Works {
             spool: spool.clone(),
             journal: journal.clone(),
             pending,
             lookup: Arc::new(Hospital),
-            archive: Some(archive),
+            archives: vec![archive],
             clock,
             observer: Arc::new(Nobody),
             place: place(),
@@ -266,6 +271,8 @@ fn what_no_object_can_be_made_of_is_held_with_the_reason_and_never_lost() {
     let record = house.journal.get(receipt.record.id()).unwrap().unwrap();
     assert_eq!(record.stage(), Stage::Held);
     assert_eq!(record.items[0].failure.as_ref().map(|f| f.code), Some(FailureCode::NeedsTranscoding));
+    let disputed = record.notes.iter().filter(|note| note.contains("another turn")).count();
+    assert_eq!(disputed, 1, "its Exif asks for a turn that the file has not: {:?}", record.notes);
     tells_nothing(&house.sealed(&record, 0));
 }
 

@@ -1,15 +1,16 @@
 //! One row per capture, and when it is due.
 //!
-//! Owns: the record's row and every index over it, the rows of studies, the questions for storage
+//! Owns: the record's row and every index over it, the queue of each archive, the rows of studies, the questions for storage
 //! commitment.
 //! Never: decides what happens to a capture; reads the spool.
 
 mod index;
+mod queue;
 mod transaction;
 mod usage;
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,6 +25,8 @@ use crate::seal::aead::Kek;
 use crate::store::group::Group;
 use crate::store::{Batch, Store, StoreError, Table};
 use index::Indexes;
+use queue::Tag;
+pub use queue::{Queue, Queued, Span};
 use transaction::TRANSACTIONS;
 pub use transaction::{Covered, Transaction};
 use usage::{Usage, Walk};
@@ -32,9 +35,6 @@ const RECORDS: Table<CaptureId, Record> = Table::new(0x10);
 /// By [`crate::capture::record::Idempotency::key`].
 const IDEMPOTENCY: Table<Digest, CaptureId> = Table::new(0x14);
 const STUDIES: Table<Digest, StudyRow> = Table::new(0x16);
-
-/// Stages of captures the archive does not have yet.
-const UNFORWARDED: [Stage; 4] = [Stage::Accepted, Stage::Identified, Stage::Wrapped, Stage::Held];
 
 /// Captures read at once while a filter is applied.
 const PAGE_ROWS: usize = 256;
@@ -53,6 +53,8 @@ pub struct Journal {
     usage: Mutex<Usage>,
     /// Somebody waits for another page of it.
     usage_wanted: AtomicBool,
+    /// Captures that wait, by archive and stage.
+    lanes: Mutex<BTreeMap<(Tag, Stage), u64>>,
 }
 
 /// Changes that happen together.
@@ -103,6 +105,8 @@ pub enum JournalError {
     Stale,
     /// A record contradicts itself: a bug.
     Broken(&'static str),
+    /// A record has a format that a newer gateway wrote.
+    Newer(u16),
 }
 
 impl fmt::Display for JournalError {
@@ -110,6 +114,9 @@ impl fmt::Display for JournalError {
         match self {
             Self::Store(error) => error.fmt(f),
             Self::Stale => f.write_str("the capture was changed by somebody else meanwhile; look at it again"),
+            Self::Newer(found) => {
+                write!(f, "a capture has format {found}, which this version does not know; run the newer version")
+            }
             Self::Broken(rule) => write!(f, "a record contradicts itself: {rule}; keep the data and report it"),
         }
     }
@@ -140,6 +147,7 @@ impl Journal {
             rebuilding: AtomicBool::new(false),
             usage: Mutex::default(),
             usage_wanted: AtomicBool::new(false),
+            lanes: Mutex::default(),
         };
         journal.recount()?;
         Ok(journal)
@@ -147,6 +155,7 @@ impl Journal {
 
     fn recount(&self) -> Result<(), JournalError> {
         *self.usage() = Usage::default();
+        *self.lanes() = queue::counts(&*self.store)?;
         for (stage, count) in Stage::ALL.into_iter().zip(&self.counts) {
             count.store(index::count(&*self.store, stage)?, Ordering::Relaxed);
         }
@@ -259,6 +268,14 @@ impl Journal {
         Ok(first.map(|id| self.get(id)).transpose()?.flatten().as_ref().and_then(Record::due))
     }
 
+    /// At most `limit` captures of a stage behind `after`, in the order of acceptance.
+    ///
+    /// # Errors
+    /// As for [`Journal::get`].
+    pub fn staged(&self, stage: Stage, after: Option<CaptureId>, limit: usize) -> Result<Vec<CaptureId>, JournalError> {
+        index::staged(&*self.store, stage, after, limit)
+    }
+
     /// Captures that wait for one of these identifiers: a claim names it, and an item of theirs
     /// is held or not yet identified.
     ///
@@ -335,22 +352,27 @@ impl Journal {
         Ok(())
     }
 
+    /// Captures that are due later than `after`, soonest first.
+    ///
+    /// # Errors
+    /// As for [`Journal::get`].
+    pub fn due_after(&self, after: Timestamp, limit: usize) -> Result<Vec<CaptureId>, JournalError> {
+        index::due_after(&*self.store, after, limit)
+    }
+
+    fn tag(&self, archive: &str) -> Tag {
+        self.indexes.tag(archive)
+    }
+
+    fn lanes(&self) -> MutexGuard<'_, BTreeMap<(Tag, Stage), u64>> {
+        // Whole at every point where the lock is let go.
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Captures by stage.
     #[must_use]
     pub fn counts(&self) -> Vec<(Stage, u64)> {
         Stage::ALL.into_iter().zip(&self.counts).map(|(stage, count)| (stage, count.load(Ordering::Relaxed))).collect()
-    }
-
-    /// When the oldest capture was accepted that the archive does not have, discarded ones apart.
-    ///
-    /// # Errors
-    /// As for [`Journal::get`].
-    pub fn oldest_unforwarded(&self) -> Result<Option<Timestamp>, JournalError> {
-        let mut first = Vec::new();
-        for stage in UNFORWARDED {
-            first.extend(index::staged(&*self.store, stage, None, 1)?);
-        }
-        Ok(self.records(first)?.iter().map(|r| r.acceptance.accepted_at).min())
     }
 
     /// # Errors
@@ -433,11 +455,11 @@ impl Journal {
 
     fn write(&self, plan: &Plan) -> Result<(), JournalError> {
         let mut batch = Batch::new();
-        let mut moves = Vec::new();
+        let (mut moves, mut queues) = (Vec::new(), Vec::new());
         for (id, row) in &plan.rows {
             let Some(now) = row.now.as_ref().filter(|_| row.now != row.stored) else { continue };
             RECORDS.put(&mut batch, id, now)?;
-            self.indexes.change(&mut batch, row.stored.as_ref(), now);
+            queues.push(self.indexes.change(&mut batch, row.stored.as_ref(), now));
             moves.push((row.stored.as_ref(), now));
         }
         self.put_idempotency(&mut batch, plan)?;
@@ -448,6 +470,16 @@ impl Journal {
             TRANSACTIONS.put(&mut batch, key, transaction)?;
         }
         self.store.commit(batch)?;
+        let mut lanes = self.lanes();
+        for moved in queues {
+            for row in moved.come {
+                *lanes.entry(row).or_insert(0) += 1;
+            }
+            for row in moved.gone {
+                lanes.entry(row).and_modify(|count| *count = count.saturating_sub(1));
+            }
+        }
+        drop(lanes);
         for (from, to) in moves {
             self.usage().changed(self.indexes.owner(&to.acceptance.operator), from, to);
             self.count(to.stage()).fetch_add(1, Ordering::Relaxed);
@@ -506,6 +538,9 @@ struct Plan {
 }
 
 fn checked(record: Record) -> Result<Record, JournalError> {
+    if record.version > Record::VERSION {
+        return Err(JournalError::Newer(record.version));
+    }
     record.check().map_err(|broken| JournalError::Broken(broken.0))?;
     Ok(record)
 }

@@ -98,7 +98,7 @@ impl Line {
     /// Text for the operator.
     pub fn find_unswept(&self) -> Result<(), String> {
         let works = self.works();
-        if works.archive.as_ref().is_none_or(|a| a.commitment == Commitment::None) {
+        if works.archives.iter().all(|a| a.commitment == Commitment::None) {
             return Ok(());
         }
         for entry in works.spool.list().map_err(|e| e.to_string())? {
@@ -161,7 +161,7 @@ fn erase(works: &Works, id: CaptureId) -> Result<bool, String> {
     Ok(true)
 }
 
-/// True where the archive has committed to every item. After a C-STORE alone the sealed files stay:
+/// True where every archive it went to has committed to every item. After a C-STORE alone the sealed files stay:
 /// they are what a lost index is rebuilt from. What a person discarded is that person's matter and
 /// not decided here.
 fn may_go(record: &Record) -> bool {

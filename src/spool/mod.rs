@@ -27,7 +27,7 @@ pub use error::{Damage, SpoolError};
 pub use list::{Entry, Listing, Present, Swept};
 pub use name::Name;
 pub use reader::{PayloadReader, ReadBack};
-pub use space::{Capacity, FreeMin, Reservation};
+pub use space::{Capacity, FreeMin, Reservation, capacity_of};
 pub use tombstone::{Day, Graves};
 
 use crate::seal::aead::Kek;

@@ -95,7 +95,11 @@ impl Drop for Reservation {
     }
 }
 
-pub(super) fn capacity_of(path: &Path) -> io::Result<Capacity> {
+/// Of the disk that `path` is on.
+///
+/// # Errors
+/// Where the file system does not tell.
+pub fn capacity_of(path: &Path) -> io::Result<Capacity> {
     let disk = rustix::fs::statvfs(path)?;
     let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
     // Some file systems run out of names before they run out of bytes; those that do not count

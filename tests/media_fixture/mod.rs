@@ -140,13 +140,17 @@ fn track(id: usize, handler: [u8; 4], entry: &[u8], samples: &[(usize, usize)]) 
     boxed(*b"trak", &[&tkhd, &boxed(*b"mdia", &[&mdia])])
 }
 
-/// A HEIC photo of one picture of so many bytes, with Exif, XMP and a thumbnail.
+/// Orientation 6, and nothing else that is read.
+const EXIF: &[u8] = b"\0\0\0\x06Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+
+/// A HEIC photo of one picture of so many bytes, with XMP, a thumbnail, and Exif that asks for a turn
+/// which the file has not.
 pub fn heic(bytes: usize) -> Vec<u8> {
     let place = secrets().concat();
     let unit = |number: usize| [&long(bytes + 2)[..], &[40, 1], slice(number, bytes).get(5..).unwrap()].concat();
     let items = [
         (*b"hvc1", unit(1)),
-        (*b"Exif", [b"\0\0\0\x06Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0", &place[..]].concat()),
+        (*b"Exif", [EXIF, &place[..]].concat()),
         (*b"mime", [b"<x exif:GPSLatitude=\"47,8N\"/>", &place[..]].concat()),
         (*b"hvc1", unit(2)),
     ];

@@ -12,7 +12,7 @@ use shutterbridge::archive::{Report, Unwanted};
 use shutterbridge::audit::Audit;
 use shutterbridge::capture::claim::PatientKey;
 use shutterbridge::capture::retry::RetryPolicy;
-use shutterbridge::capture::{CaptureId, Commitment, Operator, Record, Stage, Uid};
+use shutterbridge::capture::{CaptureId, Commitment, Operator, Record, Stage, Takes, Uid};
 use shutterbridge::clock::Clock;
 use shutterbridge::hl7::rules::Authority;
 use shutterbridge::hl7::{AckCode, Rules};
@@ -259,7 +259,12 @@ impl World {
             journal: journal.clone(),
             pending: pending.clone(),
             lookup: hospital.clone(),
-            archive: Some(NamedArchive { name: "pacs".to_owned(), archive: self.between.clone(), commitment: self.commitment }),
+            archives: vec![NamedArchive {
+                name: "pacs".to_owned(),
+                archive: self.between.clone(),
+                commitment: self.commitment,
+                takes: Takes::default(),
+            }],
             clock: self.clock.clone(),
             observer: Arc::new(Nobody),
             place: place(),
