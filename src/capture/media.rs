@@ -19,6 +19,8 @@ pub enum MediaKind {
     Mp4,
     #[serde(rename = "video/quicktime")]
     QuickTime,
+    #[serde(rename = "application/pdf")]
+    Pdf,
 }
 
 impl MediaKind {
@@ -26,7 +28,7 @@ impl MediaKind {
     /// are scrubbed while they arrive.
     pub const ACCEPTED: [Self; 2] = [Self::Jpeg, Self::Png];
     /// Every kind that `scrub` can do: also those that have to be there whole.
-    pub const SCRUBBED: [Self; 5] = [Self::Jpeg, Self::Png, Self::Heic, Self::Mp4, Self::QuickTime];
+    pub const SCRUBBED: [Self; 6] = [Self::Jpeg, Self::Png, Self::Heic, Self::Mp4, Self::QuickTime, Self::Pdf];
 
     #[must_use]
     pub fn mime(self) -> &'static str {
@@ -36,6 +38,7 @@ impl MediaKind {
             Self::Heic => "image/heic",
             Self::Mp4 => "video/mp4",
             Self::QuickTime => "video/quicktime",
+            Self::Pdf => "application/pdf",
         }
     }
 
@@ -47,6 +50,7 @@ impl MediaKind {
             Self::Heic => "heic",
             Self::Mp4 => "mp4",
             Self::QuickTime => "mov",
+            Self::Pdf => "pdf",
         }
     }
 }
@@ -155,6 +159,8 @@ pub enum Coding {
     Heic,
     /// The pictures of MP4 or `QuickTime`; its turn is in the file.
     Video,
+    /// A document of so many pages, which has no size in pixels.
+    Document { pages: u32 },
 }
 
 /// What the record needs of a file's metadata, read before it is removed. Never location, owner,

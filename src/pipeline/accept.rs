@@ -363,7 +363,7 @@ fn refuse_push(error: PushError<SpoolError>, part: u16) -> Refusal {
 
 fn refuse_file(error: &ScrubError, part: u16) -> Refusal {
     let code = match error.code {
-        scrub::ScrubCode::UnsupportedMedia => RefusalCode::UnsupportedMedia,
+        scrub::ScrubCode::UnsupportedMedia | scrub::ScrubCode::SignedDocument => RefusalCode::UnsupportedMedia,
         scrub::ScrubCode::Empty | scrub::ScrubCode::DamagedMedia => RefusalCode::DamagedMedia,
         scrub::ScrubCode::TooLarge => RefusalCode::TooLarge,
     };

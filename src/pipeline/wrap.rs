@@ -134,7 +134,7 @@ fn coded_again(facts: &ItemFacts, derived: &DerivedPicture) -> Picture {
             },
             MediaKind::Png => LossyHistory::Lossless,
             // Two steps: the phone's, and ours to JPEG.
-            MediaKind::Heic | MediaKind::Mp4 | MediaKind::QuickTime => LossyHistory::Reencoded {
+            MediaKind::Heic | MediaKind::Mp4 | MediaKind::QuickTime | MediaKind::Pdf => LossyHistory::Reencoded {
                 from: Some(LossyStep { method: LossyMethod::Hevc, ratio: ratio(facts, derived.samples) }),
             },
         },
@@ -185,7 +185,9 @@ fn decode(facts: &ItemFacts, coded: &[u8]) -> Result<(DerivedPicture, Vec<u8>), 
             (made.width, made.height, made.samples, made.bytes, false)
         }
         // The door does not take it in, so none lies here.
-        MediaKind::Heic | MediaKind::Mp4 | MediaKind::QuickTime => return Err(failed("HEIC and video cannot be decoded here")),
+        MediaKind::Heic | MediaKind::Mp4 | MediaKind::QuickTime | MediaKind::Pdf => {
+            return Err(failed("HEIC and video cannot be decoded here"));
+        }
     };
     let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     Ok((DerivedPicture { width, height, samples, length, jpeg }, bytes))

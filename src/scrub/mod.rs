@@ -6,7 +6,7 @@
 //! Never: re-encodes a picture, keeps what it does not know, does I/O.
 //!
 //! Two ways: JPEG and PNG are scrubbed while they arrive ([`Scrubber`]); a file with an index,
-//! HEIF and MP4, is read at any place, planned, verified and copied ([`container`]).
+//! HEIF, MP4 and PDF, is read at any place, planned, verified and copied ([`container`]).
 //!
 //! Memory is bounded whatever the size of the file. While it arrives: one segment or chunk (at most 96 KiB), a
 //! window over what goes (128 KiB) where the location is not found yet, and a colour profile (a
@@ -18,6 +18,7 @@ mod findings;
 mod heif;
 mod icc;
 mod jpeg;
+mod pdf;
 pub mod plan;
 mod png;
 pub mod policy;
@@ -53,6 +54,8 @@ pub enum ScrubCode {
     UnsupportedMedia,
     DamagedMedia,
     TooLarge,
+    /// Whole, and it stays so: a scrub would break its signature.
+    SignedDocument,
 }
 
 impl ScrubCode {
@@ -63,6 +66,7 @@ impl ScrubCode {
             Self::Empty | Self::DamagedMedia => "damaged-media",
             Self::UnsupportedMedia => "unsupported-media",
             Self::TooLarge => "too-large",
+            Self::SignedDocument => "signed-document",
         }
     }
 }
@@ -200,6 +204,7 @@ impl Run {
             // It has an index, which may stand at its end: no plan is made while it arrives.
             MediaKind::Heic => return Err(ScrubError::unsupported(&look_of("HEIC"))),
             MediaKind::Mp4 | MediaKind::QuickTime => return Err(ScrubError::unsupported(&look_of("video"))),
+            MediaKind::Pdf => return Err(ScrubError::unsupported(&look_of("PDF"))),
         };
         let ledger = Ledger { plan: Plan::default(), verifier: Verifier::new(kind, purpose), kept_bytes: 0 };
         Ok(Self { planner, ledger })
