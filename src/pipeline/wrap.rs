@@ -76,6 +76,11 @@ struct DerivedPicture {
 pub fn wrap(spool: &Spool, record: &Record, index: u16, binding: &Binding) -> Result<Wrapped, Doubt> {
     let id = record.id().item(index);
     let facts = &sealed::item_facts(spool, id)?;
+    if facts.media == MediaKind::Pdf {
+        let manifest = Manifest { version: Manifest::VERSION, acceptance: record.acceptance.clone(), index, item: facts.clone() };
+        let instance = dicom::build_document(binding, &manifest).map_err(|e| (e.failure_code(), e.to_string()))?;
+        return Ok(Wrapped { instance, essence: Essence::Unchanged, item: id, source: Source::Sealed });
+    }
     let (picture, source, essence) = if goes_as_it_is(facts) {
         (as_it_is(facts), Source::Sealed, Essence::Unchanged)
     } else {
