@@ -413,6 +413,29 @@ fn pictures_keep_their_samples_and_lose_what_is_behind_them() {
     assert_eq!(scrub(&out).unwrap().0, out);
 }
 
+#[test]
+fn pictures_of_scanners_keep_what_is_picture() {
+    let segment =
+        |kind: u8, data: &[u8]| [&[0, 0, 0, 1, kind, 0, 1, 0, 0, 0, u8::try_from(data.len()).unwrap()][..], data].concat();
+    let (page, comment) = (segment(48, b"page"), segment(62, CANARY.as_bytes()));
+    let mut file = doc();
+    file.photo_keys = "/Filter /JBIG2Decode /DecodeParms << /JBIG2Globals 10 0 R /ZYXCANARY 1 >>".to_owned();
+    file.photo = [&comment[..], &page, &comment].concat();
+    let shared = [&segment(0, b"symbols")[..], &comment].concat();
+    let (out, _) = scrub(&file.with(10, stream("", &shared)).write()).unwrap();
+    let all = unpacked(&out);
+    assert!(holds(&all, &page) && holds(&all, b"symbols") && !holds(&all, CANARY.as_bytes()));
+    assert_eq!(scrub(&out).unwrap().0, out);
+    let mut fax = doc();
+    fax.photo_keys =
+        "/Filter [/ASCIIHexDecode /CCITTFaxDecode] /DecodeParms [null << /K -1 /Columns 16 /ZYXCANARY 1 >>]".to_owned();
+    fax.photo = b"00112233>".to_vec();
+    let (out, _) = scrub(&fax.write()).unwrap();
+    assert!(holds(&out, b"<</Columns 16/K -1>>"), "{}", String::from_utf8_lossy(&out));
+    assert!(holds(&out, &[0, 0x11, 0x22, 0x33]) && !holds(&out, CANARY.as_bytes()));
+    assert_eq!(scrub(&out).unwrap().0, out);
+}
+
 // ---------------------------------------------------------------- refusals
 
 #[test]
@@ -465,14 +488,14 @@ fn what_cannot_be_read_or_costs_too_much_is_refused_with_its_reason() {
         ("many filters", page_of(stream(&filters(50), b"x")), TooLarge, "filters"),
         ("a filter nobody knows", page_of(stream("/Filter /ZYXCANARY", b"x")), DamagedMedia, "packed"),
         (
-            "JPEG 2000",
+            "JBIG2 of no known length",
             {
                 let mut f = doc();
-                f.photo_keys = "/Filter /JPXDecode".into();
+                (f.photo_keys, f.photo) = ("/Filter /JBIG2Decode".into(), vec![0xFF; 40]);
                 f.write()
             },
-            UnsupportedMedia,
-            "JPEG 2000",
+            DamagedMedia,
+            "JBIG2",
         ),
     ];
     for (what, file, code, word) in table {

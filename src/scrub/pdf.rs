@@ -20,6 +20,8 @@
 
 mod content;
 mod form;
+mod jbig2;
+mod jpx;
 mod pages;
 mod picture;
 mod stream;

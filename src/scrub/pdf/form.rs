@@ -134,8 +134,11 @@ impl Planner<'_> {
             kept.insert(b"T".to_vec(), Object::Text(format!("field {made}").into_bytes()));
             self.fields.push(Object::Reference(made));
         }
-        if whole.contains_key(b"T".as_slice()) {
+        let says = |key: &[u8]| whole.contains_key(key) && !kept.contains_key(key);
+        if subtype == b"Widget" && whole.contains_key(b"T".as_slice()) {
             self.findings.remove("pdf.form");
+        } else if says(b"Contents") || says(b"T") {
+            self.findings.remove("pdf.notes");
         }
         Ok(Object::Dict(kept))
     }

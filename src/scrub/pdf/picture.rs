@@ -6,6 +6,7 @@ use super::content::{Inline, raw_length};
 use super::stream::{Made, with_length};
 use super::write::{Data, deflate, kept, name};
 use super::{Planner, Result, unsupported};
+use super::{jbig2, jpx};
 use crate::media::Fault;
 use crate::media::pdf::filter::{Filter, Inflate};
 use crate::media::pdf::lexer::{Dict, Object};
@@ -79,8 +80,28 @@ impl Planner<'_> {
                 keys.insert(b"DecodeParms".to_vec(), Object::Dict(plain(parameters, CODING_KEYS)));
                 Ok(Some(with_length(keys, Data::New(bytes))))
             }
-            Filter::Jbig2 => Err(unsupported("a picture coded as JBIG2").into()),
-            _ => Err(unsupported("a picture coded as JPEG 2000").into()),
+            Filter::Jpx => {
+                let clean = jpx::strip(&bytes).map_err(|fault| ScrubError::damaged("PDF", fault))?;
+                if clean != bytes {
+                    self.findings.remove_bytes(&bytes, "jpx.metadata");
+                }
+                keys.insert(b"Filter".to_vec(), name(b"JPXDecode"));
+                Ok(Some(with_length(keys, Data::New(clean))))
+            }
+            Filter::Jbig2 => {
+                let clean = jbig2::strip(&bytes).map_err(|fault| ScrubError::damaged("PDF", fault))?;
+                if clean != bytes {
+                    self.findings.remove_bytes(&bytes, "jbig2.metadata");
+                }
+                keys.insert(b"Filter".to_vec(), name(b"JBIG2Decode"));
+                if let Some(Object::Reference(number)) = parameters.get(b"JBIG2Globals".as_slice()) {
+                    let shared = self.refer(*number, Kind::Shared)?;
+                    keys.insert(b"DecodeParms".to_vec(), Object::Dict([(b"JBIG2Globals".to_vec(), shared)].into()));
+                }
+                Ok(Some(with_length(keys, Data::New(clean))))
+            }
+            // Those that pack are undone before.
+            _ => Err(unsupported("a picture coded in a way that is not known").into()),
         }
     }
 

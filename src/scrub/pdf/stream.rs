@@ -2,9 +2,10 @@
 
 use super::pages::CONTENT_BYTES_MAX;
 use super::write::{Data, deflate, name};
-use super::{Planner, Result, content, unsupported};
+use super::{Planner, Result, content, jbig2, unsupported};
 use crate::media::pdf::Loaded;
 use crate::media::pdf::lexer::{Dict, Object};
+use crate::scrub::ScrubError;
 use crate::scrub::policy::pdf::{CALCULATOR, Kind};
 
 /// A font program, a table of a function, a mesh, unpacked. A font of all Chinese characters has
@@ -46,6 +47,11 @@ impl Planner<'_> {
                 let mut bytes = self.document.unpack(loaded, TABLE_BYTES_MAX)?;
                 bytes.truncate(GLYPHS_BYTES_MAX);
                 Some(made(Dict::new(), &bytes))
+            }
+            Kind::Shared => {
+                let bytes = self.document.unpack(loaded, TABLE_BYTES_MAX)?;
+                let clean = jbig2::strip(&bytes).map_err(|fault| ScrubError::damaged("PDF", fault))?;
+                Some(made(Dict::new(), &clean))
             }
             Kind::CharacterMap => {
                 let kept = self.dict(Kind::CharacterMap, dict, 0)?;

@@ -62,6 +62,8 @@ pub enum Kind {
     Profile,
     /// Bytes of a table.
     Data,
+    /// What several JBIG2 pictures share.
+    Shared,
     OptionalContent,
     Layers,
     LayerUse,
@@ -616,3 +618,30 @@ pub const CODING_KEYS: &[&str] = &[
 ];
 /// What undoes a predictor (table 8).
 pub const PREDICTOR_KEYS: &[&str] = &["Predictor", "Colors", "BitsPerComponent", "Columns"];
+
+/// Markers of JPEG 2000 that are asked for by name (ITU-T T.800 table A.2).
+pub mod jpx_marker {
+    pub const SOT: u8 = 0x90;
+    pub const SOD: u8 = 0x93;
+    pub const COM: u8 = 0x64;
+    pub const TLM: u8 = 0x55;
+}
+
+/// True for segments that say how a JPEG 2000 picture is decoded.
+#[must_use]
+pub fn is_jpx_marker(code: u8) -> bool {
+    matches!(code, 0x50..=0x53 | 0x57 | 0x58 | 0x5C..=0x61 | 0x63)
+}
+
+/// True for boxes that say how it is shown (annex I.5.3), less resolutions.
+#[must_use]
+pub fn is_jpx_header_box(kind: [u8; 4]) -> bool {
+    matches!(&kind, b"ihdr" | b"bpcc" | b"colr" | b"pclr" | b"cmap" | b"cdef")
+}
+
+/// True for segments of JBIG2 that are picture (ITU-T T.88 §7.3): dictionaries, regions, tables,
+/// pages. Not for ends of files, profiles and extensions, which hold comments.
+#[must_use]
+pub fn is_jbig2_segment(kind: u8) -> bool {
+    matches!(kind, 0 | 4 | 6 | 7 | 16 | 20 | 22 | 23 | 36 | 38..=40 | 42 | 43 | 48..=50 | 53)
+}

@@ -7,6 +7,8 @@
 mod content;
 mod data;
 mod grammar;
+mod jbig2;
+mod jpx;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -288,6 +290,7 @@ fn is_data(kind: Kind) -> bool {
             | Kind::CharacterMap
             | Kind::Profile
             | Kind::Data
+            | Kind::Shared
     )
 }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 use flate2::{Decompress, FlushDecompress, Status};
 
 use super::grammar::Value;
-use super::{UNREADABLE, Verdict, Walk, content, fail, read};
+use super::{UNREADABLE, Verdict, Walk, content, fail, jbig2, jpx, read};
 use crate::capture::MediaKind;
 use crate::media::source::Source;
 use crate::scrub::VerifyError;
@@ -32,6 +32,7 @@ impl Walk<'_> {
             | Kind::Profile
             | Kind::FontProgram
             | Kind::Data
+            | Kind::Shared
             | Kind::CharacterMap => kind,
             _ => return fail("data that may not stand where they do"),
         };
@@ -49,6 +50,7 @@ impl Walk<'_> {
         match kind {
             Kind::Form | Kind::Tiling | Kind::Content => content::check(&bytes, b'\n'),
             Kind::Profile => check_profile(&bytes),
+            Kind::Shared => jbig2::check(&bytes),
             Kind::CharacterMap => program(&bytes, |_| true),
             Kind::Function if value.get(b"FunctionType").and_then(Value::integer) == Some(4) => {
                 program(&bytes, |word| CALCULATOR.contains(&word))
@@ -64,6 +66,10 @@ impl Walk<'_> {
         };
         match value.get(b"DecodeParms") {
             None => {}
+            Some(Value::Dict(dict)) if filter == Some(b"JBIG2Decode") => match dict.as_slice() {
+                [(key, Value::Reference(number))] if key == b"JBIG2Globals" => self.reach(*number, Kind::Shared)?,
+                _ => return fail("a parameter of a coding that may not stay"),
+            },
             Some(Value::Dict(dict)) => {
                 let is_plain = |v: &Value| matches!(v, Value::Number(_) | Value::Bool(_));
                 if !dict.iter().all(|(key, v)| known.iter().any(|k| k.as_bytes() == key.as_slice()) && is_plain(v)) {
@@ -88,6 +94,8 @@ impl Walk<'_> {
                 portions(self.output, &range, &mut |part| verifier.push(part))?;
                 verifier.finish()
             }
+            Some(b"JBIG2Decode") => jbig2::check(&read(self.output, range)?),
+            Some(b"JPXDecode") => jpx::check(&read(self.output, range)?),
             Some(b"CCITTFaxDecode") => Ok(()),
             Some(_) => fail("a picture that is coded in a way that is not known"),
         }
