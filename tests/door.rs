@@ -8,16 +8,14 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use media_fixture::{files_below, film, heic, slice, tellers};
+use media_fixture::{files_below, film, heic, pdf, slice, tellers};
 use serde_json::{Value, json};
 use shutterbridge::archive::{Archive, Refused, Stored};
 use shutterbridge::audit::Audit;
 use shutterbridge::capture::claim::parse_taken_at;
 use shutterbridge::capture::media::TimeSource;
 use shutterbridge::capture::retry::RetryPolicy;
-use shutterbridge::capture::{
-    CaptureId, Commitment, Essence, FailureCode, Identifier, MediaKind, Operator, Patient, Record, Stage, Takes,
-};
+use shutterbridge::capture::{Commitment, Essence, FailureCode, Identifier, MediaKind, Operator, Patient, Record, Stage, Takes};
 use shutterbridge::clock::Clock;
 use shutterbridge::dicom::Instance;
 use shutterbridge::journal::Journal;
@@ -277,23 +275,32 @@ fn what_no_object_can_be_made_of_is_held_with_the_reason_and_never_lost() {
 }
 
 #[test]
-fn what_was_sealed_as_it_was_received_is_held_for_good_and_never_sent() {
+fn a_document_is_kept_as_its_pages() {
+    let house = House::new("document");
+    let record = house.send(&[&pdf(false)]).unwrap().record;
+    let item = &record.items[0].facts;
+    assert_eq!((item.media, item.sealed_as_received, item.verifier), (MediaKind::Pdf, None, verify::VERSION));
+    let sealed = house.sealed(&record, 0);
+    tells_nothing(&sealed);
+    assert_eq!(verify::container(MediaKind::Pdf, Purpose::Object, &sealed.as_slice()), Ok(()));
+    assert_eq!(tellers(&house.folder.0, &[]), Vec::<String>::new());
+}
+
+#[test]
+fn a_signed_document_is_kept_as_it_came_and_held_for_good() {
     let house = House::new("signed");
-    let id = house.send(&[&heic(3_000)]).unwrap().record.id();
-    // The same capture, as one is sealed whose scrub would break a signature.
-    let mut manifest: Value = serde_json::from_slice(&house.spool.manifest(id.item(0)).unwrap()).unwrap();
-    let other = CaptureId::new(7, [7; 10]);
-    (manifest["capture"], manifest["acceptance"]["id"]) = (json!(other), json!(other));
-    (manifest["item"]["sealed_as_received"], manifest["item"]["verifier"]) = (json!("signed-document"), json!(0));
-    let mut draft = house.spool.draft(other.item(0)).unwrap();
-    draft.write(b"signed").unwrap();
-    house.spool.promise(vec![draft.finish(manifest.to_string().as_bytes()).unwrap()]).unwrap();
-    recover::recover(&house.spool, &house.journal, &place()).unwrap();
+    let file = pdf(true);
+    let receipt = house.send(&[&file]).unwrap();
+    let item = &receipt.record.items[0].facts;
+    assert_eq!((item.sealed_as_received, item.verifier), (Some(FailureCode::SignedDocument), 0));
+    assert!(item.removed.is_empty() && !item.location_found, "nothing was looked at, nothing taken out");
     house.settle();
-    let record = house.journal.get(other).unwrap().expect("it is known again");
+    let record = house.journal.get(receipt.record.id()).unwrap().unwrap();
     assert_eq!(record.stage(), Stage::Held);
     assert_eq!(record.items[0].failure.as_ref().map(|f| f.code), Some(FailureCode::SignedDocument));
-    assert_eq!(house.sealed(&record, 0), b"signed");
+    assert_eq!(house.sealed(&record, 0), file, "its signature still fits");
+    assert_eq!(house.drafts(), Vec::<PathBuf>::new());
+    assert_eq!(tellers(&house.folder.0, &[]), Vec::<String>::new(), "and nobody without the key reads it");
 }
 
 // ---------------------------------------------------------------- what does not

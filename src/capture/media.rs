@@ -21,22 +21,33 @@ pub enum MediaKind {
     Mp4,
     #[serde(rename = "video/quicktime")]
     QuickTime,
+    #[serde(rename = "application/pdf")]
+    Pdf,
 }
 
 impl MediaKind {
     /// Every kind that is accepted.
-    pub const ACCEPTED: [Self; 5] = [Self::Jpeg, Self::Png, Self::Heic, Self::Mp4, Self::QuickTime];
+    pub const ACCEPTED: [Self; 6] = [Self::Jpeg, Self::Png, Self::Heic, Self::Mp4, Self::QuickTime, Self::Pdf];
     /// The same as the types that phones give their files, in the order in which an answer lists
     /// them: HEIF, 3GP and M4V are told from HEIC and MP4 by nothing that matters here.
-    pub const ACCEPTED_TYPES: [&str; 8] =
-        ["image/jpeg", "image/png", "image/heic", "image/heif", "video/mp4", "video/quicktime", "video/3gpp", "video/x-m4v"];
+    pub const ACCEPTED_TYPES: [&str; 9] = [
+        "image/jpeg",
+        "image/png",
+        "image/heic",
+        "image/heif",
+        "video/mp4",
+        "video/quicktime",
+        "video/3gpp",
+        "video/x-m4v",
+        "application/pdf",
+    ];
 
     /// True where it moves: its size has a limit of its own.
     #[must_use]
     pub fn is_video(self) -> bool {
         match self {
             Self::Mp4 | Self::QuickTime => true,
-            Self::Jpeg | Self::Png | Self::Heic => false,
+            Self::Jpeg | Self::Png | Self::Heic | Self::Pdf => false,
         }
     }
 
@@ -45,7 +56,7 @@ impl MediaKind {
     #[must_use]
     pub fn has_index(self) -> bool {
         match self {
-            Self::Heic | Self::Mp4 | Self::QuickTime => true,
+            Self::Heic | Self::Mp4 | Self::QuickTime | Self::Pdf => true,
             Self::Jpeg | Self::Png => false,
         }
     }
@@ -58,6 +69,7 @@ impl MediaKind {
             Self::Heic => "image/heic",
             Self::Mp4 => "video/mp4",
             Self::QuickTime => "video/quicktime",
+            Self::Pdf => "application/pdf",
         }
     }
 
@@ -69,6 +81,7 @@ impl MediaKind {
             Self::Heic => "heic",
             Self::Mp4 => "mp4",
             Self::QuickTime => "mov",
+            Self::Pdf => "pdf",
         }
     }
 }

@@ -109,7 +109,7 @@ fn scrub_into(file: File, output: &mut Output) -> Result<Scrubbed, Stopped> {
     match sniff(head.get(..length).unwrap_or_default()) {
         Sniffed::Known(MediaKind::Jpeg | MediaKind::Png) => stream(file, output),
         _ if length == 0 => stream(file, output),
-        Sniffed::Known(MediaKind::Heic | MediaKind::Mp4 | MediaKind::QuickTime) | Sniffed::Other(_) => {
+        Sniffed::Known(MediaKind::Heic | MediaKind::Mp4 | MediaKind::QuickTime | MediaKind::Pdf) | Sniffed::Other(_) => {
             let mut sink = |bytes: &[u8]| output.write_all(bytes);
             let source = OpenFile { file, length_bytes };
             Ok(container::scrub(&source, Purpose::File, &Limits::default(), &mut sink)?)

@@ -1,6 +1,6 @@
 //! Floor 2: what a file is, as its bytes tell.
 //!
-//! Owns: the kind of a file, the structure of JPEG, PNG, HEIF and films, what Exif, XMP, IPTC and the
+//! Owns: the kind of a file, the structure of JPEG, PNG, HEIF, films and PDF, what Exif, XMP, IPTC and the
 //! index of a film say, and the one way to decode a picture.
 //! Never: edits, files, sockets; never decides what has to go (that is `scrub`).
 
@@ -11,6 +11,7 @@ pub mod iptc;
 pub mod isobmff;
 pub mod jpeg;
 pub mod location;
+pub mod pdf;
 pub mod png;
 pub mod quicktime;
 pub mod raster;

@@ -24,6 +24,9 @@ pub fn sniff(head: &[u8]) -> Sniffed {
     if head.starts_with(&[0xFF, 0xD8, 0xFF]) {
         return Sniffed::Known(MediaKind::Jpeg);
     }
+    if head.starts_with(b"%PDF-") {
+        return Sniffed::Known(MediaKind::Pdf);
+    }
     if head.starts_with(PNG) {
         return Sniffed::Known(MediaKind::Png);
     }
@@ -55,8 +58,7 @@ fn is_mp4(brand: &[u8]) -> bool {
 }
 
 /// Signatures at offset 0, each with its word.
-const SIGNATURES: [(&[u8], &str); 17] = [
-    (b"%PDF-", "PDF"),
+const SIGNATURES: [(&[u8], &str); 16] = [
     (b"GIF8", "GIF"),
     (b"BM", "BMP"),
     (b"II*\0", "TIFF or camera raw"),
@@ -118,7 +120,7 @@ mod tests {
             (b"\0\0\0\x18ftypmif1", Sniffed::Known(MediaKind::Heic)),
             (b"\0\0\0\x18ftypqt  ", Sniffed::Known(MediaKind::QuickTime)),
             (b"\0\0\0\x18ftypisom", Sniffed::Known(MediaKind::Mp4)),
-            (b"%PDF-1.7", Sniffed::Other("PDF")),
+            (b"%PDF-1.7", Sniffed::Known(MediaKind::Pdf)),
             (b"GIF89a", Sniffed::Other("GIF")),
             (b" <!DOCTYPE html>", Sniffed::Other("HTML or XML")),
             (b"hello", Sniffed::Other("text")),

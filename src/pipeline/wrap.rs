@@ -79,6 +79,11 @@ pub fn wrap(spool: &Spool, record: &Record, index: u16, binding: &Binding) -> Re
     if let Some(why) = facts.sealed_as_received {
         return Err((why, why.advice().to_owned()));
     }
+    if facts.media == MediaKind::Pdf {
+        let manifest = Manifest { version: Manifest::VERSION, acceptance: record.acceptance.clone(), index, item: facts.clone() };
+        let instance = dicom::build_document(binding, &manifest).map_err(|e| (e.failure_code(), e.to_string()))?;
+        return Ok(Wrapped { instance, essence: Essence::Unchanged, item: id, source: Source::Sealed });
+    }
     let (picture, source, essence) = if goes_as_it_is(facts) {
         (as_it_is(facts), Source::Sealed, Essence::Unchanged)
     } else {
@@ -137,7 +142,7 @@ fn coded_again(facts: &ItemFacts, derived: &DerivedPicture) -> Picture {
             },
             MediaKind::Png => LossyHistory::Lossless,
             // Two steps: the phone's, and ours to JPEG.
-            MediaKind::Heic | MediaKind::Mp4 | MediaKind::QuickTime => LossyHistory::Reencoded {
+            MediaKind::Heic | MediaKind::Mp4 | MediaKind::QuickTime | MediaKind::Pdf => LossyHistory::Reencoded {
                 from: Some(LossyStep { method: LossyMethod::Hevc, ratio: ratio(facts, derived.samples) }),
             },
         },
@@ -191,7 +196,7 @@ fn decode(facts: &ItemFacts, coded: &[u8]) -> Result<(DerivedPicture, Vec<u8>), 
             let made = raster::native(coded, orientation).map_err(undecodable)?;
             (made.width, made.height, made.samples, made.bytes, false)
         }
-        MediaKind::Heic | MediaKind::Mp4 | MediaKind::QuickTime => return Err(needs_transcoding(facts.media)),
+        MediaKind::Heic | MediaKind::Mp4 | MediaKind::QuickTime | MediaKind::Pdf => return Err(needs_transcoding(facts.media)),
     };
     let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     Ok((DerivedPicture { width, height, samples, length, jpeg }, bytes))

@@ -14,7 +14,7 @@ use std::ops::Range;
 use super::plan::Plan;
 use super::policy::{Limits, Purpose};
 use super::verify::{self, VerifyError};
-use super::{ScrubCode, ScrubError, Scrubbed, heif, look_of, video};
+use super::{ScrubCode, ScrubError, Scrubbed, heif, look_of, pdf, video};
 use crate::capture::{Essence, Facts, MediaKind};
 use crate::media::isobmff::ReadError;
 use crate::media::source::Source;
@@ -81,7 +81,7 @@ pub(super) enum Piece {
 }
 
 impl Piece {
-    fn length_bytes(&self) -> u64 {
+    pub(super) fn length_bytes(&self) -> u64 {
         match self {
             Self::New(bytes) => u64::try_from(bytes.len()).unwrap_or(u64::MAX),
             Self::Kept(range) => range.end.saturating_sub(range.start),
@@ -200,6 +200,7 @@ pub fn plan(source: &dyn Source, purpose: Purpose, limits: &Limits) -> Result<Pl
     match sniff(head) {
         Sniffed::Known(MediaKind::Heic) => Ok(Planned::new(MediaKind::Heic, heif::plan(source, purpose, limits)?)),
         Sniffed::Known(kind @ (MediaKind::Mp4 | MediaKind::QuickTime)) => Ok(Planned::new(kind, video::plan(source, limits)?)),
+        Sniffed::Known(MediaKind::Pdf) => Ok(Planned::new(MediaKind::Pdf, pdf::plan(source, limits)?)),
         Sniffed::Known(MediaKind::Jpeg | MediaKind::Png) => {
             let detail = "The file has no index; it is scrubbed while it arrives. Push its bytes instead.".to_owned();
             Err(ScrubError { code: ScrubCode::UnsupportedMedia, detail }.into())

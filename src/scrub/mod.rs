@@ -6,7 +6,7 @@
 //! Never: re-encodes a picture, keeps what it does not know, does I/O.
 //!
 //! Two ways: JPEG and PNG are scrubbed while they arrive ([`Scrubber`]); a file with an index,
-//! HEIF and MP4, is read at any place, planned, verified and copied ([`container`]).
+//! HEIF, MP4 and PDF, is read at any place, planned, verified and copied ([`container`]).
 //!
 //! Memory is bounded whatever the size of the file. While it arrives: one segment or chunk (at most 96 KiB), a
 //! window over what goes (128 KiB) where the location is not found yet, and a colour profile (a
@@ -18,6 +18,7 @@ mod findings;
 mod heif;
 mod icc;
 mod jpeg;
+mod pdf;
 pub mod plan;
 mod png;
 pub mod policy;
@@ -198,7 +199,7 @@ impl Run {
             MediaKind::Jpeg => Planner::Jpeg(Box::new(jpeg::Planner::new(purpose, limits))),
             MediaKind::Png => Planner::Png(Box::new(png::Planner::new(purpose, limits))),
             // It has an index, which may stand at its end: no plan is made while it arrives.
-            MediaKind::Heic | MediaKind::Mp4 | MediaKind::QuickTime => {
+            MediaKind::Heic | MediaKind::Mp4 | MediaKind::QuickTime | MediaKind::Pdf => {
                 let detail = "The file has an index; it is scrubbed when it is there whole. Give it whole instead.".to_owned();
                 return Err(ScrubError { code: ScrubCode::UnsupportedMedia, detail });
             }

@@ -1,5 +1,7 @@
 //! What may stay, as data. The planners and the verifier both read it; nothing else decides.
 
+pub mod pdf;
+
 use super::ScrubError;
 use crate::media::raster;
 

@@ -242,6 +242,7 @@ pub fn bare_binding() -> Binding {
             number: 1,
             started: "2026-03-01T10:15:30".parse().unwrap(),
         },
+        document_series: None,
         instance_numbers: vec![1],
         site: SiteNames {
             institution: "Demo General Hospital".into(),

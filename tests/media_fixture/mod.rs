@@ -186,3 +186,28 @@ fn heif_index(items: &[([u8; 4], Vec<u8>)], mut at: usize) -> Vec<u8> {
         ],
     )
 }
+
+/// A document of one page, its author a place; digitally signed or not.
+pub fn pdf(is_signed: bool) -> Vec<u8> {
+    let form = if is_signed { "/AcroForm << /SigFlags 3 /Fields [6 0 R] >>" } else { "" };
+    let page = "0 0 1 rg 10 10 50 50 re f";
+    let objects = [
+        format!("<< /Type /Catalog /Pages 2 0 R {form} >>"),
+        "<< /Type /Pages /Kids [3 0 R] /Count 1 >>".to_owned(),
+        "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 100 100] /Contents 4 0 R /Resources << >> >>".to_owned(),
+        format!("<< /Length {} >>\nstream\n{page}\nendstream", page.len()),
+        "<< /Author (+47.1372+009.5238/ 47.137219) >>".to_owned(),
+        "<< /Subtype /Widget /FT /Sig /T (s) /Rect [0 0 0 0] /V 7 0 R >>".to_owned(),
+        "<< /Type /Sig /Filter /Adobe.PPKLite /ByteRange [0 1 2 3] /Contents <00> >>".to_owned(),
+    ];
+    let mut file = b"%PDF-1.7\n".to_vec();
+    let mut table = format!("xref\n0 {}\n0000000000 65535 f \n", objects.len() + 1);
+    for (object, number) in objects.iter().zip(1..) {
+        table.extend(format!("{:010} 00000 n \n", file.len()).chars());
+        file.extend(format!("{number} 0 obj\n{object}\nendobj\n").into_bytes());
+    }
+    let at = file.len();
+    let size = objects.len() + 1;
+    file.extend(format!("{table}trailer\n<< /Size {size} /Root 1 0 R /Info 5 0 R >>\nstartxref\n{at}\n%%EOF\n").into_bytes());
+    file
+}
