@@ -6,12 +6,14 @@ mod line_support;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use shutterbridge::archive::Report;
+use shutterbridge::capture::record::Schedule;
 use shutterbridge::capture::{CaptureId, Commitment, FailureCode, MediaClass, Record, Stage, Takes};
-use shutterbridge::journal::{JournalError, Queue, Span};
+use shutterbridge::journal::{Commit, JournalError, Queue, Span};
 use shutterbridge::pipeline::Act;
 use shutterbridge::pipeline::forward::NamedArchive;
 use shutterbridge::store::memory::MemoryStore;
@@ -355,6 +357,28 @@ fn a_stop_in_good_order_is_no_death() {
 }
 
 #[test]
+fn a_worker_that_does_not_come_back_before_a_stop_died_of_nothing() {
+    let world = World::new("stuck");
+    let mut id = None;
+    for _ in 0..4 {
+        let house = Arc::new(world.start());
+        id = id.or_else(|| Some(house.send(&claim("4711"), None, &[&photo(1)]).unwrap().record.id()));
+        let stopping = house.clone();
+        *world.shelf.meanwhile.lock().unwrap() = Some(Box::new(move || {
+            stopping.line.stop();
+            stopping.line.finish();
+        }));
+        house.line.step();
+        assert!(house.line.work_one(), "its outcome is never written");
+    }
+    let house = world.start();
+    let schedule = house.record(id.unwrap()).items[0].legs[0].schedule;
+    assert_eq!((schedule.attempts, schedule.open, schedule.deaths), (4, false, 0));
+    house.settle();
+    assert_eq!(house.stage(id.unwrap()), Stage::Forwarded);
+}
+
+#[test]
 fn only_one_suspect_is_in_hand_at_a_time_so_that_a_death_tells() {
     let world = World::new("suspects");
     let mut house = world.start();
@@ -569,4 +593,35 @@ fn the_queue_of_an_archive_is_read_in_pages_and_survives_the_index_being_counted
     assert_eq!(before.iter().map(|(_, count)| count).sum::<u64>(), 10);
     drop(house);
     assert_eq!(world.start().journal.waiting_for("pacs"), before);
+}
+
+#[test]
+fn however_many_wait_for_a_dead_archive_they_are_not_even_read() {
+    let world = World::new("deep");
+    *world.shelf.away.lock().unwrap() = Some(FailureCode::ArchiveUnreachable);
+    let house = world.start();
+    let id = house.send(&claim("4711"), None, &[&photo(1)]).unwrap().record.id();
+    house.settle();
+    let waits = |n: u64| {
+        let mut record = house.record(id);
+        let at = Timestamp::from_millisecond(world.now.as_millisecond() + 1 + n.cast_signed()).unwrap();
+        record.acceptance.id = CaptureId::new(u64::try_from(at.as_millisecond()).unwrap(), [3; 10]);
+        record.acceptance.accepted_at = at;
+        record.change_legs(0, |leg| {
+            leg.schedule = Schedule { due: Some(at), ..Schedule::default() };
+            leg.failure = None;
+        });
+        record
+    };
+    for thousand in 0..20 {
+        let insert = (thousand * 1_000..(thousand + 1) * 1_000).map(waits).collect();
+        house.journal.commit(Commit { insert, ..Commit::default() }).unwrap();
+    }
+    house.clock.advance_ms(60_000);
+    house.settle();
+    let (sends, before) = (world.shelf.sends(), world.reads.load(Ordering::SeqCst));
+    pass(&house, 120, || false);
+    let (attempts, reads) = (u64::from(world.shelf.sends() - sends), world.reads.load(Ordering::SeqCst) - before);
+    assert!(attempts >= 2 && reads < 120 * 20, "{attempts} attempts and {reads} rows read in two minutes");
+    assert_eq!(house.journal.waiting_for("pacs").iter().map(|(_, count)| count).sum::<u64>(), 20_001);
 }

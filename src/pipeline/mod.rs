@@ -6,6 +6,7 @@
 pub mod accept;
 pub mod act;
 pub mod bind;
+mod claim;
 pub mod commit;
 pub mod desk;
 pub mod feed;
@@ -22,6 +23,7 @@ mod round;
 mod sealed;
 pub mod step;
 pub mod sweep;
+mod view;
 mod walk;
 pub mod wrap;
 

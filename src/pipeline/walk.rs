@@ -30,12 +30,18 @@ pub(super) struct Walk {
     /// Over held captures it goes on behind this one.
     after: Option<CaptureId>,
     under_way: bool,
+    just_begun: bool,
 }
 
 impl Walk {
     /// True the first time.
     pub(super) fn begin(&mut self) -> bool {
         !std::mem::replace(&mut self.has_begun, true)
+    }
+
+    /// True where the last step was the first of a walk.
+    pub(super) fn has_just_begun(&self) -> bool {
+        self.just_begun
     }
 
     pub(super) fn is_under_way(&self) -> bool {
@@ -46,12 +52,13 @@ impl Walk {
     /// set back.
     pub(super) fn go_on(&mut self, works: &Works, now: Timestamp) -> BTreeSet<CaptureId> {
         let mut found = BTreeSet::new();
+        self.just_begun = false;
         if !self.under_way {
             let is_early = |at: Timestamp| at <= now && now.duration_since(at).as_millis() < i128::from(PERIOD_MS);
             if self.begun.is_some_and(is_early) {
                 return found;
             }
-            *self = Self { has_begun: true, begun: Some(now), after: None, under_way: true };
+            *self = Self { has_begun: true, begun: Some(now), after: None, under_way: true, just_begun: true };
             found = misplaced(works, now);
         }
         // Ids, so that a row that cannot be read does not hide the others.
