@@ -105,6 +105,21 @@ fn a_capture_is_committed_when_every_archive_has_committed_for_itself() {
 }
 
 #[test]
+fn whose_commitment_is_not_wanted_any_more_has_it_by_its_word_at_storing() {
+    let mut world = World::new("unwanted");
+    world.commitment = Commitment::Required;
+    let house = world.start();
+    let id = house.send(&claim("4711"), None, &[&photo(1)]).unwrap().record.id();
+    house.settle();
+    assert!(!house.record(id).is_at_rest());
+    drop(house);
+    world.commitment = Commitment::None;
+    let house = world.start();
+    house.settle();
+    assert_eq!((house.stage(id), house.record(id).is_at_rest(), world.shelf.sends()), (Stage::Forwarded, true, 1));
+}
+
+#[test]
 fn objects_go_where_department_kind_and_sensitivity_send_them() {
     let world = World::new("routes");
     let shelves: [Arc<Shelf>; 3] = Default::default();
@@ -167,6 +182,7 @@ fn an_archive_that_is_added_later_gets_what_comes_in_from_then_on() {
     *world.shelf.away.lock().unwrap() = None;
     let other = Arc::<Shelf>::default();
     let house = world.start_at(&[("pacs", &world.shelf), ("vna", &other)]);
+    house.clock.advance_ms(1);
     let late = house.send(&claim("4711"), None, &[&photo(2)]).unwrap().record.id();
     pass(&house, 10, || house.stage(early) == Stage::Forwarded);
     assert_eq!((taken(&world.shelf), taken(&other)), (uids(&house, &[early, late]), uids(&house, &[late])));
@@ -316,6 +332,7 @@ fn an_item_in_hand_at_three_deaths_of_the_process_is_held_and_the_others_go_on()
     house.line.step();
     drop(house); // in a worker's hands
     let house = world.start();
+    house.clock.advance_ms(1);
     let second = house.send(&claim("4711"), None, &[&photo(2)]).unwrap().record.id();
     house.line.step();
     assert_eq!(house.record(first).items[0].legs[0].schedule.deaths, 1);

@@ -13,7 +13,7 @@ use super::step::{Delivery, Failed, Job, Outcome, Works, advance, jitter, later}
 use super::view::View;
 use crate::capture::record::{Digest, Event};
 use crate::capture::retry::Next;
-use crate::capture::{Binding, CaptureId, Class, Failure, FailureCode, ItemId, Leg, Record, Stage};
+use crate::capture::{Binding, CaptureId, Class, Commitment, Failure, FailureCode, ItemId, Leg, Record, Stage};
 use crate::journal::{Commit, JournalError, StudyRow};
 
 /// Unreadable rows that are remembered, so that each is complained of once.
@@ -130,15 +130,23 @@ impl<'w> Round<'w> {
         }
     }
 
-    /// Holds what no archive takes, or what waits for one that is not configured any more; and lets
-    /// go on what was held for that and need not be.
+    /// Fits a record to the archives as they are configured now: holds what none takes, or what
+    /// waits for one that is gone; lets go on what was held for that; asks for no word that is not
+    /// wanted any more.
     pub(super) fn arrange(&self, record: &mut Record) {
         let works = self.works;
         if works.archives.is_empty() {
             return;
         }
+        let is_enough = |leg: &Leg| works.archives.iter().any(|a| a.name == leg.archive && a.commitment == Commitment::None);
         let is_known = |leg: &Leg| works.archives.iter().any(|a| a.name == leg.archive);
         for index in 0..record.acceptance.items {
+            record.change_legs(index, |leg| {
+                // The archive's word at storing counts now.
+                if leg.stage == Stage::Forwarded && is_enough(leg) {
+                    (leg.failure, leg.schedule.due) = (None, None);
+                }
+            });
             let Some(item) = record.items.get(usize::from(index)) else { continue };
             let homeless = |leg: &Leg| {
                 leg.failure.as_ref().is_some_and(|f| matches!(f.code, FailureCode::ArchiveGone | FailureCode::NoArchive))

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::commit;
 use super::step::{Works, later};
-use crate::capture::{CaptureId, Record, Stage};
+use crate::capture::{CaptureId, Commitment, Record, Stage};
 use crate::journal::{Queue, Span};
 
 /// Every so often: a message that made a match exact may have come while nobody could know who
@@ -70,7 +70,8 @@ impl Walk {
     }
 }
 
-/// What waits for an archive that is not configured, and what is due later than anything can be.
+/// What waits for an archive that is not configured, or for a word that is not asked for any more, and
+/// what is due later than anything can be.
 fn misplaced(works: &Works, now: Timestamp) -> BTreeSet<CaptureId> {
     let journal = &works.journal;
     if works.archives.is_empty() {
@@ -80,6 +81,11 @@ fn misplaced(works: &Works, now: Timestamp) -> BTreeSet<CaptureId> {
     let mut found = journal.queued_for_others(&names, FOUND_MAX).unwrap_or_default();
     let bound = later(now, works.retry.bound_ms());
     found.extend(journal.due_after(bound, FOUND_MAX).unwrap_or_default());
+    for target in works.archives.iter().filter(|target| target.commitment == Commitment::None) {
+        // Nobody asks for it any more.
+        let asked = journal.queued(&target.name, Queue::Ask, &Span::default(), FOUND_MAX).unwrap_or_default();
+        found.extend(asked.into_iter().map(|row| row.id));
+    }
     for name in &names {
         for (queue, bound) in [(Queue::Aside, bound), (Queue::Ask, later(now, commit::WAIT_MAX_MS))] {
             let span = Span { later_than: Some(bound), ..Span::default() };
