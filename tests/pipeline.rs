@@ -432,6 +432,17 @@ fn what_a_crash_left_unerased_is_erased_at_the_next_start() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_does_not_keep_what_is_committed() {
+    let mut world = World::new("sweep-clock");
+    let (house, id) = asked(&mut world, Commitment::Required, &[Says::Kept], &[&photo(1)]);
+    assert_eq!(house.stage(id), Stage::Committed);
+    house.clock.advance_ms(-365 * 24 * 60 * 60 * 1_000);
+    assert_eq!(house.line.sweep(), Ok(0));
+    house.clock.advance_ms(TEN_MINUTES_MS);
+    assert_eq!(house.line.sweep(), Ok(1));
+}
+
+#[test]
 fn nothing_is_erased_that_the_archive_may_not_have() {
     // given what is configured and what the archive says: one item kept, or none
     for (n, commitment) in [Commitment::Required, Commitment::Ask].into_iter().enumerate() {

@@ -124,6 +124,15 @@ impl fmt::Display for JournalError {
 
 impl std::error::Error for JournalError {}
 
+impl JournalError {
+    /// True where the row itself is the trouble: reading it again gives the same until somebody
+    /// repairs it.
+    #[must_use]
+    pub fn is_of_the_row(&self) -> bool {
+        matches!(self, Self::Broken(_) | Self::Newer(_) | Self::Store(StoreError::Sealed | StoreError::Unexpected))
+    }
+}
+
 impl From<StoreError> for JournalError {
     fn from(error: StoreError) -> Self {
         Self::Store(error)

@@ -307,6 +307,10 @@ fn item_card(index: usize, count: usize, item: &ItemRecord) -> String {
         facts.media.extension().to_uppercase(),
         facts.sop_instance_uid
     );
+    if item.legs.len() > 1 {
+        let legs: Vec<String> = item.legs.iter().map(|leg| format!("{}: {}", escape(&leg.archive), leg.stage.word())).collect();
+        let _ = write!(out, "<p>{}</p>", legs.join(", "));
+    }
     if let Some(failure) = &item.failure {
         let again = item.schedule.due.map_or(String::new(), |due| format!(" It is tried again at {}.", moment(due)));
         let _ = write!(
