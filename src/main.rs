@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use shutterbridge::cli::args::{self, Command, Settings};
 use shutterbridge::cli::{self, demo, status, upkeep};
 use shutterbridge::clock::Clock;
-use shutterbridge::config::{self, Loaded, Sources};
+use shutterbridge::config::{self, Loaded, Problems, Sources};
 use shutterbridge::gateway;
 use shutterbridge::ops::signals::Stop;
 
@@ -35,9 +35,7 @@ fn run(command: Command) -> Result<u8, u8> {
             loaded.warnings.iter().for_each(|warning| drop(writeln!(err, "warning: {warning}")));
             cli::serve::run(|| gateway::start(&loaded.config, None), || stop.wait(), err)
         }
-        Command::Check { settings, json } => {
-            cli::check::tell(&gateway::check::rows(config::load(&sources(settings)), &Clock::system()), json, out)
-        }
+        Command::Check { settings, json } => cli::check::tell(&gateway::check::rows(read(settings)), json, out),
         Command::Scrub(args) => cli::scrub::run(&args, out, err),
         Command::Wrap(args) => {
             let config = load(args.settings.clone())?.config;
@@ -52,12 +50,12 @@ fn run(command: Command) -> Result<u8, u8> {
     })
 }
 
-fn sources(Settings { config: file, flags }: Settings) -> Sources {
-    Sources { file, environment: std::env::vars_os().collect(), flags }
+fn read(Settings { config: file, flags }: Settings) -> Result<Loaded, Problems> {
+    config::load(&Sources { file, environment: std::env::vars_os().collect(), flags })
 }
 
 fn load(settings: Settings) -> Result<Loaded, u8> {
-    config::load(&sources(settings)).map_err(|problems| fail(&problems, status::FAILED))
+    read(settings).map_err(|problems| fail(&problems, status::FAILED))
 }
 
 fn fail(why: &dyn std::fmt::Display, code: u8) -> u8 {
