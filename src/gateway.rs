@@ -1,38 +1,41 @@
 //! The composition root: opens the adapters, starts the threads, opens the doors, closes them
 //! again. It makes no decisions.
 
+mod archives;
+pub mod check;
+
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::archive::dimse::{self, Dimse};
 use crate::archive::reports::{self, Reports};
-use crate::archive::{AeTitle, Archive, Report, ReportSink, Unwanted};
-use crate::audit::{Audit, Event, Object, Outcome};
+use crate::archive::{AeTitle, Report, ReportSink, Unwanted};
+use crate::audit::{self, Audit, Event, Object, Outcome};
 use crate::capture::retry::RetryPolicy;
 use crate::capture::{Claim, FailureCode, MediaKind, Patient, Stage};
 use crate::cli::serve::{DemoPersons, Doors, Running};
 use crate::cli::upkeep::{self, Upkeep};
 use crate::clock::Clock;
-use crate::config::options::{ArchiveOptions, Config, Department, KeySource};
+use crate::config::options::{ArchiveOptions, ArchivePeer, Config, Department, KeySource};
 use crate::config::value::Space;
 use crate::hl7::rules::Authority;
 use crate::hl7::{self, AckCode, Rules, SourceRule};
 use crate::http::{self, Server};
 use crate::identity::{IssuerOptions, JwksSource, Verifier};
-use crate::journal::Journal;
+use crate::journal::{Journal, JournalError};
 use crate::lookup::local::{self, Local};
 use crate::mllp::{self, Inbox, Listener, Reply};
 use crate::ops::door::{Door, Shown};
 use crate::ops::metrics::{Answered, Attempt, Metrics};
-use crate::ops::readiness::{Condition, Readiness};
+use crate::ops::readiness::{Check, Condition, Readiness, Watch};
 use crate::ops::tls::{self, DevCa, Identity};
-use crate::ops::{files, key, log};
-use crate::pipeline::accept::{DepartmentRule, FrontDesk, Options, Reception};
+use crate::ops::{files, key, log, open_files};
+use crate::pipeline::accept::{DepartmentRule, FrontDesk, Options, Quotas, Reception};
 use crate::pipeline::bind::Place;
 use crate::pipeline::desk::Counter;
 use crate::pipeline::feed::{Delivered, Inlet};
@@ -42,6 +45,7 @@ use crate::pipeline::offline::Offline;
 use crate::pipeline::pending::Pending;
 use crate::pipeline::recover;
 use crate::pipeline::step::{Line, Works};
+use crate::pipeline::tombstone;
 use crate::pipeline::{Acceptor, Desk, WORKERS};
 use crate::scrub;
 use crate::seal::aead::Kek;
@@ -55,6 +59,10 @@ use crate::web;
 /// How long what is in flight may take to end; the contract gives 30 s in all.
 const STOP_MAX: Duration = Duration::from_secs(26);
 const STOP_LOOK: Duration = Duration::from_millis(20);
+/// So much of the audit's end may go unseen with whoever can take both its files back in time.
+const TERMS_EVERY: Duration = Duration::from_secs(60);
+/// One look in so many, a second each, tries the disk although nothing is known to be wrong.
+const PROBE_EVERY_LOOKS: u32 = 5;
 
 /// Why the gateway does not start: what happened, and what to do.
 #[derive(Debug)]
@@ -80,6 +88,7 @@ struct Gateway {
     reports: Option<Reports>,
     door: Door,
     readiness: Arc<Readiness>,
+    watch: Arc<Watch>,
     line: Arc<Line>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -90,11 +99,12 @@ impl Running for Gateway {
     }
 
     fn stop(self: Box<Self>) {
-        let Self { server, listener, reports, door, readiness, line, threads, .. } = *self;
+        let Self { server, listener, reports, door, readiness, watch, line, threads, .. } = *self;
         readiness.fails(Condition::Doors, "stopping");
         let deadline = Instant::now() + STOP_MAX;
         // The workers end after the item in hand while the doors let their last callers go.
         line.stop();
+        watch.stop();
         let server = thread::spawn(move || server.stop());
         if let Some(mut listener) = listener {
             listener.stop();
@@ -123,6 +133,7 @@ struct House {
     pending: Arc<Pending>,
     metrics: Arc<Metrics>,
     readiness: Arc<Readiness>,
+    watch: Arc<Watch>,
     line: Arc<Line>,
     rules: Rules,
     clock: Clock,
@@ -173,22 +184,32 @@ pub fn verify_spool(config: &Config) -> Result<Upkeep, String> {
     upkeep::verify_spool(&*open().map_err(|StartError(why)| why)?)
 }
 
+/// Whether the audit file is what was written.
+///
+/// # Errors
+/// Names the first line that is not; text for the administrator.
+pub fn verify_audit(config: &Config) -> Result<Upkeep, String> {
+    let kek = open_key(config).map_err(|StartError(why)| why)?;
+    upkeep::verify_audit(&config.audit.file, &audit::Seal::of(&kek))
+}
+
 fn open_doors(config: &Config, persons: Option<DemoPersons>) -> Result<Gateway, StartError> {
     let clock = Clock::system();
+    open_files::raise();
     files::make_private_folder(&config.data.dir).map_err(cannot("data.dir cannot be made"))?;
     let house = open(config, &clock)?;
     let (identity, dev_ca) = certificate(config, &clock)?;
     let expires = identity.expires;
     let server = open_https(config, &house, &identity, persons)?;
     let listener = config.hl7.listen.map(|at| open_mllp(at, &house)).transpose()?;
-    let reports = config.dicom.listen.and_then(|at| Some((at, config.archives.first()?)));
-    let reports = reports.map(|(at, archive)| open_reports(at, config, archive, &house)).transpose()?;
-    let threads = start_threads(&house.line)?;
+    let reports = config.dicom.listen.map(|at| open_reports(at, config, &house)).transpose()?.flatten();
+    let mut threads = start_threads(&house.line)?;
+    threads.extend(start_upkeep(&house)?);
     let door = open_ops(config, &house, expires)?;
     house.readiness.holds(Condition::Doors);
     let doors = Doors { https: server.local_addr(), mllp: listener.as_ref().map(Listener::address), ops: door.address, dev_ca };
-    let House { readiness, line, .. } = house;
-    Ok(Gateway { doors, server, listener, reports, door, readiness, line, threads })
+    let House { readiness, watch, line, .. } = house;
+    Ok(Gateway { doors, server, listener, reports, door, readiness, watch, line, threads })
 }
 
 fn open(config: &Config, clock: &Clock) -> Result<House, StartError> {
@@ -201,9 +222,7 @@ fn open(config: &Config, clock: &Clock) -> Result<House, StartError> {
     if recovered.inserted > 0 {
         log::note("index-completed", &[("captures", &recovered.inserted)]);
     }
-    for (name, why) in &recovered.damaged {
-        log::error("spool-damaged", &[("file", name), ("cause", why)]);
-    }
+    tell_damaged(&recovered.damaged);
     let facts = SledStore::open(&dir.join("hospital"), &kek).map_err(cannot("the hospital's facts cannot be opened"))?;
     let rules = rules(config);
     let site = local::Options { assigning_authority: rules.assigning_authority.clone() };
@@ -218,7 +237,7 @@ fn open(config: &Config, clock: &Clock) -> Result<House, StartError> {
         journal: journal.clone(),
         pending: pending.clone(),
         lookup: facts.clone(),
-        archive: config.archives.first().map(archive).transpose()?,
+        archives: config.archives.iter().map(archive).collect::<Result<_, _>>()?,
         clock: clock.clone(),
         observer: Arc::new(Counting {
             metrics: metrics.clone(),
@@ -236,9 +255,34 @@ fn open(config: &Config, clock: &Clock) -> Result<House, StartError> {
             line.arrived();
         }
     }));
-    readiness.holds(Condition::Store);
-    readiness.holds(Condition::Spool);
-    Ok(House { spool, journal, facts, audit, pending, metrics, readiness, line, rules, clock: clock.clone() })
+    let watch = Arc::new(watch_of(&readiness, (&spool, &journal, &facts, &audit), place(config, &kek)));
+    watch.look();
+    Ok(House { spool, journal, facts, audit, pending, metrics, readiness, watch, line, rules, clock: clock.clone() })
+}
+
+/// What must take writes before a capture is accepted. A disk is tried now and then also while
+/// nobody writes.
+fn watch_of(
+    readiness: &Arc<Readiness>,
+    (spool, journal, facts, audit): (&Arc<Spool>, &Arc<Journal>, &Arc<Local>, &Arc<Audit>),
+    place: Place,
+) -> Watch {
+    let (spool, journal, facts, audit) = (spool.clone(), journal.clone(), facts.clone(), audit.clone());
+    let (sealed, told) = (spool.clone(), readiness.clone());
+    let looks = AtomicU32::new(0);
+    let takes = move || {
+        spool.keep_ballast();
+        let is_time = looks.fetch_add(1, Ordering::Relaxed).is_multiple_of(PROBE_EVERY_LOOKS);
+        let sound = if is_time { spool.probe() } else { spool.health() };
+        sound.and_then(|()| spool.reserve(0).map(drop)).map_err(|e| e.to_string())
+    };
+    let checks: Vec<(Condition, Check)> = vec![
+        (Condition::Spool, Box::new(takes)),
+        (Condition::Index, Box::new(move || mend_index(&sealed, &journal, &place, &told))),
+        (Condition::Facts, Box::new(move || facts.health().map_err(|e| e.to_string()))),
+        (Condition::Audit, Box::new(move || audit.health().map_err(|e| e.to_string()))),
+    ];
+    Watch::new(readiness.clone(), checks)
 }
 
 fn open_key(config: &Config) -> Result<Kek, StartError> {
@@ -265,26 +309,43 @@ fn open_spool(config: &Config, kek: &Kek) -> Result<Arc<Spool>, StartError> {
     };
     let spool = Spool::open(&config.data.dir.join("spool"), kek, spool::Options { free_min })
         .map_err(cannot("the spool cannot be opened"))?;
-    let swept = spool.sweep_orphans().map_err(cannot("the spool cannot be read"))?;
-    if swept > 0 {
-        log::note("spool-swept", &[("captures", &swept)]);
-    }
     Ok(Arc::new(spool))
 }
 
 /// The index is only a cache of the spool: where it will not open it is put aside and made anew.
 fn open_journal(dir: &Path, kek: &Kek, clock: &Clock) -> Result<Journal, StartError> {
-    let store = match SledStore::open(dir, kek) {
-        Err(StoreError::Corrupt(why)) => {
+    let open = || -> Result<Journal, JournalError> { Journal::open(Arc::new(SledStore::open(dir, kek)?), kek) };
+    let journal = match open() {
+        Err(JournalError::Store(StoreError::Corrupt(why))) => {
             let aside = dir.with_file_name(format!("index.damaged-{}", clock.now().as_second()));
             log::error("index-damaged", &[("cause", &why), ("advice", &"it was put aside and is rebuilt from the spool")]);
             std::fs::rename(dir, aside).map_err(cannot("the damaged index cannot be put aside"))?;
-            SledStore::open(dir, kek)
+            open()
         }
         other => other,
     };
-    let store = store.map_err(cannot("the index cannot be opened; it may be deleted, and is rebuilt from the spool"))?;
-    Journal::open(Arc::new(store), kek).map_err(cannot("the index cannot be opened"))
+    journal.map_err(cannot("the index cannot be opened; it may be deleted, and is rebuilt from the spool"))
+}
+
+/// An index found damaged while the gateway runs is put aside and made anew from the spool.
+fn mend_index(spool: &Spool, journal: &Journal, place: &Place, readiness: &Readiness) -> Result<(), String> {
+    match journal.health() {
+        Err(JournalError::Store(StoreError::Corrupt(why))) => {
+            log::error("index-damaged", &[("cause", &why), ("advice", &"it was put aside and is rebuilt from the spool")]);
+            readiness.fails(Condition::Index, "the index was damaged and is rebuilt from the spool");
+            let recovered = journal.rebuild(|| recover::recover(spool, journal, place))?;
+            log::note("index-completed", &[("captures", &recovered.inserted)]);
+            tell_damaged(&recovered.damaged);
+            Ok(())
+        }
+        other => other.map_err(|e| e.to_string()),
+    }
+}
+
+fn tell_damaged(damaged: &[(String, String)]) {
+    for (name, why) in damaged {
+        log::error("spool-damaged", &[("file", name), ("cause", why)]);
+    }
 }
 
 fn rules(config: &Config) -> Rules {
@@ -307,13 +368,8 @@ fn title(text: &str) -> Result<AeTitle, StartError> {
 }
 
 fn archive(options: &ArchiveOptions) -> Result<NamedArchive, StartError> {
-    let archive: Arc<dyn Archive> = Arc::new(Dimse::new(dimse::Options {
-        address: options.address.clone(),
-        called_ae: title(&options.called_ae)?,
-        calling_ae: title(&options.calling_ae)?,
-        limits: dimse::Limits { associations_max: WORKERS, ..dimse::Limits::default() },
-    }));
-    Ok(NamedArchive { name: options.name.clone(), archive, commitment: options.commitment })
+    let archive = archives::open(options).map_err(StartError)?;
+    Ok(NamedArchive { name: options.name.clone(), archive, commitment: options.commitment, takes: options.takes.clone() })
 }
 
 fn place(config: &Config, kek: &Kek) -> Place {
@@ -387,6 +443,7 @@ fn front_desk(config: &Config, house: &House) -> FrontDesk {
             request_files: config.limits.request_files,
             scrub: scrub::Limits::default(),
             departments: departments.collect(),
+            quotas: Quotas { subject_bytes: config.limits.subject_bytes, department_bytes: config.limits.department_bytes },
         },
         spool: house.spool.clone(),
         journal: house.journal.clone(),
@@ -414,13 +471,22 @@ fn open_mllp(at: SocketAddr, house: &House) -> Result<Listener, StartError> {
     Listener::open(at, mllp::Options::default(), Arc::new(inbox)).map_err(cannot(&format!("hl7.listen {at} cannot be opened")))
 }
 
-fn open_reports(at: SocketAddr, config: &Config, archive: &ArchiveOptions, house: &House) -> Result<Reports, StartError> {
-    let ae = title(config.dicom.ae.as_ref().unwrap_or(&archive.calling_ae))?;
-    let options = reports::Options { ae, archive_ae: title(&archive.called_ae)? };
+/// `None` where no archive reports on an association.
+fn open_reports(at: SocketAddr, config: &Config, house: &House) -> Result<Option<Reports>, StartError> {
+    let peers = config.archives.iter().filter_map(|archive| match &archive.peer {
+        ArchivePeer::Dimse { called_ae, calling_ae, .. } => Some((called_ae, calling_ae)),
+        ArchivePeer::Stow { .. } | ArchivePeer::Folder { .. } => None,
+    });
+    let peers: Vec<_> = peers.collect();
+    let Some((_, calling_ae)) = peers.first() else { return Ok(None) };
+    let ae = title(config.dicom.ae.as_ref().unwrap_or(calling_ae))?;
+    let archive_aes = peers.iter().map(|(called_ae, _)| title(called_ae)).collect::<Result<_, _>>()?;
+    let tls = archives::reports_tls(&config.dicom).map_err(StartError)?;
+    let options = reports::Options { ae, archive_aes, tls };
     let reports = Reports::start(at, options, Arc::new(Reported(house.line.clone())))
         .map_err(cannot(&format!("dicom.listen {at} cannot be opened")))?;
     log::note("reports-listen", &[("address", &reports.local_addr())]);
-    Ok(reports)
+    Ok(Some(reports))
 }
 
 /// What an archive reports, handed to the line.
@@ -437,42 +503,103 @@ impl ReportSink for Reported {
 }
 
 fn start_threads(line: &Arc<Line>) -> Result<Vec<JoinHandle<()>>, StartError> {
-    let start = |name: String, run: fn(&Line)| {
+    let start = |name: String, run: Box<dyn FnOnce(&Line) + Send>| {
         let line = line.clone();
         thread::Builder::new().name(name).spawn(move || run(&line)).map_err(cannot::<io::Error>("a thread cannot be started"))
     };
-    let mut threads = vec![start("line".to_owned(), Line::run_claimer)?, start("commitment".to_owned(), Line::run_clerk)?];
-    threads.push(start("sweep".to_owned(), Line::run_sweeper)?);
-    for n in 0..WORKERS {
-        threads.push(start(format!("forward-{n}"), Line::run_worker)?);
+    let mut threads = vec![start("line".to_owned(), Box::new(Line::run_claimer))?];
+    threads.push(start("sweep".to_owned(), Box::new(Line::run_sweeper))?);
+    for lane in 0..line.works().archives.len() {
+        threads.push(start(format!("commitment-{lane}"), Box::new(move |line| line.run_clerk(lane)))?);
+        for n in 0..WORKERS {
+            threads.push(start(format!("forward-{lane}-{n}"), Box::new(move |line| line.run_worker(lane)))?);
+        }
     }
     Ok(threads)
 }
 
+/// The watch over the disks; and once, what a crash left half done.
+fn start_upkeep(house: &House) -> Result<[JoinHandle<()>; 2], StartError> {
+    let cannot = cannot::<io::Error>("a thread cannot be started");
+    let watch = house.watch.clone();
+    let watching = thread::Builder::new().name("disks".to_owned()).spawn(move || watch.run()).map_err(&cannot)?;
+    let (spool, journal, watch) = (house.spool.clone(), house.journal.clone(), house.watch.clone());
+    let (clock, audit) = (house.clock.clone(), house.audit.clone());
+    let tidy = move || {
+        count_usage(&journal, &watch);
+        tidy(&spool, &journal, &clock, &watch);
+        keep_terms(&spool, &audit, &clock, &watch);
+    };
+    let tidying = thread::Builder::new().name("tidy".to_owned()).spawn(tidy).map_err(&cannot)?;
+    Ok([watching, tidying])
+}
+
+/// What waits of whom, for the quotas.
+fn count_usage(journal: &Journal, watch: &Watch) {
+    while !watch.is_stopping() {
+        match journal.count_usage() {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(e) => {
+                return log::error("not-counted", &[("cause", &e), ("advice", &"quotas count too little until the next start")]);
+            }
+        }
+    }
+}
+
+/// What a crash left half done.
+fn tidy(spool: &Spool, journal: &Journal, clock: &Clock, watch: &Watch) {
+    match recover::tidy(spool, journal, clock.now(), &|| watch.is_stopping()) {
+        Ok(put_aside) => {
+            for id in put_aside {
+                let advice = "its first file is missing; the others are in quarantine/ with the reason";
+                log::error("spool-put-aside", &[("capture", &id), ("advice", &advice)]);
+            }
+        }
+        Err(why) => log::error("not-tidied", &[("cause", &why), ("advice", &"it is tried again at the next start")]),
+    }
+}
+
+/// From time to time, until the gateway stops: forgets what has had its term, and repeats the head
+/// of the audit in the log, which leaves this machine on many sites.
+fn keep_terms(spool: &Spool, audit: &Audit, clock: &Clock, watch: &Watch) {
+    let mut told = None;
+    loop {
+        if let Err(why) = tombstone::forget_old(spool, clock.now()) {
+            log::error("not-forgotten", &[("cause", &why), ("advice", &"look at the disk")]);
+        }
+        let is_last = watch.wait_stopped(TERMS_EVERY);
+        let head = audit.signed_head();
+        if told.as_ref() != Some(&head) {
+            log::note("audit-head", &[("lines", &head.lines), ("hash", &head.hash), ("signature", &head.signature)]);
+            told = Some(head);
+        }
+        if is_last {
+            return;
+        }
+    }
+}
+
 fn open_ops(config: &Config, house: &House, expires: Option<jiff::Timestamp>) -> Result<Door, StartError> {
     let (journal, spool, clock) = (house.journal.clone(), house.spool.clone(), house.clock.clone());
-    let readiness = house.readiness.clone();
-    let archive = config.archives.first().map(|a| a.name.clone());
+    let watch = house.watch.clone();
+    let archives: Vec<String> = config.archives.iter().map(|a| a.name.clone()).collect();
     let refresh = move |metrics: &Metrics| {
         let now = clock.now();
-        if let Some(archive) = &archive {
-            for (stage, items) in journal.counts() {
-                metrics.set_queue(archive, stage, items);
+        for archive in &archives {
+            for (stage, captures) in journal.waiting_for(archive) {
+                metrics.set_queue(archive, stage, captures);
             }
-            let oldest = journal.oldest_unforwarded().ok().flatten();
+            let oldest = journal.oldest_waiting_for(archive).ok().flatten();
             metrics.set_queue_oldest(archive, oldest.map_or(0.0, |at| now.duration_since(at).as_secs_f64()));
         }
         if let Some(at) = expires {
             metrics.set_cert_expiry(at.duration_since(now).as_secs_f64());
         }
-        match spool.capacity() {
-            Ok(capacity) => metrics.set_spool_free(capacity.free_bytes),
-            Err(e) => readiness.fails(Condition::Spool, e.to_string()),
+        if let Ok(capacity) = spool.capacity() {
+            metrics.set_spool_free(capacity.free_bytes);
         }
-        match spool.health().and_then(|()| spool.reserve(0).map(drop)) {
-            Ok(()) => readiness.holds(Condition::Spool),
-            Err(e) => readiness.fails(Condition::Spool, e.to_string()),
-        }
+        watch.look();
     };
     let shown = Shown { readiness: house.readiness.clone(), metrics: house.metrics.clone(), refresh: Arc::new(refresh) };
     Door::open(config.server.ops_listen, shown)
@@ -517,10 +644,10 @@ impl Observer for Counting {
 
     fn written(&self, result: Result<(), &str>) {
         match result {
-            Ok(()) => self.readiness.holds(Condition::Store),
+            Ok(()) => self.readiness.holds(Condition::Index),
             Err(why) => {
                 log::error("index-blocked", &[("cause", &why)]);
-                self.readiness.fails(Condition::Store, why);
+                self.readiness.fails(Condition::Index, why);
             }
         }
     }

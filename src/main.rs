@@ -35,6 +35,9 @@ fn run(command: Command) -> Result<u8, u8> {
             loaded.warnings.iter().for_each(|warning| drop(writeln!(err, "warning: {warning}")));
             cli::serve::run(|| gateway::start(&loaded.config, None), || stop.wait(), err)
         }
+        Command::Check { settings, json } => {
+            cli::check::tell(&gateway::check::rows(config::load(&sources(settings)), &Clock::system()), json, out)
+        }
         Command::Scrub(args) => cli::scrub::run(&args, out, err),
         Command::Wrap(args) => {
             let config = load(args.settings.clone())?.config;
@@ -43,15 +46,18 @@ fn run(command: Command) -> Result<u8, u8> {
         Command::ConfigPrint { settings, origin } => cli::say(out, &load(settings)?.print(origin)),
         Command::JournalRebuild(settings) => upkeep::tell(gateway::rebuild_journal(&load(settings)?.config), out, err),
         Command::SpoolVerify(settings) => upkeep::tell(gateway::verify_spool(&load(settings)?.config), out, err),
-        Command::AuditVerify(settings) => upkeep::tell(upkeep::verify_audit(&load(settings)?.config.audit.file), out, err),
+        Command::AuditVerify(settings) => upkeep::tell(gateway::verify_audit(&load(settings)?.config), out, err),
         Command::Queue(args) => cli::queue::run(&args, &mut io::stdin().lock(), out, err),
         Command::TokenMint(args) => cli::token::mint(&args, &Clock::system(), out, err),
     })
 }
 
-fn load(Settings { config: file, flags }: Settings) -> Result<Loaded, u8> {
-    let sources = Sources { file, environment: std::env::vars_os().collect(), flags };
-    config::load(&sources).map_err(|problems| fail(&problems, status::FAILED))
+fn sources(Settings { config: file, flags }: Settings) -> Sources {
+    Sources { file, environment: std::env::vars_os().collect(), flags }
+}
+
+fn load(settings: Settings) -> Result<Loaded, u8> {
+    config::load(&sources(settings)).map_err(|problems| fail(&problems, status::FAILED))
 }
 
 fn fail(why: &dyn std::fmt::Display, code: u8) -> u8 {

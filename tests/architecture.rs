@@ -82,7 +82,7 @@ const COLLEAGUES: &[(&str, &[&str], &str)] = &[
     ("png", &["media/raster"], "decodes PNG with limits"),
     ("rcgen", &["ops"], "makes the dev CA; nothing in production"),
     ("ring", &["seal"], "AES-GCM, SHA-256, HMAC, signatures, randomness"),
-    ("rustix", &["spool"], "free space of a file system"),
+    ("rustix", &["spool", "ops/open_files"], "free space of a file system, open files of a process"),
     ("rustls", &["http", "web", "mllp", "cli", "ops", "archive", "config", "gateway", "main"], "TLS, with ring"),
     ("serde", &["anywhere"], "derives the JSON forms"),
     ("serde_json", &["anywhere"], "JSON"),

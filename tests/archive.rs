@@ -106,6 +106,37 @@ fn an_archive_that_takes_only_implicit_vr_gets_native_pixels_and_no_jpeg() {
 }
 
 #[test]
+fn a_jpeg_is_decoded_for_an_archive_that_takes_its_class_without_compression() {
+    let dir = TempDir::new("decoded");
+    let Some(archive) = Other::storescp(dir.path(), &["+xe"]) else { return };
+    let mut options = options(&archive.address.to_string());
+    options.profile.fallback = true;
+    let to = Dimse::new(options);
+    for (number, samples, photometric) in [(31, 3, "RGB"), (32, 1, "MONOCHROME2")] {
+        let payload = jpeg(61, 47, samples);
+        let instance =
+            dicom::build(&full_binding(), &manifest(full_claim(), number), &jpeg_picture(&payload, 61, 47, samples)).unwrap();
+        let warning = store(&to, &instance, &payload).unwrap().warning.unwrap();
+        assert!(warning.contains("sent with its pixels decoded"), "{warning}");
+        let file = dir.files().into_iter().find(|f| f.to_str().unwrap().contains(instance.sop_instance.as_str())).unwrap();
+        assert_eq!(validator_errors(&file), Vec::<String>::new());
+        let object = dicom_object::open_file(&file).unwrap();
+        let text = |tag| object.element(tag).unwrap().to_str().unwrap().trim().to_owned();
+        assert_eq!(object.meta().transfer_syntax().trim_end_matches('\0'), "1.2.840.10008.1.2.1");
+        assert_eq!(text(tags::PHOTOMETRIC_INTERPRETATION), photometric);
+        // What was lost stays lost.
+        assert_eq!(
+            (text(tags::LOSSY_IMAGE_COMPRESSION), text(tags::LOSSY_IMAGE_COMPRESSION_METHOD)),
+            ("01".into(), "ISO_10918_1".into())
+        );
+        let pixels = object.element(tags::PIXEL_DATA).unwrap().to_bytes().unwrap().into_owned();
+        let decoded = image::load_from_memory(&payload).unwrap();
+        let decoded = if samples == 3 { decoded.into_rgb8().into_raw() } else { decoded.into_luma8().into_raw() };
+        assert_eq!(pixels[..decoded.len()], decoded);
+    }
+}
+
+#[test]
 fn an_archive_that_dies_in_mid_object_gets_it_once_when_it_is_back() {
     let dir = TempDir::new("killed");
     let Some(mut archive) = Other::storescp(dir.path(), &["+xa", "+uf"]) else { return };

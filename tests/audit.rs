@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
-use shutterbridge::audit::{Audit, AuditError, Event, Object, Outcome, VerifyError, verify};
+use shutterbridge::audit::{Audit, AuditError, Event, Object, Outcome, Seal, Verified, VerifyError, verify};
 use shutterbridge::capture::{CaptureId, Operator, Phi};
 use shutterbridge::seal::aead::Kek;
 use shutterbridge::seal::digest::{hex, sha256};
@@ -32,6 +32,14 @@ impl AuditFile {
         file
     }
 
+    fn head(&self) -> PathBuf {
+        self.0.with_extension("log.head")
+    }
+
+    fn verify(&self) -> Result<Verified, VerifyError> {
+        verify(&self.0, &Seal::of(&Kek::new(Secret::new([1; 32]))))
+    }
+
     fn lines(&self) -> Vec<String> {
         fs::read_to_string(&self.0).unwrap().lines().map(str::to_owned).collect()
     }
@@ -40,6 +48,7 @@ impl AuditFile {
 impl Drop for AuditFile {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.0);
+        let _ = fs::remove_file(self.head());
     }
 }
 
@@ -82,26 +91,33 @@ fn anybody_can_check_a_line_with_sha_256() {
 fn the_chain_goes_on_over_restarts() {
     let file = AuditFile::with_lines(3);
     file.open().unwrap().record(&looked_up(&Phi::from("2"))).unwrap();
-    let verified = verify(&file.0).unwrap();
+    let verified = file.verify().unwrap();
     assert_eq!(verified.lines, 4);
     assert!(file.lines()[3].contains(&verified.head));
 }
 
 #[test]
 fn half_a_line_that_a_power_cut_left_is_cut_off_and_the_chain_goes_on() {
-    let file = AuditFile::with_lines(3);
+    let file = AuditFile::with_lines(0);
+    // As the power cut finds it: nothing of the three lines was confirmed yet.
+    let unsigned = fs::read(file.head()).unwrap();
+    let audit = file.open().unwrap();
+    (0..3).for_each(|_| audit.record(&looked_up(&Phi::from("CANARY-4711"))).unwrap());
+    drop(audit);
     let whole = fs::read(&file.0).unwrap();
     let third = whole.len() - file.lines()[2].len() - 1;
     for cut in [1, third / 2 - 5, third + 1, whole.len() - 1] {
         fs::write(&file.0, &whole[..cut]).unwrap();
-        assert!(matches!(verify(&file.0), Err(VerifyError::Line { why: "has no end", .. })));
+        fs::write(file.head(), &unsigned).unwrap();
+        assert!(matches!(file.verify(), Err(VerifyError::Line { why: "has no end", .. })));
         let audit = file.open().unwrap();
         assert!(audit.cut_bytes() > 0);
         audit.record(&looked_up(&Phi::from("2"))).unwrap();
         drop(audit);
-        assert!(verify(&file.0).is_ok(), "cut at {cut}");
+        assert!(file.verify().is_ok(), "cut at {cut}");
     }
     fs::write(&file.0, &whole[..third]).unwrap();
+    fs::write(file.head(), &unsigned).unwrap();
     assert_eq!(file.open().unwrap().cut_bytes(), 0);
 }
 
@@ -118,18 +134,18 @@ fn the_first_line_that_was_changed_is_named() {
     for (what, order, bad) in shapes {
         let order: Vec<&str> = order.iter().map(|n| lines[*n].as_str()).collect();
         fs::write(&file.0, order.join("\n") + "\n").unwrap();
-        let seen = verify(&file.0);
+        let seen = file.verify();
         assert!(matches!(seen, Err(VerifyError::Line { number, .. }) if number == bad), "{what}: {seen:?}");
     }
     let text = lines.join("\n") + "\n";
     fs::write(&file.0, &text).unwrap();
-    assert_eq!(verify(&file.0).unwrap().lines, 6);
+    assert_eq!(file.verify().unwrap().lines, 6);
     for at in (0..text.len()).step_by(7) {
         let mut bytes = text.clone().into_bytes();
         bytes[at] ^= 1;
         fs::write(&file.0, &bytes).unwrap();
         let line = 1 + text[..at].matches('\n').count() as u64;
-        let seen = verify(&file.0);
+        let seen = file.verify();
         assert!(matches!(seen, Err(VerifyError::Line { number, .. }) if number == line), "byte {at}: {seen:?}");
     }
 }
@@ -158,5 +174,60 @@ fn lines_of_many_threads_stand_in_one_chain() {
             scope.spawn(|| (0..50).for_each(|_| audit.record(&looked_up(&Phi::from("3"))).unwrap()));
         }
     });
-    assert_eq!(verify(&file.0).unwrap().lines, 800);
+    assert_eq!(file.verify().unwrap().lines, 800);
+}
+
+#[test]
+fn an_end_that_was_cut_off_is_seen_and_nothing_is_added_to_it() {
+    let file = AuditFile::with_lines(6);
+    let lines = file.lines();
+    for kept in 0..6 {
+        let left: Vec<&str> = lines[..kept].iter().flat_map(|line| [line.as_str(), "\n"]).collect();
+        fs::write(&file.0, left.concat()).unwrap();
+        let why = "is missing: the end of the file was cut off";
+        assert_eq!(file.verify(), Err(VerifyError::Line { number: kept as u64 + 1, why }));
+        assert_eq!(file.open().err(), Some(AuditError::Cut { missing: 6 - kept as u64 }));
+    }
+}
+
+#[test]
+fn a_chain_that_was_written_anew_is_seen_by_its_head() {
+    let file = AuditFile::with_lines(3);
+    let head = fs::read(file.head()).unwrap();
+    // Anybody can make a chain that holds.
+    let other = AuditFile::new();
+    let audit = other.open().unwrap();
+    (0..3).for_each(|_| audit.record(&looked_up(&Phi::from("another"))).unwrap());
+    drop(audit);
+    fs::copy(&other.0, &file.0).unwrap();
+    assert!(matches!(file.verify(), Err(VerifyError::Line { number: 3, .. })));
+    assert_eq!(file.open().err(), Some(AuditError::Broken));
+    // Nobody without the key can make a head for it.
+    let text = String::from_utf8(head.clone()).unwrap();
+    for at in 0..text.len() {
+        let mut bytes = head.clone();
+        bytes[at] ^= 1;
+        fs::write(file.head(), bytes).unwrap();
+        let seen = file.verify();
+        assert!(seen.is_err(), "byte {at} of the head: {seen:?}");
+    }
+    fs::remove_file(file.head()).unwrap();
+    assert_eq!(file.verify(), Err(VerifyError::Head("is missing")));
+    assert_eq!(file.open().err(), Some(AuditError::HeadMissing));
+    fs::write(file.head(), text.replace("\"version\":1", "\"version\":9")).unwrap();
+    assert_eq!(file.open().err(), Some(AuditError::Newer(9)), "an older gateway leaves it alone");
+}
+
+#[test]
+fn the_head_follows_the_lines_that_the_disk_has() {
+    let file = AuditFile::new();
+    let audit = file.open().unwrap();
+    assert_eq!(audit.signed_head().lines, 0);
+    audit.record(&looked_up(&Phi::from("1"))).unwrap();
+    drop(audit);
+    let audit = file.open().unwrap();
+    let head = audit.signed_head();
+    assert_eq!(head.lines, 1);
+    let text = fs::read_to_string(file.head()).unwrap();
+    assert!(text.contains(&head.hash) && text.contains(&head.signature), "{text}");
 }

@@ -76,7 +76,7 @@ fn a_wrong_command_line_ends_with_2_and_says_what_would_be_right() {
         (&["scrub", "--out", "d"], "scrub needs at least one file."),
         (&["wrap", "a.jpg", "--out", "d"], "wrap needs --claim CLAIM.json."),
         (&["config", "print", "--orign"], "did you mean --origin?"),
-        (&["check", "--config", "x"], "`check` is not built yet"),
+        (&["check"], "check needs --config FILE."),
         (&["send", "a.jpg"], "`send` is not built yet"),
         (&["queue", "ls"], "queue ls needs --to URL."),
     ] {

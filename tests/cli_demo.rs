@@ -12,6 +12,7 @@ use shutterbridge::cli::args::{ArchivePeer, DemoArgs};
 use shutterbridge::cli::demo::{Roof, run};
 use shutterbridge::cli::serve::{DemoPersons, Doors, Running};
 use shutterbridge::clock::Clock;
+use shutterbridge::config::options::ArchivePeer as Peer;
 use shutterbridge::config::{self, Sources};
 use shutterbridge::media::exif::Block;
 
@@ -129,10 +130,12 @@ fn the_demo_keeps_a_folder_that_somebody_named_and_signs_with_the_same_key_again
 #[test]
 fn the_built_in_archive_listens_unless_a_real_one_is_named() {
     let built_in = demo(&DemoArgs::default()).config.archives.remove(0);
-    assert!(built_in.address.starts_with("127.0.0.1:") && built_in.called_ae == "DEMO");
+    let Peer::Dimse { address, called_ae, .. } = built_in.peer else { panic!("{built_in:?}") };
+    assert!(address.starts_with("127.0.0.1:") && called_ae == "DEMO");
     let archive = Some(ArchivePeer { address: "pacs.example:104".to_owned(), called_ae: "PACS".to_owned() });
     let real = demo(&DemoArgs { data: None, archive }).config.archives.remove(0);
-    assert_eq!((real.address.as_str(), real.called_ae.as_str()), ("pacs.example:104", "PACS"));
+    let Peer::Dimse { address, called_ae, .. } = real.peer else { panic!("{real:?}") };
+    assert_eq!((address.as_str(), called_ae.as_str()), ("pacs.example:104", "PACS"));
 }
 
 #[test]

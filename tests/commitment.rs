@@ -105,7 +105,7 @@ impl ReportSink for Sink {
 
 fn door() -> (Reports, Arc<Sink>) {
     let sink = Arc::new(Sink::default());
-    let options = reports::Options { ae: ae("SHUTTERBRIDGE"), archive_ae: ae("PACS") };
+    let options = reports::Options { ae: ae("SHUTTERBRIDGE"), archive_aes: vec![ae("PACS")], tls: None };
     (Reports::start(SocketAddr::from(([127, 0, 0, 1], 0)), options, sink.clone()).unwrap(), sink)
 }
 
@@ -199,7 +199,7 @@ impl ReportSink for Relay {
 #[test]
 fn orthanc_commits_to_what_it_has_and_to_nothing_else() {
     let (say, heard) = channel();
-    let ours = reports::Options { ae: ae("SHUTTERBRIDGE"), archive_ae: ae("PACS") };
+    let ours = reports::Options { ae: ae("SHUTTERBRIDGE"), archive_aes: vec![ae("PACS")], tls: None };
     let door = Reports::start(SocketAddr::from(([127, 0, 0, 1], 0)), ours, Arc::new(Relay(Mutex::new(say)))).unwrap();
     let (store_dir, config) = (TempDir::new("orthanc"), TempDir::new("orthanc-config"));
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

@@ -6,9 +6,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use shutterbridge::capture::Commitment;
-use shutterbridge::config::options::{Ffmpeg, KeySource, UnknownPatient};
+use shutterbridge::archive::profile::{CharacterSet, Profile};
+use shutterbridge::archive::stow::Url;
+use shutterbridge::archive::tls::Files;
+use shutterbridge::capture::{Commitment, MediaClass};
+use shutterbridge::config::options::{ArchiveOptions, ArchivePeer, Ffmpeg, KeySource, UnknownPatient};
 use shutterbridge::config::{self, Loaded, Sources, Space};
+use shutterbridge::dicom::Syntax;
 
 /// A folder of its own for each test, removed at its end.
 struct Folder(PathBuf);
@@ -137,7 +141,13 @@ fn the_file_of_the_contract_starts_the_gateway() {
     assert_eq!(c.issuers[0].jwks_file, folder.0.join("jwks.json"));
     assert_eq!(c.hl7.sources[0].default_charset.as_deref(), Some("8859/1"));
     assert_eq!(c.lookup.unknown_patient, UnknownPatient::Hold);
-    assert_eq!((c.archives[0].called_ae.as_str(), c.archives[0].address.as_str()), ("PACS", "127.0.0.1:11112"));
+    let peer = ArchivePeer::Dimse {
+        address: "127.0.0.1:11112".into(),
+        called_ae: "PACS".into(),
+        calling_ae: "SHUTTERBRIDGE".into(),
+        tls: None,
+    };
+    assert_eq!(c.archives[0].peer, peer);
     assert_eq!(c.transcode.ffmpeg, Ffmpeg::Auto);
     assert_eq!(c.audit.file, folder.0.join("audit.log"));
 }
@@ -222,7 +232,6 @@ fn what_is_not_toml_is_told_with_its_line() {
 
 #[test]
 fn a_feature_that_is_not_built_is_never_taken_in_silence() {
-    let archive = "[[archive]]\nname = \"p\"\naddress = \"127.0.0.1:104\"\ncalled_ae = \"P\"\n";
     let table = [
         ("[server]\nclient_ca = \"ca.pem\"".to_owned(), "gw.toml:2: server.client_ca: mutual TLS is not built yet"),
         ("[hl7]\ntls_cert = \"a.pem\"".to_owned(), "gw.toml:2: hl7.tls_cert: MLLP over TLS is not built yet"),
@@ -230,14 +239,11 @@ fn a_feature_that_is_not_built_is_never_taken_in_silence() {
         ("[lookup.pdq]\naddress = \"x\"".to_owned(), "gw.toml:1: asking a PDQ supplier is not built yet"),
         ("[lookup]\nunknown_patient = \"refuse\"".to_owned(), "gw.toml:2: lookup.unknown_patient \"refuse\" is not built yet"),
         ("[site]\nuid_root = \"1.2.826.0.1\"".to_owned(), "gw.toml:2: site.uid_root \"1.2.826.0.1\" is not built yet"),
-        (format!("{archive}{}", archive.replace("\"p\"", "\"q\"")), "gw.toml:5: a second [[archive]] is not built yet"),
         ("[audit]\nsyslog = \"tls://host:6514\"".to_owned(), "gw.toml:2: audit.syslog: sending the audit log"),
         (
             "[transcode]\nffmpeg = \"/usr/bin/ffmpeg\"".to_owned(),
             "gw.toml:2: transcode.ffmpeg names a path of its own, which is not built yet",
         ),
-        (format!("{archive}kind = \"stow\""), "gw.toml:5: archive[0].kind \"stow\" is not built yet"),
-        (format!("{archive}tls_ca = \"ca.pem\""), "gw.toml:5: archive[0].tls_ca: DICOM over TLS is not built yet"),
         (
             "[[issuer]]\nissuer = \"https://i\"\naudience = \"a\"\njwks_url = \"https://i/keys\"".to_owned(),
             "gw.toml:4: issuer[0].jwks_url: fetching keys over HTTP is not built yet",
@@ -335,7 +341,7 @@ fn the_environment_wins_over_the_file_and_flags_win_over_both() {
     let c = &loaded.config;
     assert_eq!(c.site.institution, "From The Environment");
     assert_eq!(c.limits.request_files, 8);
-    assert_eq!(c.archives[0].address, "pacs.example:104");
+    assert!(matches!(&c.archives[0].peer, ArchivePeer::Dimse { address, .. } if address == "pacs.example:104"));
     assert_eq!((c.departments.len(), c.departments[1].id.as_str()), (2, "ent"));
     assert!(!c.departments[0].body_site_required);
     assert_eq!(c.data.dir, folder.0.join("elsewhere"), "relative to the file's folder, wherever it was set");
@@ -418,4 +424,142 @@ fn commitment_is_asked_for_with_a_flag_or_a_word() {
     }
     let lonely = told("[dicom]\nlisten = \"127.0.0.1:11113\"\n");
     assert!(lonely.contains("gw.toml:2: dicom.listen waits for the reports of an archive"), "{lonely}");
+}
+
+#[test]
+fn several_archives_share_the_work_by_department_kind_and_sensitivity() {
+    let folder = Folder::new();
+    let archive = |name: &str, more: &str| {
+        format!("[[archive]]\nname = \"{name}\"\naddress = \"127.0.0.1:104\"\ncalled_ae = \"P\"\n{more}\n")
+    };
+    let text = [
+        "[[department]]\nid = \"derm\"\nname = \"Dermatology\"\n[[department]]\nid = \"ent\"\nname = \"ENT\"\n".to_owned(),
+        archive("pacs", "departments = [\"derm\", \"ent\"]\nsensitive = false"),
+        archive("video", "media = [\"video\", \"document\"]"),
+        archive("vault", "sensitive = true"),
+    ]
+    .concat();
+    let loaded = load(&folder.write("gw.toml", &text), &[], &[]).expect("no problem");
+    let takes: Vec<_> = loaded.config.archives.iter().map(|a| a.takes.clone()).collect();
+    assert_eq!((takes[0].departments.len(), takes[0].sensitive), (2, Some(false)));
+    assert_eq!(takes[1].media, [MediaClass::Video, MediaClass::Document]);
+    assert!(takes[2].takes("ent", MediaClass::Photo, true) && !takes[2].takes("ent", MediaClass::Photo, false));
+    let again = load(&folder.write("again.toml", &loaded.print(true)), &[], &[]).expect("no problem");
+    assert_eq!(again.config, loaded.config);
+    let by_environment = [("SHUTTERBRIDGE__ARCHIVE__1__DEPARTMENTS", "derm, ent")];
+    let loaded = load(&folder.0.join("gw.toml"), &by_environment, &[]).expect("no problem");
+    assert_eq!(loaded.config.archives[1].takes.departments, ["derm", "ent"]);
+}
+
+#[test]
+fn a_photo_that_no_archive_would_take_is_told_before_the_first_one() {
+    let archive = "[[archive]]\nname = \"p\"\naddress = \"127.0.0.1:104\"\ncalled_ae = \"P\"\n";
+    let other = archive.replace("\"p\"", "\"q\"");
+    let table = [
+        (
+            format!("{archive}departments = [\"dern\"]"),
+            "gw.toml:5: archive.departments names \"dern\", which no [[department]] is; did you mean \"derm\"?",
+        ),
+        (
+            format!("{archive}media = [\"photo\"]"),
+            "gw.toml:1: no [[archive]] takes a video of department \"derm\" that is not sensitive",
+        ),
+        (
+            format!("{archive}sensitive = false"),
+            "gw.toml:1: no [[archive]] takes a photo of department \"derm\" that is sensitive",
+        ),
+        (format!("{archive}media = [\"photos\"]\n"), "gw.toml:5: archive[0].media \"photos\" is not one of"),
+        (format!("{archive}departments = []"), "gw.toml:5: archive[0].departments is an empty list"),
+        (format!("{archive}{archive}"), "gw.toml:6: a second [[archive]] with the same name"),
+        (
+            format!("{archive}{other}calling_ae = \"OTHER\"\n[dicom]\nlisten = \"127.0.0.1:11113\""),
+            "gw.toml:11: dicom.ae is not set, and the archives know this gateway by more than one calling_ae",
+        ),
+    ];
+    for (text, wanted) in table {
+        let told = told(&text);
+        assert!(told.contains(&format!("DIR/{wanted}")), "{told}\nshould be\n{wanted}");
+    }
+}
+
+/// What is told of one `[[archive]]`, its lines counted from 1.
+fn told_of_archive(folder: &Folder, lines: &str) -> Result<ArchiveOptions, String> {
+    let file = folder.write("gw.toml", &format!("[[archive]]\nname = \"p\"\n{lines}\n"));
+    match load(&file, &[], &[]) {
+        Ok(loaded) => Ok(loaded.config.archives[0].clone()),
+        Err(problems) => Err(problems.replace(&format!("{}/", folder.0.display()), "")),
+    }
+}
+
+#[test]
+fn each_kind_of_archive_has_its_keys() {
+    let folder = Folder::new();
+    for name in ["ca.pem", "gw.pem", "gw.key", "token"] {
+        folder.write(name, "x");
+    }
+    let at = |name: &str| folder.0.join(name);
+    let tls = |identity| Some(Files { ca: at("ca.pem"), identity });
+    let dimse = "address = \"pacs:2762\"\ncalled_ae = \"PACS\"\n";
+    let mutual = format!("{dimse}tls_ca = \"ca.pem\"\ntls_cert = \"gw.pem\"\ntls_key = \"gw.key\"");
+    let peer = |lines: &str| told_of_archive(&folder, lines).expect("no problem").peer;
+    let dimse_of = |tls| ArchivePeer::Dimse {
+        address: "pacs:2762".into(),
+        called_ae: "PACS".into(),
+        calling_ae: "SHUTTERBRIDGE".into(),
+        tls,
+    };
+    assert_eq!(peer(&mutual), dimse_of(tls(Some((at("gw.pem"), at("gw.key"))))));
+    assert_eq!(peer(&format!("{dimse}tls_ca = \"ca.pem\"")), dimse_of(tls(None)));
+    assert_eq!(
+        peer("kind = \"stow\"\nurl = \"https://pacs/dicom-web\"\ntls_ca = \"ca.pem\"\nbearer_file = \"token\""),
+        ArchivePeer::Stow { url: Url::parse("https://pacs/dicom-web").unwrap(), tls: tls(None), bearer_file: Some(at("token")) }
+    );
+    assert_eq!(peer("kind = \"folder\"\npath = \"out\""), ArchivePeer::Folder { path: at("out") });
+    let all = format!("{dimse}syntaxes = [\"1.2.840.10008.1.2.4.50\"]\ncharacter_set = \"ISO_IR 100\"\nfallback = false");
+    let syntaxes = Some(vec![Syntax::JpegBaseline]);
+    let profile = Profile { syntaxes, character_set: CharacterSet::Latin1, fallback: false };
+    assert_eq!(told_of_archive(&folder, &all).expect("no problem").profile, profile);
+}
+
+#[test]
+fn keys_of_an_archive_that_do_not_go_together_are_told() {
+    let folder = Folder::new();
+    for name in ["ca.pem", "gw.pem", "token"] {
+        folder.write(name, "x");
+    }
+    let dimse = "address = \"pacs:104\"\ncalled_ae = \"PACS\"\n";
+    for (lines, wanted) in [
+        ("called_ae = \"PACS\"".to_owned(), "gw.toml:1: [[archive]] has no address: dimse: host:port"),
+        ("kind = \"stow\"".to_owned(), "gw.toml:1: [[archive]] has no url: stow: address of the service"),
+        ("kind = \"folder\"".to_owned(), "gw.toml:1: [[archive]] has no path: folder: where files go"),
+        (format!("{dimse}path = \"out\""), "gw.toml:5: archive.path means nothing to an archive of kind \"dimse\"; remove it"),
+        ("kind = \"folder\"\npath = \"x\"\ntls_ca = \"ca.pem\"".to_owned(), "gw.toml:5: archive.tls_ca means nothing to"),
+        (
+            format!("{dimse}tls_ca = \"ca.pem\"\ntls_cert = \"gw.pem\""),
+            "gw.toml:6: archive.tls_cert is set, but archive.tls_key is not",
+        ),
+        ("kind = \"stow\"\nurl = \"https://p/\"".to_owned(), "gw.toml:4: archive.url is https://, but archive.tls_ca is not set"),
+        (
+            "kind = \"stow\"\nurl = \"http://pacs/\"".to_owned(),
+            "gw.toml:4: archive[0].url sends patients' data and the token in clear text",
+        ),
+        ("kind = \"stow\"\nurl = \"pacs/x\"".to_owned(), "gw.toml:4: archive[0].url \"pacs/x\" is not an address of a service"),
+        (
+            "kind = \"folder\"\npath = \"x\"\ncommitment = \"required\"".to_owned(),
+            "gw.toml:5: archive.commitment = \"required\": a folder commits to nothing",
+        ),
+        (
+            format!("{dimse}syntaxes = [\"1.2.3\"]"),
+            "gw.toml:5: archive[0].syntaxes \"1.2.3\" is no transfer syntax that is written here",
+        ),
+        (format!("{dimse}syntaxes = []"), "gw.toml:5: archive[0].syntaxes is empty"),
+        (
+            "kind = \"stow\"\nurl = \"http://127.0.0.1/\"\n[dicom]\nlisten = \"127.0.0.1:0\"".to_owned(),
+            "gw.toml:6: dicom.listen waits for the reports of an archive, but there is no [[archive]] of kind \"dimse\"",
+        ),
+        (format!("{dimse}[dicom]\nclient_ca = \"ca.pem\""), "gw.toml:6: dicom.client_ca is set, but dicom.tls_cert is not"),
+    ] {
+        let told = told_of_archive(&folder, &lines).expect_err(wanted);
+        assert!(told.starts_with(wanted), "{told}\nshould be\n{wanted}");
+    }
 }

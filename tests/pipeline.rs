@@ -3,338 +3,19 @@
 //! set by hand.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
-use std::collections::HashMap;
-use std::io::Read;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+mod line_support;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use shutterbridge::archive::{Archive, Asked as Answered, Refused, Report, Stored, Unwanted};
-use shutterbridge::audit::Audit;
-use shutterbridge::capture::TakenAt;
-use shutterbridge::capture::claim::PatientKey;
-use shutterbridge::capture::media::Orientation;
-use shutterbridge::capture::retry::RetryPolicy;
-use shutterbridge::capture::{
-    CaptureId, Commitment, FailureCode, Identifier, MediaKind, Operator, Order, Patient, Record, SopRef, Stage, Uid,
-};
-use shutterbridge::clock::Clock;
-use shutterbridge::dicom::Instance;
-use shutterbridge::journal::Journal;
-use shutterbridge::lookup::{Answer, Asked, Lookup, Unavailable};
-use shutterbridge::media::exif;
-use shutterbridge::pipeline::accept::{DepartmentRule, FrontDesk, Options, Reception};
-use shutterbridge::pipeline::bind::Place;
-use shutterbridge::pipeline::forward::NamedArchive;
-use shutterbridge::pipeline::observer::{Nobody, Observer};
-use shutterbridge::pipeline::pending::Pending;
-use shutterbridge::pipeline::step::{Line, Progress, Works};
-use shutterbridge::pipeline::{Acceptor, Act, Decision, Reason, Receipt, Refusal, RefusalCode, recover};
-use shutterbridge::scrub;
-use shutterbridge::seal::aead::Kek;
-use shutterbridge::seal::secret::Secret;
-use shutterbridge::spool::{self, Spool};
+use shutterbridge::archive::{Report, Unwanted};
+use shutterbridge::capture::{CaptureId, Commitment, FailureCode, Operator, SopRef, Stage, Uid};
+use shutterbridge::pipeline::{Acceptor, Act, Receipt, RefusalCode};
 use shutterbridge::store::memory::MemoryStore;
 
-/// Answers C-STORE as it is told and remembers every data set it took.
-#[derive(Default)]
-struct Shelf {
-    stored: Mutex<HashMap<String, Vec<Vec<u8>>>>,
-    /// Refusals to come, first one last.
-    refuse: Mutex<Vec<FailureCode>>,
-    attempts: AtomicU32,
-    /// Words about commitment to come, first one last; then it says nothing.
-    words: Mutex<Vec<Says>>,
-    asked: Mutex<Vec<(Uid, Vec<SopRef>)>>,
-}
-
-/// What a shelf says when it is asked for commitment.
-#[derive(Clone, Copy)]
-enum Says {
-    Kept,
-    NotKept(u16),
-    Nothing,
-    /// It cannot be asked, or not just now.
-    Refuses(FailureCode),
-}
-
-impl Shelf {
-    fn last_question(&self) -> (Uid, Vec<SopRef>) {
-        self.asked.lock().unwrap().last().cloned().expect("a question")
-    }
-
-    fn questions(&self) -> usize {
-        self.asked.lock().unwrap().len()
-    }
-
-    fn sends(&self) -> u32 {
-        self.attempts.load(Ordering::SeqCst)
-    }
-}
-
-impl Archive for Shelf {
-    fn ask_commitment(&self, transaction: &Uid, wanted: &[SopRef]) -> Result<Answered, Refused> {
-        self.asked.lock().unwrap().push((transaction.clone(), wanted.to_vec()));
-        let report = |committed: &[SopRef], failed: Vec<(SopRef, u16)>| {
-            Ok(Answered::Answered(vec![Report { transaction: transaction.clone(), committed: committed.to_vec(), failed }]))
-        };
-        match self.words.lock().unwrap().pop().unwrap_or(Says::Nothing) {
-            Says::Kept => report(wanted, Vec::new()),
-            Says::NotKept(reason) => report(&[], wanted.iter().map(|sop| (sop.clone(), reason)).collect()),
-            Says::Nothing => Ok(Answered::Later),
-            Says::Refuses(code) => Err(Refused { code, detail: "as told".to_owned() }),
-        }
-    }
-
-    fn store(&self, instance: &Instance, payload: &mut dyn Read) -> Result<Stored, Refused> {
-        self.attempts.fetch_add(1, Ordering::SeqCst);
-        let mut bytes = Vec::new();
-        instance.stream(instance.transfer_syntax(), payload).unwrap().read_to_end(&mut bytes).unwrap();
-        let answer = self.refuse.lock().unwrap().pop();
-        // A connection that breaks may break after the object was stored.
-        if answer.is_none_or(|code| code == FailureCode::ArchiveAborted) {
-            self.stored.lock().unwrap().entry(instance.sop_instance.to_string()).or_default().push(bytes);
-        }
-        answer.map_or(Ok(Stored::default()), |code| Err(Refused { code, detail: "as told".to_owned() }))
-    }
-
-    fn probe(&self) -> Result<(), Refused> {
-        Ok(())
-    }
-}
-
-/// Knows the patients it is told.
-#[derive(Default)]
-struct Hospital(Mutex<HashMap<String, Patient>>);
-
-impl Hospital {
-    fn admit(&self, id: &str, birth_date: &str) {
-        let patient = Patient {
-            identifier: Identifier { id: id.into(), issuer: "HOSP".to_owned(), ..Identifier::default() },
-            name_dicom: "Test^Tessa".into(),
-            birth_date: birth_date.parse().ok(),
-            active: true,
-            ..Patient::default()
-        };
-        self.0.lock().unwrap().insert(id.to_owned(), patient);
-    }
-}
-
-impl Lookup for Hospital {
-    fn find(&self, asked: &Asked) -> Result<Answer, Unavailable> {
-        let (Asked::Patient { id, .. } | Asked::Barcode(id)) = asked else { return Ok(Answer::None) };
-        let known = self.0.lock().unwrap().get(id.expose()).cloned();
-        let scanned = matches!(asked, Asked::Barcode(_));
-        // Asked by the patient's own number, all that is open is listed.
-        let order = Order { accession: "A1".into(), ..Order::default() };
-        let known = known.map(|p| Patient { orders: if scanned { vec![order] } else { Vec::new() }, ..p });
-        Ok(known.map_or(Answer::None, |p| Answer::Found(Box::new(p))))
-    }
-}
-
-/// One gateway without doors. `start` again on the same folder is a restart after a crash.
-struct House {
-    desk: FrontDesk,
-    line: Line,
-    journal: Arc<Journal>,
-    pending: Arc<Pending>,
-    clock: Clock,
-}
-
-/// What outlives a crash.
-struct World {
-    folder: PathBuf,
-    store: Arc<MemoryStore>,
-    shelf: Arc<Shelf>,
-    hospital: Arc<Hospital>,
-    commitment: Commitment,
-    refused: Arc<Mutex<Vec<&'static str>>>,
-}
-
-/// Remembers which reports were refused.
-struct Watch(Arc<Mutex<Vec<&'static str>>>);
-
-impl Observer for Watch {
-    fn accepted(&self, _: MediaKind, _: bool) {}
-    fn reached(&self, _: Stage) {}
-    fn attempted(&self, _: &str, _: Result<bool, FailureCode>) {}
-    fn delivered(&self, _: f64) {}
-    fn written(&self, result: Result<(), &str>) {
-        assert_eq!(result, Ok(()));
-    }
-    fn swept(&self, _: Result<usize, &str>) {}
-    fn report_refused(&self, why: &'static str) {
-        self.0.lock().unwrap().push(why);
-    }
-}
-
-impl World {
-    fn new(name: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("sb-pipeline-{}-{name}", std::process::id()));
-        let _left_by_a_failed_run = std::fs::remove_dir_all(&folder);
-        std::fs::create_dir_all(&folder).unwrap();
-        let hospital = Arc::new(Hospital::default());
-        hospital.admit("4711", "1970-03-01");
-        Self {
-            folder,
-            store: Arc::new(MemoryStore::default()),
-            shelf: Arc::default(),
-            hospital,
-            commitment: Commitment::None,
-            refused: Arc::default(),
-        }
-    }
-
-    fn spool_folder(&self) -> PathBuf {
-        self.folder.join("spool")
-    }
-
-    fn start(&self) -> House {
-        self.start_with(Some(NamedArchive { name: "pacs".to_owned(), archive: self.shelf.clone(), commitment: self.commitment }))
-    }
-
-    fn start_with(&self, archive: Option<NamedArchive>) -> House {
-        let kek = Kek::new(Secret::new([7; 32]));
-        let spool =
-            Arc::new(Spool::open(&self.spool_folder(), &kek, spool::Options { free_min: spool::FreeMin::Bytes(0) }).unwrap());
-        let journal = Arc::new(Journal::open(self.store.clone(), &kek).unwrap());
-        recover::recover(&spool, &journal, &place()).unwrap();
-        let pending = Arc::new(Pending::default());
-        let clock = Clock::set_by_hand("2026-03-01T12:00:00Z".parse().unwrap());
-        let desk = FrontDesk(Arc::new(Reception {
-            options: Options {
-                photo_bytes: 8 << 20,
-                request_files: 3,
-                scrub: scrub::Limits::default(),
-                departments: vec![DepartmentRule { id: "derm".to_owned(), body_site_required: false }],
-            },
-            spool: spool.clone(),
-            journal: journal.clone(),
-            pending: pending.clone(),
-            clock: clock.clone(),
-            audit: Arc::new(Audit::open(&self.folder.join("audit.log"), &kek).unwrap()),
-            observer: Arc::new(Nobody),
-        }));
-        let line = Line::new(Works {
-            spool,
-            journal: journal.clone(),
-            pending: pending.clone(),
-            lookup: self.hospital.clone(),
-            archive,
-            clock: clock.clone(),
-            observer: Arc::new(Watch(self.refused.clone())),
-            place: place(),
-            assigning_authority: "HOSP".to_owned(),
-            retry: RetryPolicy::default(),
-        });
-        House { desk, line, journal, pending, clock }
-    }
-
-    fn stored(&self) -> usize {
-        self.shelf.stored.lock().unwrap().len()
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        let _best_effort = std::fs::remove_dir_all(&self.folder);
-    }
-}
-
-impl House {
-    fn send(&self, claim: &Value, key: Option<&str>, files: &[&[u8]]) -> Result<Receipt, Refusal> {
-        let operator = Operator { issuer: "idp".to_owned(), subject: "u-1".to_owned(), name: "Rivera, Ana".to_owned() };
-        let mut intake = self.desk.begin(&operator, claim, key)?;
-        for file in files {
-            intake.start_file()?;
-            for chunk in file.chunks(10_000) {
-                intake.push(chunk)?;
-            }
-            intake.end_file()?;
-        }
-        intake.finish()
-    }
-
-    /// Rounds and jobs until nothing is left to do now.
-    fn settle(&self) {
-        for _ in 0..100 {
-            let progress = self.line.step();
-            let worked = self.line.work_one() | self.line.ask_some();
-            if !worked && !matches!(progress, Progress::Did(_)) {
-                return;
-            }
-        }
-        panic!("the line never comes to rest");
-    }
-
-    /// What a person decides, and the round that applies it.
-    fn decide(&self, id: CaptureId, act: Act) -> Result<Record, Refusal> {
-        let awaited = self.line.ask(decision(id, act))?;
-        self.line.step();
-        self.line.answer(&awaited)
-    }
-
-    fn record(&self, id: CaptureId) -> Record {
-        self.pending.get(id).or_else(|| self.journal.get(id).unwrap()).expect("a capture that was promised")
-    }
-
-    fn stage(&self, id: CaptureId) -> Stage {
-        self.record(id).stage()
-    }
-}
-
-fn place() -> Place {
-    Place {
-        institution: "Test Hospital".to_owned(),
-        timezone: "Europe/Berlin".to_owned(),
-        departments: vec![("derm".to_owned(), "Dermatology".to_owned())],
-        uid_key: [9; 32],
-        gateway_version: "0".to_owned(),
-    }
-}
-
-fn decision(id: CaptureId, act: Act) -> Decision {
-    let by = Operator { issuer: "idp".to_owned(), subject: "u-9".to_owned(), name: "Desk, Dora".to_owned() };
-    Decision { capture: id, by, act, reason: Reason::parse("the ward called").unwrap() }
-}
-
-fn to_patient(id: &str) -> Act {
-    Act::Assign(PatientKey { id: id.into(), issuer: Some("HOSP".to_owned()) })
-}
-
-fn claim(id: &str) -> Value {
-    json!({"patient": {"id": id, "issuer": "HOSP"}, "department": "derm"})
-}
-
-/// A small photo with a location in it; each number is another picture.
-fn photo(number: u8) -> Vec<u8> {
-    let taken = TakenAt { local: "2026-03-01T10:15:30".parse().unwrap(), offset: None };
-    exif::with_location(&jpeg(32, 32, number.wrapping_mul(37)), 47.137_219, 9.523_847, &taken)
-}
-
-fn jpeg(width: u32, height: u32, grey: u8) -> Vec<u8> {
-    let picture = image::RgbImage::from_pixel(width, height, image::Rgb([grey, 90, 60]));
-    let mut bytes = std::io::Cursor::new(Vec::new());
-    picture.write_to(&mut bytes, image::ImageFormat::Jpeg).unwrap();
-    bytes.into_inner()
-}
-
-/// An Exif block with nothing but an orientation in front of everything else.
-fn turned(jpeg: &[u8], exif_orientation: u16) -> Vec<u8> {
-    let block = exif::orientation_block(Orientation::from_exif(exif_orientation).unwrap());
-    let length = u16::try_from(block.len() + 8).unwrap().to_be_bytes();
-    [&jpeg[..2], &[0xFF, 0xE1], &length, b"Exif\0\0", &block, &jpeg[2..]].concat()
-}
-
-fn files_in(folder: &Path) -> Vec<String> {
-    let mut names: Vec<String> = std::fs::read_dir(folder)
-        .map(|entries| entries.map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect())
-        .unwrap_or_default();
-    names.sort();
-    names
-}
+use line_support::*;
 
 #[test]
 fn a_photo_reaches_the_archive_under_the_uid_of_its_receipt() {
@@ -668,7 +349,7 @@ fn an_archive_without_commitment_is_enough_only_where_it_may_be() {
         let mut world = World::new(&format!("cannot-{again}"));
         let (house, id) = asked(&mut world, commitment, &cannot, &[&photo(1)]);
         assert_eq!(house.stage(id), Stage::Forwarded);
-        assert_eq!(house.record(id).due().is_some(), again, "{commitment:?}");
+        assert_eq!(house.record(id).items[0].schedule.due.is_some(), again, "{commitment:?}");
         house.clock.advance_ms(10 * 60_000);
         house.settle();
         assert_eq!(world.shelf.questions() > 1, again, "{commitment:?}");
@@ -957,7 +638,7 @@ fn an_order_of_the_claim_that_is_another_patients_is_left_out_and_noted() {
 fn a_crash_between_the_sealed_binding_and_its_row_never_tells_of_another_study_than_was_sent() {
     let world = World::new("torn");
     world.hospital.admit("0815", "1999-09-09");
-    let house = world.start_with(None);
+    let house = world.start_with(Vec::new());
     let id = house.send(&claim("4711"), None, &[&photo(1)]).unwrap().record.id();
     house.settle();
     let binding = world.spool_folder().join("live").join(format!("{id}.binding"));
@@ -987,7 +668,6 @@ fn whom_a_person_named_is_asked_for_again_and_never_the_claims_patient() {
     house.settle();
     assert_eq!(house.stage(id), Stage::Wrapped, "the archive certainly has nothing");
     let study = house.record(id).study_instance_uid;
-    *world.shelf.refuse.lock().unwrap() = vec![FailureCode::ArchiveUnreachable];
     house.decide(id, to_patient("0815")).unwrap();
     house.settle();
     assert_ne!(house.record(id).study_instance_uid, study);
@@ -1039,7 +719,6 @@ fn what_waits_for_the_archive_leaves_under_the_name_that_the_hospital_has_for_it
     let sure = json!({"patient": {"id": "4711", "issuer": "HOSP"}, "birth_date": "1970-03-01", "department": "derm"});
     let id = house.send(&claim, None, &[&photo(1)]).unwrap().record.id();
     house.settle();
-    *world.shelf.refuse.lock().unwrap() = vec![FailureCode::ArchiveUnreachable];
     let doubted = house.send(&sure, None, &[&photo(2)]).unwrap().record.id();
     house.settle();
     world.hospital.admit("4711", "1999-09-09"); // the archive has nothing yet

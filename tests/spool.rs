@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use shutterbridge::capture::{CaptureId, ItemId};
 use shutterbridge::seal::aead::Kek;
 use shutterbridge::seal::secret::Secret;
-use shutterbridge::spool::{Damage, Entry, FreeMin, Name, Options, Present, Spool, SpoolError};
+use shutterbridge::spool::{Damage, Entry, FreeMin, Name, Options, Present, Spool, SpoolError, Swept};
 
 const CHUNK: usize = 64 * 1024;
 const CANARY: &[u8] = b"CANARY-4711-Mueller";
@@ -315,7 +315,7 @@ fn another_key_is_told_by_its_id_and_opens_nothing() {
     assert_eq!(read(&spool, capture(1).item(0)), Err(SpoolError::Damaged(Damage::OtherKey(kek(1).id()))));
     let listed: Vec<Entry> = spool.list().unwrap().collect();
     assert!(matches!(&listed[0], Entry::Damaged { why: Damage::OtherKey(_), .. }), "{listed:?}");
-    assert_eq!(spool.sweep_orphans(), Ok(0), "what cannot be opened is never swept");
+    assert_eq!(spool.sweep_orphans(|_| false), Ok(Swept::default()), "what cannot be opened is never swept");
 }
 
 fn finished(spool: &Spool, capture: CaptureId, items: u16) -> Vec<shutterbridge::spool::Finished> {
@@ -341,18 +341,38 @@ fn a_capture_of_several_items_is_promised_whole_or_not_at_all() {
 }
 
 #[test]
-fn items_without_their_head_are_orphans_and_swept_with_their_attachments() {
+fn items_that_were_never_promised_are_swept_and_what_lost_its_head_is_put_aside() {
     let folder = Folder::new();
     let spool = open(&folder);
-    spool.promise(finished(&spool, capture(1), 3)).unwrap();
-    spool.promise(finished(&spool, capture(2), 3)).unwrap();
+    for n in 1..=4 {
+        spool.promise(finished(&spool, capture(n), 3)).unwrap();
+    }
     spool.attach(Name::Binding(capture(2)), b"binding").unwrap();
-    fs::remove_file(folder.live(Name::Item(capture(2).item(0)))).unwrap();
+    for n in 2..=4 {
+        fs::remove_file(folder.live(Name::Item(capture(n).item(0)))).unwrap();
+    }
     let listed: Vec<Entry> = spool.list().unwrap().collect();
     assert!(matches!(&listed[1], Entry::Orphan(o) if o.items == [1, 2] && o.binding), "{listed:?}");
-    assert_eq!(spool.sweep_orphans(), Ok(1));
+    // The third has a row in the journal; the fourth nobody ever heard of.
+    let swept = spool.sweep_orphans(|id| id == capture(3)).unwrap();
+    assert_eq!(swept, Swept { erased: 1, put_aside: vec![capture(2), capture(3)] });
     assert_eq!(spool.list().unwrap().count(), 1);
     assert_eq!(files(&folder.spool().join("live")).len(), 3);
+    let aside = files(&folder.spool().join("quarantine"));
+    assert_eq!(aside.len(), 3 + 1 + 2 + 1, "files and reasons: {aside:?}");
+}
+
+#[test]
+fn of_a_known_capture_no_file_is_looked_at() {
+    let folder = Folder::new();
+    let spool = open(&folder);
+    (1..=3).for_each(|n| spool.promise(finished(&spool, capture(n), 2)).unwrap());
+    fs::write(folder.live(Name::Item(capture(1).item(0))), "rubbish").unwrap();
+    fs::remove_file(folder.live(Name::Item(capture(2).item(0)))).unwrap();
+    let mut listing = spool.list_beyond(vec![capture(1), capture(2)]).unwrap();
+    assert!(matches!(listing.next(), Some(Entry::Orphan(o)) if o.id == capture(2)), "known, and its head is gone");
+    assert!(matches!(listing.next(), Some(Entry::Capture(c)) if c.id == capture(3)));
+    assert_eq!((listing.next(), listing.passed_over()), (None, 1));
 }
 
 #[test]
@@ -421,7 +441,7 @@ fn a_removed_capture_cannot_be_opened_from_a_copy_of_the_folder_made_after_its_k
     fs::rename(&kept, &path).unwrap();
     assert_eq!(read(&spool, capture(1).item(0)), Err(SpoolError::Damaged(Damage::Erased)));
     assert!(matches!(spool.list().unwrap().next(), Some(Entry::Orphan(_))), "half erased is no damage");
-    assert_eq!(spool.sweep_orphans(), Ok(1));
+    assert_eq!(spool.sweep_orphans(|_| true), Ok(Swept { erased: 1, put_aside: vec![] }));
     assert!(files(&folder.spool().join("live")).is_empty());
 }
 
@@ -478,7 +498,7 @@ fn sixteen_threads_promise_list_and_remove_and_nothing_is_lost_or_invented() {
         for _ in 0..40 {
             // A removal may be seen half done, a promise never; sweeping disturbs neither.
             assert!(spool.list().unwrap().all(|e| !matches!(e, Entry::Damaged { .. })));
-            spool.sweep_orphans().unwrap();
+            spool.sweep_orphans(|_| false).unwrap();
         }
     });
     let listed: Vec<Entry> = spool.list().unwrap().collect();

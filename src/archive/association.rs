@@ -11,13 +11,14 @@ use dicom_ul::pdu::{
 use super::command::{COMMAND_BYTES_MAX, Command, echo_request, store_request};
 use super::dimse::Options;
 use super::message::{Assembler, Message};
+use super::profile::Profile;
 use super::wire::{
     Fault, Incoming, PDU_BYTES_ANNOUNCED, PDU_BYTES_MAX, PDU_HEAD_BYTES, PDV_HEAD_BYTES, Patience, Wire, data_head,
 };
 use crate::dicom::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, Instance, Syntax, iod};
 
 /// PS3.7 §A.2.1.
-const APPLICATION_CONTEXT: &str = "1.2.840.10008.3.1.1.1";
+pub(super) const APPLICATION_CONTEXT: &str = "1.2.840.10008.3.1.1.1";
 /// What an acceptor that names no maximum is taken to receive, bytes.
 const UNSAID_PDU_BYTES: u32 = 16 << 10;
 /// An acceptor with less cannot even take a command in one piece.
@@ -74,7 +75,7 @@ pub(super) struct Association {
 impl Association {
     /// For storing and Verification.
     pub(super) fn request(options: &Options) -> Result<Self, NoAssociation> {
-        Self::propose(options, &contexts())
+        Self::propose(options, &contexts(&options.profile))
     }
 
     /// For asking for storage commitment. The default roles are the right ones: who requests the
@@ -86,8 +87,8 @@ impl Association {
 
     fn propose(options: &Options, proposed: &[PresentationContextProposed]) -> Result<Self, NoAssociation> {
         let limits = &options.limits;
-        let mut wire =
-            Wire::connect(&options.address, Patience::from_now(limits.connect_ms)).map_err(NoAssociation::Unreachable)?;
+        let connecting = Patience::from_now(limits.connect_ms);
+        let mut wire = Wire::connect(&options.address, options.tls.as_ref(), connecting).map_err(NoAssociation::Unreachable)?;
         let patience = Patience::from_now(limits.association_ms);
         let request = Pdu::AssociationRQ(AssociationRQ {
             protocol_version: 1,
@@ -151,8 +152,12 @@ impl Association {
     }
 
     /// True where nothing was heard since the last answer.
-    pub(super) fn is_quiet(&self) -> bool {
+    pub(super) fn is_quiet(&mut self) -> bool {
         self.wire.is_quiet()
+    }
+
+    pub(super) fn tls_version(&self) -> Option<&'static str> {
+        self.wire.tls_version()
     }
 
     pub(super) fn release(self) {
@@ -312,11 +317,15 @@ fn put(output: &mut [u8], used: &mut usize, bytes: &[u8]) {
     }
 }
 
-/// What is proposed: every object that is made here, and Verification.
-fn contexts() -> Vec<PresentationContextProposed> {
+/// What is proposed: every object that is made here, in the syntaxes that this archive is to be
+/// offered, and Verification.
+fn contexts(profile: &Profile) -> Vec<PresentationContextProposed> {
     let native: &[Syntax] = &[Syntax::ExplicitLe, Syntax::ImplicitLe];
-    let storage = iod::ALL.iter().flat_map(|iod| iod.contexts.iter().map(|syntaxes| (iod.sop_class, *syntaxes)));
-    numbered(storage.chain([(iod::VERIFICATION, native)]))
+    let of = |syntaxes: &[Syntax]| syntaxes.iter().copied().filter(|s| profile.offers(*s)).collect::<Vec<_>>();
+    let storage = iod::ALL.iter().flat_map(|iod| iod.contexts.iter().map(|syntaxes| (iod.sop_class, of(syntaxes))));
+    let all: Vec<_> =
+        storage.filter(|(_, syntaxes)| !syntaxes.is_empty()).chain([(iod::VERIFICATION, native.to_vec())]).collect();
+    numbered(all.iter().map(|(class, syntaxes)| (*class, syntaxes.as_slice())))
 }
 
 /// Odd numbers (PS3.8 §9.3.2.2).
@@ -346,7 +355,7 @@ mod tests {
 
     #[test]
     fn compressed_and_native_never_share_a_context() {
-        let contexts = contexts();
+        let contexts = contexts(&Profile::default());
         assert!(contexts.iter().map(|c| c.id).eq((1..).step_by(2).take(contexts.len())));
         for context in &contexts {
             let compressed = context.transfer_syntaxes.iter().filter(|s| *s == Syntax::JpegBaseline.uid()).count();

@@ -1,16 +1,22 @@
 //! C-STORE to an archive (PS3.4 §B, PS3.7 §9): associations are kept and used again.
 
+mod examine;
+
 use std::io::{self, Read};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use dicom_ul::pdu::{AssociationRJ, AssociationRJResult};
+use rustls::ClientConfig;
 
+pub(super) use self::examine::told_of_connection;
 use super::association::{Answer, Association, NoAnswer, NoAssociation, WRITE_BYTES};
+use super::finding::Finding;
+use super::profile::{NATIVE, Profile, send_decoded};
 use super::status::{Verdict, meaning};
 use super::wire::Fault;
 use super::{AeTitle, Archive, Asked, Refused, Stored, commitment};
-use crate::capture::{FailureCode, SopRef, Uid};
+use crate::capture::{Commitment, FailureCode, SopRef, Uid};
 use crate::dicom::{Instance, iod};
 
 /// Begin of an object that is remembered on an association that was used before, bytes: where
@@ -24,6 +30,9 @@ pub struct Options {
     pub address: String,
     pub called_ae: AeTitle,
     pub calling_ae: AeTitle,
+    /// `None`: in clear text.
+    pub tls: Option<Arc<ClientConfig>>,
+    pub profile: Profile,
     pub limits: Limits,
 }
 
@@ -168,12 +177,50 @@ impl Dimse {
         Ok(lease)
     }
 
+    /// Over a kept association, and once more over a new one where the kept one had died.
+    fn send(&self, instance: &Instance, source: &mut Source<'_>) -> Result<Stored, Refused> {
+        if let Some(result) = self.attempt(self.lease(true)?, instance, source) {
+            return result;
+        }
+        self.attempt(self.lease(false)?, instance, source).unwrap_or_else(|| {
+            let detail = "the archive closed two associations before it had the object".to_owned();
+            Err(Refused { code: FailureCode::ArchiveUnreachable, detail })
+        })
+    }
+
+    /// Whether the archive takes the class of a JPEG with its pixels decoded.
+    fn takes_decoded(&self, instance: &Instance) -> bool {
+        let takes = |lease: &Lease<'_>| {
+            lease.association.as_ref().is_some_and(|a| a.context(instance.sop_class.as_str(), &NATIVE).is_some())
+        };
+        self.options.profile.can_decode(instance) && self.lease(true).is_ok_and(|lease| takes(&lease))
+    }
+
+    fn refused_context(&self, association: &Association, instance: &Instance) -> Refused {
+        if let Err(left_out) = self.options.profile.syntax_of(instance) {
+            return left_out;
+        }
+        let class = instance.sop_class.as_str();
+        let syntax = instance.transfer_syntax().uid();
+        // What is refused is the class only where its native context is refused as well: many
+        // acceptors give that reason for a transfer syntax, too.
+        let detail = if association.takes_class(class) {
+            format!(
+                "the archive takes SOP class {class} but not in transfer syntax {syntax}; enable it there, \
+                 or let fallback = true of this [[archive]] decode what can be"
+            )
+        } else {
+            format!("the archive does not take SOP class {class}; enable it there")
+        };
+        Refused { code: FailureCode::ArchiveRefusedClass, detail }
+    }
+
     /// Sends the object; `None` where an association that was used before turned out to be dead
     /// while its begin was still remembered.
     fn attempt(&self, mut lease: Lease<'_>, instance: &Instance, source: &mut Source<'_>) -> Option<Result<Stored, Refused>> {
         let Some(association) = &mut lease.association else { return None };
         let Some(context) = association.context(instance.sop_class.as_str(), instance.syntaxes()) else {
-            return Some(Err(refused_context(association, instance)));
+            return Some(Err(self.refused_context(association, instance)));
         };
         let data_set = match source.data_set(instance, context.syntax, lease.was_used) {
             Ok(data_set) => data_set,
@@ -206,14 +253,16 @@ impl Dimse {
 
 impl Archive for Dimse {
     fn store(&self, instance: &Instance, payload: &mut dyn Read) -> Result<Stored, Refused> {
+        let instance = &*self.options.profile.dress(instance);
         let mut source = Source::Waiting(payload);
-        if let Some(result) = self.attempt(self.lease(true)?, instance, &mut source) {
-            return result;
+        match (self.send(instance, &mut source), source) {
+            (Err(refused), Source::Waiting(payload))
+                if refused.code == FailureCode::ArchiveRefusedClass && self.takes_decoded(instance) =>
+            {
+                send_decoded(instance, payload, refused, |native, payload| self.send(native, &mut Source::Waiting(payload)))
+            }
+            (result, _) => result,
         }
-        self.attempt(self.lease(false)?, instance, &mut source).unwrap_or_else(|| {
-            let detail = "the archive closed two associations before it had the object".to_owned();
-            Err(Refused { code: FailureCode::ArchiveUnreachable, detail })
-        })
     }
 
     /// Over an association of its own, so that an archive which takes no new ones is noticed.
@@ -243,6 +292,10 @@ impl Archive for Dimse {
         commitment::ask(&self.options, transaction, wanted)
     }
 
+    fn examine(&self, commitment: Commitment) -> Vec<Finding> {
+        examine::examine(&self.options, commitment)
+    }
+
     fn release_idle(&self) {
         let mut pool = self.pool();
         let idle = Duration::from_millis(self.options.limits.idle_ms);
@@ -264,7 +317,7 @@ impl Drop for Dimse {
 /// The youngest idle association that still lives, and those that do not or were idle too long.
 fn take_usable(pool: &mut Pool, idle_ms: u64) -> (Option<Association>, Vec<Association>) {
     let mut stale = Vec::new();
-    while let Some(association) = pool.idle.pop() {
+    while let Some(mut association) = pool.idle.pop() {
         if association.idle_since.elapsed() < Duration::from_millis(idle_ms) && association.is_quiet() {
             return (Some(association), stale);
         }
@@ -400,17 +453,6 @@ fn quote(comment: &str, instance: &Instance) -> String {
         comment.split_whitespace().take(WORDS_MAX).map(|word| if is_safe(word) { word } else { "[redacted]" }).collect();
     let text: String = words.join(" ").chars().filter(|c| !c.is_control()).take(160).collect();
     if text.is_empty() { String::new() } else { format!("; the archive says: {text}") }
-}
-
-fn refused_context(association: &Association, instance: &Instance) -> Refused {
-    let class = instance.sop_class.as_str();
-    let syntax = instance.transfer_syntax().uid();
-    let detail = if association.takes_class(class) {
-        format!("the archive takes SOP class {class} but not in transfer syntax {syntax}; enable it there")
-    } else {
-        format!("the archive does not take SOP class {class}; enable it there")
-    };
-    Refused { code: FailureCode::ArchiveRefusedClass, detail }
 }
 
 fn unreachable(fault: Fault, when: &str) -> Refused {

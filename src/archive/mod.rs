@@ -7,17 +7,25 @@ mod association;
 mod command;
 mod commitment;
 pub mod dimse;
+pub mod finding;
+pub mod folder;
+mod link;
 mod listening;
 mod message;
+pub mod profile;
 pub mod reports;
 pub mod scp;
+mod sniff;
 pub mod status;
+pub mod stow;
+pub mod tls;
 mod wire;
 
 use std::fmt;
 use std::io::Read;
 
-use crate::capture::{FailureCode, SopRef, Uid};
+use self::finding::Finding;
+use crate::capture::{Commitment, FailureCode, SopRef, Uid};
 use crate::dicom::Instance;
 pub use crate::dicom::commitment::{NO_SUCH_INSTANCE, Report};
 
@@ -47,6 +55,15 @@ pub trait Archive: Send + Sync {
     fn ask_commitment(&self, _transaction: &Uid, _wanted: &[SopRef]) -> Result<Asked, Refused> {
         let detail = "this kind of archive cannot be asked for storage commitment".to_owned();
         Err(Refused { code: FailureCode::ArchiveRefusedClass, detail })
+    }
+
+    /// What it is like, and what of its configuration to change: really connects, stores nothing.
+    /// `commitment`: whether it is to be asked for it.
+    fn examine(&self, _commitment: Commitment) -> Vec<Finding> {
+        vec![match self.probe() {
+            Ok(()) => Finding::pass("the archive answers"),
+            Err(refused) => Finding::fail(refused.detail, "", refused.code.advice()),
+        }]
     }
 
     /// Closes connections that did nothing for a while. Called now and then, and when the gateway

@@ -16,6 +16,8 @@ use dicom_ul::pdu::{
     PresentationContextResultReason, RequestorRoles, UserVariableItem,
 };
 
+use rustls::ServerConfig;
+
 use super::association::user_variables;
 use super::command::{Command, echo_response, event_response};
 use super::commitment::{read, status};
@@ -39,8 +41,10 @@ const ASSOCIATION_MAX: Duration = Duration::from_secs(600);
 pub struct Options {
     /// Of this gateway: what the archive must call.
     pub ae: AeTitle,
-    /// Of the archive.
-    pub archive_ae: AeTitle,
+    /// Of the archives.
+    pub archive_aes: Vec<AeTitle>,
+    /// `None`: in clear text.
+    pub tls: Option<Arc<ServerConfig>>,
 }
 
 /// The open door. Closes when dropped.
@@ -81,8 +85,9 @@ type Contexts = HashMap<u8, (&'static str, Syntax)>;
 
 impl Door {
     fn serve(&self, socket: TcpStream, is_full: bool) -> Result<(), Fault> {
-        let mut wire = Wire::over(socket)?;
-        let Incoming::Other(Pdu::AssociationRQ(request)) = wire.read(Patience::from_now(REQUEST_MS))? else {
+        let patience = Patience::from_now(REQUEST_MS);
+        let mut wire = Wire::over(socket, self.options.tls.as_ref(), patience)?;
+        let Incoming::Other(Pdu::AssociationRQ(request)) = wire.read(patience)? else {
             wire.abort();
             return Err(Fault::Protocol("no association was requested"));
         };
@@ -107,7 +112,7 @@ impl Door {
         }
         let reason = if request.called_ae_title.trim() != self.options.ae.as_str() {
             AssociationRJServiceUserReason::CalledAETitleNotRecognized
-        } else if request.calling_ae_title.trim() != self.options.archive_ae.as_str() {
+        } else if !self.options.archive_aes.iter().any(|ae| ae.as_str() == request.calling_ae_title.trim()) {
             AssociationRJServiceUserReason::CallingAETitleNotRecognized
         } else {
             return None;

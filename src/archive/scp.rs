@@ -111,8 +111,9 @@ impl Shared {
 type Contexts = HashMap<u8, (String, Syntax)>;
 
 fn serve(socket: TcpStream, is_full: bool, shared: &Shared) -> Result<(), Fault> {
-    let mut wire = Wire::over(socket)?;
-    let Incoming::Other(Pdu::AssociationRQ(request)) = wire.read(Patience::from_now(REQUEST_MS))? else {
+    let patience = Patience::from_now(REQUEST_MS);
+    let mut wire = Wire::over(socket, None, patience)?;
+    let Incoming::Other(Pdu::AssociationRQ(request)) = wire.read(patience)? else {
         wire.abort();
         return Err(Fault::Protocol("no association was requested"));
     };

@@ -89,11 +89,11 @@ mod tests {
     }
 
     #[test]
-    fn only_a_shortage_or_a_processing_failure_is_tried_again() {
+    fn only_a_shortage_a_processing_failure_or_a_missing_right_is_tried_again() {
         for status in 0..=u16::MAX {
             if let Failed(code) = meaning(status).verdict {
                 let is_retried = code.class() == Class::Transient;
-                assert_eq!(is_retried, status == 0x0110 || status & 0xFF00 == 0xA700, "{status:04X}");
+                assert_eq!(is_retried, matches!(status, 0x0110 | 0x0124) || status & 0xFF00 == 0xA700, "{status:04X}");
             }
         }
     }

@@ -1,11 +1,13 @@
-//! PDUs over one TCP connection (PS3.8 §9.3): deadlines, and the two switches without which a
-//! peer that uses Nagle's algorithm waits 40 ms for each answer.
+//! PDUs over one connection (PS3.8 §9.3).
 
-use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream, ToSocketAddrs};
-use std::time::{Duration, Instant};
+use std::net::TcpStream;
+use std::sync::Arc;
 
 use dicom_ul::pdu::{Pdu, read_pdu, write_pdu};
+use rustls::{ClientConfig, ServerConfig};
+
+use super::link::{FAREWELL_MS, Link, Tongue, host_of};
+pub(super) use super::link::{Fault, Patience};
 
 /// Longest PDU that is received and sent, bytes after its head. Beyond 128 KiB nothing gets
 /// faster and memory per association grows.
@@ -20,64 +22,6 @@ const P_DATA_TF: u8 = 0x04;
 /// Message control header (PS3.8 §E.2).
 const IS_COMMAND: u8 = 1;
 const IS_LAST: u8 = 2;
-/// A farewell is worth no more, milliseconds.
-const FAREWELL_MS: u64 = 1_000;
-
-/// Why nothing more comes over a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
-    Unresolved,
-    Closed,
-    TimedOut,
-    Broken(io::ErrorKind),
-    /// The peer does not keep PS3.8.
-    Protocol(&'static str),
-}
-
-impl std::fmt::Display for Fault {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Unresolved => f.write_str("its name has no address"),
-            Self::Closed => f.write_str("it closed the connection"),
-            Self::TimedOut => f.write_str("it did not answer in time"),
-            Self::Broken(kind) => write!(f, "the connection failed ({kind})"),
-            Self::Protocol(what) => write!(f, "it does not speak DICOM: {what}"),
-        }
-    }
-}
-
-impl From<io::Error> for Fault {
-    fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Self::TimedOut,
-            io::ErrorKind::UnexpectedEof => Self::Closed,
-            kind => Self::Broken(kind),
-        }
-    }
-}
-
-/// Until when, and how long a single write may stand still.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Patience {
-    pub(super) deadline: Instant,
-    pub(super) stall: Duration,
-}
-
-impl Patience {
-    pub(super) fn until(deadline: Instant) -> Self {
-        Self { deadline, stall: Duration::MAX }
-    }
-
-    pub(super) fn from_now(ms: u64) -> Self {
-        Self::until(Instant::now() + Duration::from_millis(ms))
-    }
-
-    fn left(&self) -> Result<Duration, Fault> {
-        let left = self.deadline.checked_duration_since(Instant::now()).unwrap_or_default();
-        if left.is_zero() { Err(Fault::TimedOut) } else { Ok(left.min(self.stall)) }
-    }
-}
-
 /// One received PDU.
 pub(super) enum Incoming<'a> {
     Data(Fragments<'a>),
@@ -125,40 +69,40 @@ pub(super) fn data_head(context: u8, is_command: bool, is_last: bool, length: us
 }
 
 pub(super) struct Wire {
-    socket: TcpStream,
+    link: Link,
     input: Vec<u8>,
     start: usize,
     end: usize,
 }
 
 impl Wire {
-    pub(super) fn connect(address: &str, patience: Patience) -> Result<Self, Fault> {
-        let mut fault = Fault::Unresolved;
-        for address in address.to_socket_addrs().map_err(|_| Fault::Unresolved)? {
-            match TcpStream::connect_timeout(&address, patience.left()?) {
-                Ok(socket) => return Self::over(socket),
-                Err(error) => fault = error.into(),
-            }
+    pub(super) fn connect(address: &str, tls: Option<&Arc<ClientConfig>>, patience: Patience) -> Result<Self, Fault> {
+        let mut link = Link::connect(address, patience)?;
+        if let Some(config) = tls {
+            link.secure(config, host_of(address), patience)?;
         }
-        Err(fault)
+        Ok(Self::of(link))
     }
 
-    pub(super) fn over(socket: TcpStream) -> Result<Self, Fault> {
-        socket.set_nodelay(true)?;
-        Ok(Self { socket, input: vec![0; PDU_HEAD_BYTES + PDU_BYTES_MAX], start: 0, end: 0 })
+    /// A connection that came to us.
+    pub(super) fn over(socket: TcpStream, tls: Option<&Arc<ServerConfig>>, patience: Patience) -> Result<Self, Fault> {
+        let mut link = Link::over(socket)?;
+        if let Some(config) = tls {
+            link.secure_door(config, patience)?;
+        }
+        Ok(Self::of(link))
     }
 
-    pub(super) fn write(&mut self, mut bytes: &[u8], patience: Patience) -> Result<(), Fault> {
-        while !bytes.is_empty() {
-            self.socket.set_write_timeout(Some(patience.left()?))?;
-            match self.socket.write(bytes) {
-                Ok(0) => return Err(Fault::Closed),
-                Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
+    fn of(link: Link) -> Self {
+        Self { link, input: vec![0; PDU_HEAD_BYTES + PDU_BYTES_MAX], start: 0, end: 0 }
+    }
+
+    pub(super) fn tls_version(&self) -> Option<&'static str> {
+        self.link.tls_version()
+    }
+
+    pub(super) fn write(&mut self, bytes: &[u8], patience: Patience) -> Result<(), Fault> {
+        self.link.write(bytes, patience)
     }
 
     pub(super) fn write_pdu(&mut self, pdu: &Pdu, patience: Patience) -> Result<(), Fault> {
@@ -172,6 +116,9 @@ impl Wire {
         self.fill(PDU_HEAD_BYTES, patience)?;
         let head = self.input.get(self.start..self.start + PDU_HEAD_BYTES).unwrap_or_default();
         let &[kind, _, l1, l2, l3, l4] = head else { return Err(Fault::Closed) };
+        if let Some(tongue @ (Tongue::Http | Tongue::Tls)) = Tongue::of(head) {
+            return Err(Fault::Speaks(tongue));
+        }
         let length = usize::try_from(u32::from_be_bytes([l1, l2, l3, l4])).unwrap_or(usize::MAX);
         if length > PDU_BYTES_MAX {
             return Err(Fault::Protocol("a PDU is longer than was agreed"));
@@ -188,9 +135,7 @@ impl Wire {
         }
     }
 
-    /// Reads until `need` bytes are there. The acknowledgement is asked for at once after every
-    /// read: the kernel forgets the wish, and a peer with Nagle's algorithm holds the rest of its
-    /// answer back until it comes.
+    /// Reads until `need` bytes are there.
     fn fill(&mut self, need: usize, patience: Patience) -> Result<(), Fault> {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
@@ -200,41 +145,25 @@ impl Wire {
             (self.start, self.end) = (0, self.end - self.start);
         }
         while self.end - self.start < need {
-            self.socket.set_read_timeout(Some(patience.left()?))?;
-            self.acknowledge_at_once();
-            let room = self.input.get_mut(self.end..).unwrap_or_default();
-            match self.socket.read(room) {
-                Ok(0) => return Err(Fault::Closed),
-                Ok(count) => self.end += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.into()),
+            match self.link.read(self.input.get_mut(self.end..).unwrap_or_default(), patience)? {
+                0 => return Err(Fault::Closed),
+                count => self.end += count,
             }
-            self.acknowledge_at_once();
         }
         Ok(())
     }
 
-    /// Costs some speed where it fails, and nothing else.
-    fn acknowledge_at_once(&self) {
-        #[cfg(target_os = "linux")]
-        let _ = socket2::SockRef::from(&self.socket).set_tcp_quickack(true);
-    }
-
     /// True where the peer has neither closed nor said anything: between two messages it has
     /// nothing to say but farewell.
-    pub(super) fn is_quiet(&self) -> bool {
-        let mut probe = [0; 1];
-        let is_open = self.start == self.end
-            && self.socket.set_nonblocking(true).is_ok()
-            && matches!(self.socket.peek(&mut probe), Err(e) if e.kind() == io::ErrorKind::WouldBlock);
-        self.socket.set_nonblocking(false).is_ok() && is_open
+    pub(super) fn is_quiet(&mut self) -> bool {
+        self.start == self.end && self.link.is_quiet()
     }
 
     /// A-ABORT, and the end of the connection.
     pub(super) fn abort(mut self) {
         let abort = Pdu::AbortRQ { source: dicom_ul::pdu::AbortRQSource::ServiceUser };
         let _ = self.write_pdu(&abort, Patience::from_now(FAREWELL_MS));
-        let _ = self.socket.shutdown(Shutdown::Both);
+        self.link.shut_down();
     }
 
     /// A-RELEASE, and the end of the connection. A peer that does not answer is left.
@@ -243,12 +172,14 @@ impl Wire {
         if self.write_pdu(&Pdu::ReleaseRQ, patience).is_ok() {
             let _ = self.read(patience);
         }
-        let _ = self.socket.shutdown(Shutdown::Both);
+        self.link.shut_down();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
 
     #[test]
@@ -274,7 +205,7 @@ mod tests {
     fn a_peer_that_is_silent_or_talks_too_much_is_left() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let mut wire = Wire::connect(&address, Patience::from_now(5_000)).unwrap();
+        let mut wire = Wire::connect(&address, None, Patience::from_now(5_000)).unwrap();
         let (mut peer, _) = listener.accept().unwrap();
         assert!(wire.is_quiet());
         assert!(matches!(wire.read(Patience::from_now(10)), Err(Fault::TimedOut)));
@@ -286,7 +217,7 @@ mod tests {
     #[test]
     fn a_peer_that_has_gone_is_noticed_between_two_messages() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let wire = Wire::connect(&listener.local_addr().unwrap().to_string(), Patience::from_now(5_000)).unwrap();
+        let mut wire = Wire::connect(&listener.local_addr().unwrap().to_string(), None, Patience::from_now(5_000)).unwrap();
         drop(listener.accept().unwrap());
         while wire.is_quiet() {
             std::thread::yield_now();

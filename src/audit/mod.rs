@@ -1,19 +1,21 @@
 //! What was done, by whom, to whose data.
 //!
-//! Owns: the audit file, its chain of hashes, finding the first line that was changed.
+//! Owns: the audit file, its chain of hashes and the signed head, finding the first line that was
+//! changed. A line the disk did not confirm is written again, and nothing is recorded until it is.
 //! Never: holds a patient's identifier in clear; deletes or rewrites a line; decides what to audit.
 
+mod head;
 mod line;
 mod verify;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use std::{fmt, mem, thread};
+use std::{fmt, thread};
 
 use jiff::Timestamp;
 
@@ -22,12 +24,16 @@ use crate::seal::aead::Kek;
 use crate::seal::digest::{hex, hmac_sha256};
 use crate::seal::secret::Secret;
 use crate::store::{Cause, folder};
+use head::BadHead;
+pub use head::Seal;
 use line::{FIRST_PREV, Head, LINE_MAX_BYTES, Line};
 pub use verify::{Verified, VerifyError, verify};
 
 /// Lines are synced together, this long after the first of them. A power cut may take so much of
 /// the end of the file, which the chain then shows as nothing worse than an end.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
+/// Unsynced lines held in memory, bytes: where the disk is slower than that, who records waits.
+const UNSYNCED_MAX_BYTES: usize = 4 << 20;
 
 /// One line to write. `action` and `detail` are constants of the code: nothing a sender or a
 /// hospital wrote gets into the file by them.
@@ -68,6 +74,16 @@ pub enum AuditError {
     Locked,
     /// The last whole line is none of ours: nothing is added to a file that was changed.
     Broken,
+    /// So many lines are missing at the end that the disk had confirmed.
+    Cut {
+        missing: u64,
+    },
+    /// The file has lines, and no head beside it.
+    HeadMissing,
+    /// The head is not what was signed, or was signed under another key.
+    HeadChanged,
+    /// A newer gateway wrote the head.
+    Newer(u16),
     /// A line is longer than a line may be.
     TooLong,
     /// The disk did not take or confirm a line, now or before.
@@ -80,9 +96,15 @@ impl fmt::Display for AuditError {
         match self {
             Self::Locked => f.write_str("another process writes the audit file; stop it, or give this gateway a file of its own"),
             Self::Broken => f.write_str("the audit file was changed; keep it as evidence, move it aside and start a new one"),
+            Self::Cut { missing } => {
+                write!(f, "{missing} lines are missing at the end of the audit file; keep it and its .head as evidence, move both aside and start new ones")
+            }
+            Self::HeadMissing => f.write_str("the .head beside the audit file is missing; bring it back, or keep the file as evidence, move it aside and start a new one"),
+            Self::HeadChanged => f.write_str("the .head beside the audit file was changed, or the key file is another one; bring the right one back, or keep both files as evidence, move them aside and start new ones"),
+            Self::Newer(found) => write!(f, "the .head beside the audit file has format {found}, which this version does not know; run the newer version"),
             Self::TooLong => f.write_str("an audit line is too long"),
             Self::NotDurable(kind) => {
-                write!(f, "the disk did not confirm an audit line ({kind}); look at the disk, then restart")
+                write!(f, "the disk did not confirm an audit line ({kind}); nothing is done until it does; look at the disk")
             }
             Self::Io(why) => write!(f, "the audit file cannot be opened: {why}"),
         }
@@ -99,15 +121,32 @@ pub struct Audit {
     syncer: Option<JoinHandle<()>>,
 }
 
+/// The end of the chain as far as the disk has it, signed: for whoever keeps it elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedHead {
+    pub lines: u64,
+    pub hash: String,
+    pub signature: String,
+}
+
 struct Shared {
     file: File,
+    path: PathBuf,
+    seal: Seal,
+    /// Held by whoever syncs and signs.
+    signing: Mutex<()>,
     state: Mutex<State>,
     changed: Condvar,
 }
 
 struct State {
     head: Head,
-    unsynced: bool,
+    /// What the disk confirmed, and the file beside says.
+    signed: Head,
+    /// Bytes of the file that the disk confirmed.
+    synced_bytes: u64,
+    /// Lines behind them, as they stand in the file.
+    unsynced: Vec<u8>,
     failed: Option<Cause>,
     stopping: bool,
 }
@@ -123,10 +162,23 @@ impl Audit {
         let file =
             options.read(true).append(true).create(true).mode(0o600).open(path).map_err(|e| AuditError::Io((&e).into()))?;
         file.try_lock().map_err(|_| AuditError::Locked)?;
-        let (head, cut_bytes) = recover(&file)?;
+        let seal = Seal::of(kek);
+        let (head, whole_bytes) = last_line(&file)?;
+        hold_against(&seal, path, &head, whole_bytes == 0)?;
+        let cut_bytes = cut_behind(&file, whole_bytes)?;
         file.sync_all().and_then(|()| folder::sync(folder::above(path))).map_err(|e| AuditError::NotDurable((&e).into()))?;
-        let state = Mutex::new(State { head, unsynced: false, failed: None, stopping: false });
-        let shared = Arc::new(Shared { file, state, changed: Condvar::new() });
+        seal.write(path, &head).map_err(|e| AuditError::NotDurable((&e).into()))?;
+        let state =
+            State { signed: head.clone(), head, synced_bytes: whole_bytes, unsynced: Vec::new(), failed: None, stopping: false };
+        let shared = Shared {
+            file,
+            path: path.to_owned(),
+            seal,
+            signing: Mutex::default(),
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        };
+        let shared = Arc::new(shared);
         let syncing = Arc::clone(&shared);
         let syncer = thread::Builder::new().name("audit-sync".to_owned()).spawn(move || syncing.sync_until_stopped());
         let syncer = Some(syncer.map_err(|e| AuditError::Io((&e).into()))?);
@@ -137,6 +189,13 @@ impl Audit {
     #[must_use]
     pub fn cut_bytes(&self) -> u64 {
         self.cut_bytes
+    }
+
+    /// Where the confirmed chain ends.
+    #[must_use]
+    pub fn signed_head(&self) -> SignedHead {
+        let head = self.shared.lock().signed.clone();
+        SignedHead { signature: self.shared.seal.sign(&head), lines: head.seq, hash: head.hash }
     }
 
     /// Appends one line. It is in the file when this returns, and on the disk within a second;
@@ -158,9 +217,41 @@ impl Audit {
             return Err(AuditError::NotDurable((&e).into()));
         }
         state.head = head;
-        if !mem::replace(&mut state.unsynced, true) {
+        let is_first = state.unsynced.is_empty();
+        state.unsynced.extend_from_slice(line.as_bytes());
+        if state.unsynced.len() > UNSYNCED_MAX_BYTES {
+            drop(self.shared.sync(state));
+        } else if is_first {
             self.shared.changed.notify_all();
         }
+        Ok(())
+    }
+
+    /// Whether lines can be recorded. After a write or a sync that failed, the lines that were not
+    /// confirmed are cut off and written anew: a sync that merely succeeds later proves nothing of
+    /// what was written before. To be called from time to time; it costs nothing while all is well.
+    ///
+    /// # Errors
+    /// [`AuditError::NotDurable`] where the disk still does not take them.
+    pub fn health(&self) -> Result<(), AuditError> {
+        let mut state = self.shared.lock();
+        if state.failed.is_none() {
+            return Ok(());
+        }
+        let file = &self.shared.file;
+        let rewritten = file.set_len(state.synced_bytes).and_then(|()| {
+            (&*file).write_all(&state.unsynced)?;
+            file.sync_all()?;
+            self.shared.seal.write(&self.shared.path, &state.head)
+        });
+        if let Err(e) = rewritten {
+            state.failed = Some((&e).into());
+            return Err(AuditError::NotDurable((&e).into()));
+        }
+        let bytes = state.unsynced.len();
+        let head = state.head.clone();
+        state.confirm(bytes, head);
+        state.failed = None;
         Ok(())
     }
 
@@ -187,6 +278,15 @@ impl Drop for Audit {
     }
 }
 
+impl State {
+    /// The disk has so many bytes more.
+    fn confirm(&mut self, bytes: usize, head: Head) {
+        self.signed = head;
+        self.unsynced.drain(..bytes.min(self.unsynced.len()));
+        self.synced_bytes += bytes as u64;
+    }
+}
+
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -196,28 +296,72 @@ impl Shared {
     fn sync_until_stopped(&self) {
         let mut state = self.lock();
         loop {
-            state = self.changed.wait_while(state, |s| !s.unsynced && !s.stopping).unwrap_or_else(PoisonError::into_inner);
+            let idle = |s: &mut State| (s.unsynced.is_empty() || s.failed.is_some()) && !s.stopping;
+            state = self.changed.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner);
             let waited = self.changed.wait_timeout_while(state, SYNC_EVERY, |s| !s.stopping);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
             let is_last = state.stopping;
-            if mem::take(&mut state.unsynced) {
-                drop(state);
-                let synced = self.file.sync_data();
-                state = self.lock();
-                if let Err(e) = synced {
-                    state.failed = Some((&e).into());
-                }
-            }
+            state = self.sync(state);
             if is_last {
                 return;
             }
         }
     }
+
+    /// Syncs what was written so far, and signs it; others record meanwhile.
+    fn sync<'s>(&'s self, state: MutexGuard<'s, State>) -> MutexGuard<'s, State> {
+        let bytes = state.unsynced.len();
+        if bytes == 0 || state.failed.is_some() {
+            return state;
+        }
+        let (confirmed, head) = (state.synced_bytes, state.head.clone());
+        drop(state);
+        // One at a time, or an older head could replace a newer one.
+        let signing = self.signing.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_done = self.lock().synced_bytes != confirmed;
+        let synced = if is_done { Ok(()) } else { self.file.sync_data().and_then(|()| self.seal.write(&self.path, &head)) };
+        let mut state = self.lock();
+        match synced {
+            Ok(()) if is_done => {}
+            Ok(()) => state.confirm(bytes, head),
+            Err(e) => state.failed = Some((&e).into()),
+        }
+        drop(signing);
+        state
+    }
 }
 
-/// Finds the last whole line, and cuts off what stands behind it.
-fn recover(file: &File) -> Result<(Head, u64), AuditError> {
-    let io_error = |e: io::Error| AuditError::Io((&e).into());
+fn io_error(error: &io::Error) -> AuditError {
+    AuditError::Io(error.into())
+}
+
+/// The file must have every line that was ever signed.
+fn hold_against(seal: &Seal, path: &Path, last: &Head, is_empty: bool) -> Result<(), AuditError> {
+    match seal.read(path) {
+        Ok(signed) if signed.seq > last.seq => Err(AuditError::Cut { missing: signed.seq - last.seq }),
+        Ok(signed) if signed.seq == last.seq && signed.hash != last.hash => Err(AuditError::Broken),
+        // Lines behind the head were written when it came to an end, and are signed now.
+        Ok(_) => Ok(()),
+        Err(BadHead::Missing) if is_empty => seal.write(path, last).map_err(|e| AuditError::NotDurable((&e).into())),
+        Err(BadHead::Missing) => Err(AuditError::HeadMissing),
+        Err(BadHead::Changed) => Err(AuditError::HeadChanged),
+        Err(BadHead::Newer(found)) => Err(AuditError::Newer(found)),
+        Err(BadHead::Io(why)) => Err(AuditError::Io(why)),
+    }
+}
+
+/// Cuts off half a line behind the whole ones; how many bytes that were.
+fn cut_behind(file: &File, whole_bytes: u64) -> Result<u64, AuditError> {
+    let half = file.metadata().map_err(|e| io_error(&e))?.len().saturating_sub(whole_bytes);
+    if half > 0 {
+        file.set_len(whole_bytes).map_err(|e| io_error(&e))?;
+    }
+    Ok(half)
+}
+
+/// The last whole line, and how many bytes the file has up to its end.
+fn last_line(file: &File) -> Result<(Head, u64), AuditError> {
+    let io_error = |e: io::Error| io_error(&e);
     let length = file.metadata().map_err(io_error)?.len();
     // Two lines, one whole and one half, fit.
     let tail_bytes = length.min(2 * LINE_MAX_BYTES as u64);
@@ -233,8 +377,5 @@ fn recover(file: &File) -> Result<(Head, u64), AuditError> {
             Line::open(last).map(|(_, head)| head).ok_or(AuditError::Broken)?
         }
     };
-    if !half.is_empty() {
-        file.set_len(length - half.len() as u64).map_err(io_error)?;
-    }
-    Ok((head, half.len() as u64))
+    Ok((head, length - half.len() as u64))
 }

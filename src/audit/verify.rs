@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
+use super::head::{BadHead, Seal};
 use super::line::{FIRST_PREV, Head, LINE_MAX_BYTES, Line};
 use crate::store::Cause;
 
@@ -23,6 +24,8 @@ pub enum VerifyError {
         number: u64,
         why: &'static str,
     },
+    /// There is no head to hold the file against.
+    Head(&'static str),
     Io(Cause),
 }
 
@@ -30,6 +33,7 @@ impl fmt::Display for VerifyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Line { number, why } => write!(f, "line {number} of the audit file {why}; keep the file as evidence"),
+            Self::Head(why) => write!(f, "the .head beside the audit file {why}; keep both files as evidence"),
             Self::Io(why) => write!(f, "the audit file cannot be read: {why}"),
         }
     }
@@ -37,14 +41,22 @@ impl fmt::Display for VerifyError {
 
 impl std::error::Error for VerifyError {}
 
-/// Checks every line of the file at `path` and its place in the chain. A chain shows a line that
-/// was changed, moved, left out or slipped in; whether its end was cut off shows only [`Verified::head`]
-/// against a copy kept elsewhere.
+/// Checks every line of the file at `path` and its place in the chain, and holds the chain against
+/// its signed head: a line that was changed, moved, left out or slipped in, an end that was cut off,
+/// a chain that was written anew. What cannot be seen is that file and head were both put back as
+/// they were earlier: for that the head is to be kept elsewhere, too.
 ///
 /// # Errors
 /// [`VerifyError::Line`] names the first bad line.
-pub fn verify(path: &Path) -> Result<Verified, VerifyError> {
+pub fn verify(path: &Path, seal: &Seal) -> Result<Verified, VerifyError> {
     let io_error = |e: std::io::Error| VerifyError::Io((&e).into());
+    // Before the file: a running gateway adds lines.
+    let signed = seal.read(path).map_err(|bad| match bad {
+        BadHead::Missing => VerifyError::Head("is missing"),
+        BadHead::Changed => VerifyError::Head("was changed, or was signed under another key"),
+        BadHead::Newer(_) => VerifyError::Head("was written by a newer version"),
+        BadHead::Io(why) => VerifyError::Io(why),
+    })?;
     let mut reader = BufReader::new(File::open(path).map_err(io_error)?);
     let mut last = Head { seq: 0, hash: FIRST_PREV.to_owned() };
     let mut text = Vec::new();
@@ -53,9 +65,19 @@ pub fn verify(path: &Path) -> Result<Verified, VerifyError> {
         // One byte more than a line may have tells a longer one.
         let mut limited = reader.by_ref().take(LINE_MAX_BYTES as u64 + 1);
         if limited.read_until(b'\n', &mut text).map_err(io_error)? == 0 {
-            return Ok(Verified { lines: last.seq, head: last.hash });
+            let is_cut = last.seq < signed.seq;
+            let why = "is missing: the end of the file was cut off";
+            return if is_cut {
+                Err(VerifyError::Line { number: last.seq + 1, why })
+            } else {
+                Ok(Verified { lines: last.seq, head: last.hash })
+            };
         }
         last = next(&text, &last).map_err(|why| VerifyError::Line { number: last.seq + 1, why })?;
+        if last.seq == signed.seq && last.hash != signed.hash {
+            let why = "is not the line that was signed: the chain was written anew";
+            return Err(VerifyError::Line { number: last.seq, why });
+        }
     }
 }
 

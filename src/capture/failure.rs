@@ -62,7 +62,11 @@ failure_codes! {
     ArchiveNotCommitted "archive-not-committed" Transient "operations" "The archive has not said that it keeps the object; it is asked again.";
     ArchiveRefusedClass "archive-refused-class" Permanent "operations" "The archive takes neither this SOP class nor this transfer syntax.";
     ArchiveRefusedObject "archive-refused-object" Permanent "support" "The archive cannot accept the object as it is (A9xx, Cxxx).";
-    ArchiveNotAuthorised "archive-not-authorised" Permanent "operations" "The archive does not let this gateway store; ask its administrator.";
+    ArchiveNotAuthorised "archive-not-authorised" Transient "operations" "The archive does not let this gateway store; ask its administrator.";
+    ArchiveStumbles "archive-stumbles" Permanent "support" "The archive failed each time it was sent this object, and took others meanwhile; look at its log before you retry.";
+    ArchiveGone "archive-gone" Permanent "operations" "The archive that it waits for is not configured any more; configure it again under its name, or discard what waits.";
+    NoArchive "no-archive" Permanent "operations" "No archive of the configuration takes it; look at departments, media and sensitive of each [[archive]].";
+    GatewayDied "gateway-died" Permanent "support" "The gateway died three times in a row while it worked on this item; keep it and report the capture id.";
     HeldByPerson "held-by-person" Permanent "desk" "A person stopped it; the reason is in the history.";
 }
 
@@ -71,6 +75,12 @@ impl FailureCode {
     #[must_use]
     pub fn nothing_was_stored(self) -> bool {
         matches!(self, Self::ArchiveUnreachable | Self::ArchiveRejected)
+    }
+
+    /// True where no object can be the cause: whatever is sent next meets the same.
+    #[must_use]
+    pub fn concerns_the_archive(self) -> bool {
+        matches!(self, Self::ArchiveUnreachable | Self::ArchiveRejected | Self::ArchiveNotAuthorised)
     }
 }
 

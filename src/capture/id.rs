@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Crockford's base 32: no I, L, O, U.
@@ -30,6 +31,12 @@ impl CaptureId {
     #[must_use]
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(u128::from_be_bytes(bytes))
+    }
+
+    /// When it was made, to the millisecond.
+    #[must_use]
+    pub fn made_at(self) -> Option<Timestamp> {
+        Timestamp::from_millisecond(i64::try_from(self.0 >> 80).ok()?).ok()
     }
 
     #[must_use]

@@ -6,9 +6,11 @@ use serde::{Deserialize, Serialize};
 use super::claim::Claim;
 use super::failure::Failure;
 use super::id::CaptureId;
+use super::leg::Leg;
 use super::media::{Essence, Facts, MediaKind};
 use super::person::Operator;
 use super::stage::Stage;
+use super::text::Phi;
 use super::uid::Uid;
 
 /// SHA-256.
@@ -93,6 +95,13 @@ pub struct Record {
     pub acceptance: Acceptance,
     pub items: Vec<ItemRecord>,
     pub study_instance_uid: Option<Uid>,
+    /// Keyed hash of the patient, once that is known: captures with the same one leave in the
+    /// order in which they were accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patient_key: Option<u64>,
+    /// Identifiers beside the claim's whose news may release it: whom a person named, whose it was.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also_waits_for: Vec<Phi>,
     /// For a person: why no visit was chosen, that a profile was dropped … Never patient data.
     #[serde(default)]
     pub notes: Vec<String>,
@@ -105,11 +114,17 @@ pub struct Record {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ItemRecord {
     pub facts: ItemFacts,
+    /// The least advanced of its legs; `Held` if any is held. So in all members below: they are
+    /// the item's own only while it has no legs.
     pub stage: Stage,
     /// Where `Held` resumes.
     pub resume: Stage,
     pub schedule: Schedule,
     pub failure: Option<Failure>,
+    /// One for each archive it goes to, decided once. Empty: not decided yet, because no archive
+    /// is configured or none takes it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub legs: Vec<Leg>,
 }
 
 impl ItemRecord {
@@ -123,10 +138,14 @@ impl ItemRecord {
     /// Where it stands, or stood before it was held or discarded.
     #[must_use]
     pub fn progress(&self) -> Stage {
-        match self.stage {
-            Stage::Held | Stage::Discarded => self.resume,
-            Stage::Accepted | Stage::Identified | Stage::Wrapped | Stage::Forwarded | Stage::Committed => self.stage,
-        }
+        progress(self.stage, self.resume)
+    }
+}
+
+pub(super) fn progress(stage: Stage, resume: Stage) -> Stage {
+    match stage {
+        Stage::Held | Stage::Discarded => resume,
+        Stage::Accepted | Stage::Identified | Stage::Wrapped | Stage::Forwarded | Stage::Committed => stage,
     }
 }
 
@@ -139,6 +158,23 @@ pub struct Schedule {
     /// Those of them of which it is known that the archive stored nothing.
     #[serde(default)]
     pub unsent: u32,
+    /// An attempt was begun and nobody knows its end: told before acting. Who finds it so later
+    /// knows that the process died meanwhile.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub open: bool,
+    /// So often in a row the process died with an attempt open.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub deaths: u8,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde hands in a reference
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde hands in a reference
+fn is_zero(number: &u8) -> bool {
+    *number == 0
 }
 
 /// One line of a capture's history. `why` is the gateway's word without patient data, or, where a
@@ -153,6 +189,9 @@ pub struct Event {
     /// Who decided; `None`: the gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
+    /// Of this leg alone; `None`: of the item.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive: Option<String>,
 }
 
 /// A record contradicts itself: a bug, never a user's fault.
@@ -160,7 +199,8 @@ pub struct Event {
 pub struct Broken(pub &'static str);
 
 impl Record {
-    pub const VERSION: u16 = 1;
+    /// 2: legs. A row of 1 has none; they are added when the row is taken up.
+    pub const VERSION: u16 = 2;
     /// A longer history keeps its first and its latest lines.
     const HISTORY_MAX: usize = 200;
     const HISTORY_KEPT_FIRST: usize = 100;
@@ -169,7 +209,9 @@ impl Record {
     #[must_use]
     pub fn accepted(acceptance: Acceptance, items: Vec<ItemFacts>) -> Self {
         let at = acceptance.accepted_at;
-        let history = (0..acceptance.items).map(|item| Event { at, item, stage: Stage::Accepted, why: None, by: None }).collect();
+        let history = (0..acceptance.items)
+            .map(|item| Event { at, item, stage: Stage::Accepted, why: None, by: None, archive: None })
+            .collect();
         let items = items
             .into_iter()
             .map(|mut facts| ItemRecord {
@@ -180,11 +222,22 @@ impl Record {
                 },
                 stage: Stage::Accepted,
                 resume: Stage::Accepted,
-                schedule: Schedule { due: Some(at), attempts: 0, unsent: 0 },
+                schedule: Schedule { due: Some(at), ..Schedule::default() },
                 failure: None,
+                legs: Vec::new(),
             })
             .collect();
-        Self { version: Self::VERSION, acceptance, items, study_instance_uid: None, notes: Vec::new(), history, left_out: 0 }
+        Self {
+            version: Self::VERSION,
+            acceptance,
+            items,
+            study_instance_uid: None,
+            patient_key: None,
+            also_waits_for: Vec::new(),
+            notes: Vec::new(),
+            history,
+            left_out: 0,
+        }
     }
 
     #[must_use]
@@ -202,43 +255,63 @@ impl Record {
         open.unwrap_or(Stage::Discarded)
     }
 
-    /// The earliest due time of any item.
+    /// The earliest due time of any item, legs that wait for their archive apart: those stand in
+    /// its queue.
     #[must_use]
     pub fn due(&self) -> Option<Timestamp> {
-        self.items.iter().filter_map(|i| i.schedule.due).min()
+        self.items.iter().filter(|i| i.legs.is_empty() || i.stage == Stage::Accepted).filter_map(|i| i.schedule.due).min()
     }
 
     /// True where the archive certainly has no object of this capture.
     #[must_use]
     pub fn is_unsent(&self) -> bool {
-        let waits = |stage| matches!(stage, Stage::Accepted | Stage::Identified | Stage::Wrapped);
-        self.items.iter().all(|i| waits(i.progress()) && i.schedule.attempts == i.schedule.unsent)
+        let is_open = |leg: &Leg| matches!(leg.progress(), Stage::Accepted | Stage::Identified | Stage::Wrapped);
+        !self.items.iter().any(|item| item.any_leg(|leg| !is_open(leg) || leg.sent() > 0))
     }
 
-    /// Moves one item by the transition table and writes the history. An illegal move changes
-    /// nothing.
+    /// Moves one item by the transition table, with all its legs that the table allows to, and
+    /// writes the history. An illegal move changes nothing.
     ///
     /// # Errors
     /// [`Broken`] where the table does not allow it, or there is no such item.
     pub fn move_item(&mut self, index: u16, stage: Stage, at: Timestamp, why: Option<String>) -> Result<(), Broken> {
-        self.enter(Event { at, item: index, stage, why, by: None })
+        self.enter(Event { at, item: index, stage, why, by: None, archive: None })
     }
 
-    /// Moves one item as a line of the history says, and adds the line.
+    /// Moves one item, or the leg that the line names, as a line of the history says, and adds the
+    /// line.
     ///
     /// # Errors
     /// As for [`Record::move_item`].
     pub fn enter(&mut self, event: Event) -> Result<(), Broken> {
+        let archive = event.archive.clone();
+        self.enter_where(event, |leg| archive.as_ref().is_none_or(|name| *name == leg.archive), |_| ())
+    }
+
+    /// As [`Record::enter`], for those legs of the item that are meant; `and_then` changes each
+    /// that the table lets go there.
+    ///
+    /// # Errors
+    /// As for [`Record::move_item`].
+    pub fn enter_where(
+        &mut self,
+        event: Event,
+        is_meant: impl Fn(&Leg) -> bool,
+        and_then: impl Fn(&mut Leg),
+    ) -> Result<(), Broken> {
         let item = self.items.get_mut(usize::from(event.item)).ok_or(Broken("no such item"))?;
-        if !item.stage.may_become(event.stage) {
+        let (mut allowed, mut moved) = (0, 0);
+        item.change_legs(|leg| {
+            if is_meant(leg) && leg.stage.may_become(event.stage) {
+                allowed += 1;
+                moved += u32::from(leg.become_stage(event.stage));
+                and_then(leg);
+            }
+        });
+        if allowed == 0 {
             return Err(Broken("a stage that may not follow"));
         }
-        if event.stage == Stage::Held && item.stage != Stage::Held {
-            item.resume = item.stage;
-        }
-        let is_new = item.stage != event.stage || event.why.is_some();
-        item.stage = event.stage;
-        if is_new {
+        if moved > 0 || event.why.is_some() {
             self.history.push(event);
             if self.history.len() > Self::HISTORY_MAX {
                 self.history.remove(Self::HISTORY_KEPT_FIRST);
@@ -246,6 +319,31 @@ impl Record {
             }
         }
         Ok(())
+    }
+
+    /// Changes schedule or failure of each leg of an item, or of the item while it has none.
+    pub fn change_legs(&mut self, index: u16, change: impl FnMut(&mut Leg)) {
+        if let Some(item) = self.items.get_mut(usize::from(index)) {
+            item.change_legs(change);
+        }
+    }
+
+    /// One leg of an item.
+    #[must_use]
+    pub fn leg(&self, index: u16, archive: &str) -> Option<&Leg> {
+        self.items.get(usize::from(index))?.legs.iter().find(|leg| leg.archive == archive)
+    }
+
+    /// Decides to which archives an item goes: each leg goes on where the item stands. Decided
+    /// once: where there are legs nothing happens.
+    pub fn route(&mut self, index: u16, archives: &[String]) {
+        self.version = Self::VERSION;
+        let undecided = self.items.get_mut(usize::from(index)).filter(|item| item.legs.is_empty() && !archives.is_empty());
+        if let Some(item) = undecided {
+            let own = item.as_leg();
+            item.legs = archives.iter().map(|archive| Leg { archive: archive.clone(), ..own.clone() }).collect();
+            item.summarize();
+        }
     }
 
     /// The history from its `first` line on (from 0), each line with its number: a number stays
@@ -278,6 +376,13 @@ impl Record {
     pub fn check(&self) -> Result<(), Broken> {
         if self.items.is_empty() || self.items.len() != usize::from(self.acceptance.items) {
             return Err(Broken("the number of items is not the accepted one"));
+        }
+        if self
+            .items
+            .iter()
+            .any(|i| i.legs.iter().enumerate().any(|(n, leg)| i.legs.iter().skip(n + 1).any(|l| l.archive == leg.archive)))
+        {
+            return Err(Broken("an item goes to one archive twice"));
         }
         let past_identity = |s: Stage| matches!(s, Stage::Identified | Stage::Wrapped | Stage::Forwarded | Stage::Committed);
         if self.study_instance_uid.is_none() && self.items.iter().any(|i| past_identity(i.stage)) {

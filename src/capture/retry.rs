@@ -26,6 +26,12 @@ pub enum Next {
 }
 
 impl RetryPolicy {
+    /// The longest wait there is, milliseconds: what is due later was written by a clock that was wrong.
+    #[must_use]
+    pub fn bound_ms(&self) -> u64 {
+        self.longest_ms.saturating_add(self.longest_ms / 4)
+    }
+
     /// What follows the `attempts`-th failed attempt (from 1). `jitter` is 0 to 255: up to a
     /// quarter of the wait is added, so that a thousand items do not return in step.
     #[must_use]

@@ -6,6 +6,7 @@
 use std::io::Write;
 
 pub mod args;
+pub mod check;
 pub mod client;
 pub mod demo;
 pub mod output;

@@ -113,11 +113,12 @@ fn show(capture: &Value) -> String {
     let mut text = row(capture);
     for item in list_of(capture, "items") {
         text = format!("{text}  {}  {}  {}\n", word(item, "id"), word(item, "stage"), word(item, "media"));
-        if let Some(failure) = item.get("failure").filter(|f| !f.is_null()) {
-            let attempts = failure.get("attempts").and_then(Value::as_u64).unwrap_or(0);
-            let next = failure.get("next_try_at").and_then(Value::as_str).unwrap_or("when a person acts");
-            let (code, detail, advice) = (word(failure, "code"), word(failure, "detail"), word(failure, "advice"));
-            text = format!("{text}    {code}: {detail}\n    {advice}\n    attempts {attempts}, next {next}\n");
+        let legs = list_of(item, "legs");
+        for leg in legs {
+            text = format!("{text}    to {}  {}\n{}", word(leg, "archive"), word(leg, "stage"), trouble(leg, "      "));
+        }
+        if legs.is_empty() {
+            text.push_str(&trouble(item, "    "));
         }
     }
     for note in list_of(capture, "notes") {
@@ -126,9 +127,19 @@ fn show(capture: &Value) -> String {
     for event in list_of(capture, "history") {
         let by = event.get("by").and_then(Value::as_str).map_or_else(String::new, |by| format!(" by {by}"));
         let why = event.get("why").and_then(Value::as_str).map_or_else(String::new, |why| format!("  {why}"));
-        text = format!("{text}  {}  {}  {}{by}{why}\n", word(event, "at"), word(event, "item"), word(event, "stage"));
+        let to = event.get("archive").and_then(Value::as_str).map_or_else(String::new, |name| format!(" to {name}"));
+        text = format!("{text}  {}  {}  {}{to}{by}{why}\n", word(event, "at"), word(event, "item"), word(event, "stage"));
     }
     text
+}
+
+/// What went wrong with an item, or on one of its legs.
+fn trouble(of: &Value, indent: &str) -> String {
+    let Some(failure) = of.get("failure").filter(|f| !f.is_null()) else { return String::new() };
+    let attempts = failure.get("attempts").and_then(Value::as_u64).unwrap_or(0);
+    let next = failure.get("next_try_at").and_then(Value::as_str).unwrap_or("when a person acts");
+    let (code, detail, advice) = (word(failure, "code"), word(failure, "detail"), word(failure, "advice"));
+    format!("{indent}{code}: {detail}\n{indent}{advice}\n{indent}attempts {attempts}, next {next}\n")
 }
 
 fn word<'v>(value: &'v Value, name: &str) -> &'v str {

@@ -100,13 +100,12 @@ fn verify_file(spool: &Spool, name: Name) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks the chain of the audit log.
+/// Checks the chain of the audit log, and holds it against its signed head.
 ///
 /// # Errors
 /// Names the first line that is not what was written there.
-pub fn verify_audit(file: &Path) -> Result<Upkeep, String> {
-    let verified = audit::verify(file).map_err(|error| error.to_string())?;
-    // Who keeps the last hash elsewhere sees also whether the end was cut off.
+pub fn verify_audit(file: &Path, seal: &audit::Seal) -> Result<Upkeep, String> {
+    let verified = audit::verify(file, seal).map_err(|error| error.to_string())?;
     let summary = format!("{} lines, the last has the hash {}", verified.lines, verified.head);
     Ok(Upkeep { summary, faults: Vec::new() })
 }

@@ -5,13 +5,18 @@ use std::path::PathBuf;
 
 use super::draft::{Draft, Group};
 use super::options::{
-    ArchiveOptions, AuditOptions, Config, DataOptions, Department, DicomOptions, Ffmpeg, Hl7Options, Hl7Source, IssuerOptions,
-    KeySource, LimitsOptions, LookupOptions, LookupSource, ServerOptions, SiteOptions, TlsFiles, TranscodeOptions,
-    UnknownPatient,
+    ArchiveOptions, ArchivePeer, AuditOptions, Config, DataOptions, Department, DicomDoorTls, DicomOptions, Ffmpeg, Hl7Options,
+    Hl7Source, IssuerOptions, KeySource, LimitsOptions, LookupOptions, LookupSource, ServerOptions, SiteOptions, TlsFiles,
+    TranscodeOptions, UnknownPatient,
 };
 use super::problem::{Origin, Problem};
 use super::value::Value;
-use crate::capture::Commitment;
+use crate::archive::profile::{CharacterSet, Profile};
+use crate::archive::stow::Url;
+use crate::archive::tls::Files;
+use crate::capture::{Commitment, MediaClass, Takes};
+use crate::cli::suggest::closest;
+use crate::dicom::Syntax;
 
 /// Makes the configuration. `None` where a value is missing: the draft has a problem then.
 pub fn build(draft: &Draft) -> Option<Config> {
@@ -26,7 +31,7 @@ pub fn build(draft: &Draft) -> Option<Config> {
             listen: draft.one("hl7")?.value("listen").and_then(as_listen),
             sources: draft.of("hl7.source").map(hl7_source).collect(),
         },
-        dicom: DicomOptions { listen: listen(draft.one("dicom")?, "listen"), ae: text(draft.one("dicom")?, "ae") },
+        dicom: dicom(draft.one("dicom")?),
         lookup: lookup(draft.one("lookup")?)?,
         archives: draft.of("archive").map(archive).collect::<Option<_>>()?,
         transcode: transcode(draft.one("transcode")?)?,
@@ -52,7 +57,14 @@ fn limits(group: &Group) -> Option<LimitsOptions> {
         Value::Space(space) => *space,
         _ => return None,
     };
-    Some(LimitsOptions { photo_bytes: size("photo_bytes")?, video_bytes: size("video_bytes")?, request_files, spool_free_min })
+    Some(LimitsOptions {
+        photo_bytes: size("photo_bytes")?,
+        video_bytes: size("video_bytes")?,
+        request_files,
+        spool_free_min,
+        subject_bytes: size("subject_bytes"),
+        department_bytes: size("department_bytes"),
+    })
 }
 
 fn data(group: &Group) -> Option<DataOptions> {
@@ -104,18 +116,51 @@ fn lookup(group: &Group) -> Option<LookupOptions> {
     Some(LookupOptions { order, unknown_patient: if refuse { UnknownPatient::Refuse } else { UnknownPatient::Hold } })
 }
 
+fn dicom(group: &Group) -> DicomOptions {
+    let files = path(group, "tls_cert").zip(path(group, "tls_key")).map(|(cert, key)| TlsFiles { cert, key });
+    let tls = files.map(|files| DicomDoorTls { files, client_ca: path(group, "client_ca") });
+    DicomOptions { listen: listen(group, "listen"), ae: text(group, "ae"), tls }
+}
+
 fn archive(group: &Group) -> Option<ArchiveOptions> {
+    let identity = path(group, "tls_cert").zip(path(group, "tls_key"));
+    let tls = path(group, "tls_ca").map(|ca| Files { ca, identity });
+    let peer = match text(group, "kind")?.as_str() {
+        "stow" => ArchivePeer::Stow { url: Url::parse(&text(group, "url")?)?, tls, bearer_file: path(group, "bearer_file") },
+        "folder" => ArchivePeer::Folder { path: path(group, "path")? },
+        _ => ArchivePeer::Dimse {
+            address: text(group, "address")?,
+            called_ae: text(group, "called_ae")?,
+            calling_ae: text(group, "calling_ae")?,
+            tls,
+        },
+    };
+    let syntaxes = match group.value("syntaxes") {
+        Some(Value::Words(uids)) => Some(uids.iter().filter_map(|uid| Syntax::from_uid(uid)).collect()),
+        _ => None,
+    };
+    let is_latin1 = text(group, "character_set")? == "ISO_IR 100";
+    let character_set = if is_latin1 { CharacterSet::Latin1 } else { CharacterSet::Utf8 };
     Some(ArchiveOptions {
         name: text(group, "name")?,
-        address: text(group, "address")?,
-        called_ae: text(group, "called_ae")?,
-        calling_ae: text(group, "calling_ae")?,
+        peer,
         commitment: match text(group, "commitment")?.as_str() {
             "required" => Commitment::Required,
             "ask" => Commitment::Ask,
             _ => Commitment::None,
         },
+        takes: takes(group),
+        profile: Profile { syntaxes, character_set, fallback: flag(group, "fallback")? },
     })
+}
+
+fn takes(group: &Group) -> Takes {
+    let words = |key| match group.value(key) {
+        Some(Value::Words(words)) => words.clone(),
+        _ => Vec::new(),
+    };
+    let media = words("media").iter().filter_map(|word| MediaClass::from_word(word)).collect();
+    Takes { departments: words("departments"), media, sensitive: flag(group, "sensitive") }
 }
 
 fn transcode(group: &Group) -> Option<TranscodeOptions> {
@@ -163,25 +208,19 @@ pub fn check(draft: &mut Draft) {
     check_issuers(draft, &mut found);
     check_sources(draft, &mut found);
     check_dicom(draft, &mut found);
+    draft.of("archive").for_each(|group| check_archive(group, &mut found));
     check_unique(draft, "department", &["id"], &mut found);
     check_unique(draft, "issuer", &["issuer", "audience"], &mut found);
     check_unique(draft, "hl7.source", &["application", "facility"], &mut found);
     check_unique(draft, "archive", &["name"], &mut found);
-    if let Some(second) = draft.of("archive").nth(1) {
-        let text = "a second [[archive]] is not built yet; keep the one that objects go to".to_owned();
-        found.push(Problem { origin: second.origin.clone(), text });
-    }
+    check_archives(draft, &mut found);
+    check_routes(draft, &mut found);
     draft.problems.append(&mut found);
 }
 
 fn check_tls(draft: &Draft, found: &mut Vec<Problem>) {
     let Some(server) = draft.one("server") else { return };
-    for (one, other) in [("tls_cert", "tls_key"), ("tls_key", "tls_cert")] {
-        if server.is_set(one) && !server.is_set(other) {
-            let text = format!("server.{one} is set, but server.{other} is not; a certificate and its key go together");
-            found.push(Problem { origin: server.origin_of(one), text });
-        }
-    }
+    check_pair(server, found);
     let Some(address) = listen(server, "listen").filter(|a| !a.ip().is_loopback()) else { return };
     if !server.is_set("tls_cert") && !server.is_set("tls_key") {
         let text = format!(
@@ -232,10 +271,111 @@ fn check_doors(draft: &Draft, found: &mut Vec<Problem>) {
 }
 
 fn check_dicom(draft: &Draft, found: &mut Vec<Problem>) {
-    let Some(group) = draft.one("dicom").filter(|g| g.is_set("listen")) else { return };
-    if draft.of("archive").next().is_none() {
-        let text = "dicom.listen waits for the reports of an archive, but there is no [[archive]]; add one".to_owned();
-        found.push(Problem { origin: group.origin_of("listen"), text });
+    let Some(group) = draft.one("dicom") else { return };
+    check_pair(group, found);
+    if group.is_set("client_ca") && !group.is_set("tls_cert") {
+        let text = "dicom.client_ca is set, but dicom.tls_cert is not; a door that speaks no TLS sees no certificate".to_owned();
+        found.push(Problem { origin: group.origin_of("client_ca"), text });
+    }
+    let can_report = |archive: &Group| text(archive, "kind").is_none_or(|kind| kind == "dimse");
+    if group.is_set("listen") && !draft.of("archive").any(can_report) {
+        let text = "dicom.listen waits for the reports of an archive, but there is no [[archive]] of kind \"dimse\"; add one";
+        found.push(Problem { origin: group.origin_of("listen"), text: text.to_owned() });
+    }
+}
+
+/// A certificate and its key go together.
+fn check_pair(group: &Group, found: &mut Vec<Problem>) {
+    let section = group.section.name;
+    for (one, other) in [("tls_cert", "tls_key"), ("tls_key", "tls_cert")] {
+        if group.is_set(one) && !group.is_set(other) {
+            let text = format!("{section}.{one} is set, but {section}.{other} is not; a certificate and its key go together");
+            found.push(Problem { origin: group.origin_of(one), text });
+        }
+    }
+}
+
+/// For each kind: what it needs, and what has no meaning for it.
+const ARCHIVE_KINDS: [(&str, &[&str], &[&str]); 3] = [
+    ("dimse", &["address", "called_ae"], &["url", "bearer_file", "path"]),
+    ("stow", &["url"], &["address", "called_ae", "calling_ae", "path"]),
+    ("folder", &["path"], &["address", "called_ae", "calling_ae", "url", "bearer_file", "tls_ca", "tls_cert", "tls_key"]),
+];
+
+fn check_archive(group: &Group, found: &mut Vec<Problem>) {
+    let Some(kind) = text(group, "kind") else { return };
+    let Some((_, needed, foreign)) = ARCHIVE_KINDS.iter().find(|(name, ..)| *name == kind) else { return };
+    for key in needed.iter().filter(|key| group.setting(key).is_none()) {
+        let doc = group.section.key(key).map_or("", |k| k.doc);
+        found.push(Problem { origin: group.origin.clone(), text: format!("[[archive]] has no {key}: {doc}") });
+    }
+    for key in foreign.iter().filter(|key| group.is_set(key)) {
+        let text = format!("archive.{key} means nothing to an archive of kind \"{kind}\"; remove it, or correct kind");
+        found.push(Problem { origin: group.origin_of(key), text });
+    }
+    check_pair(group, found);
+    if group.is_set("tls_cert") && !group.is_set("tls_ca") {
+        let text = "archive.tls_cert is set, but archive.tls_ca is not: who is to be believed on the other side?".to_owned();
+        found.push(Problem { origin: group.origin_of("tls_cert"), text });
+    }
+    if text(group, "url").is_some_and(|url| url.starts_with("https://")) && !group.is_set("tls_ca") {
+        let text = "archive.url is https://, but archive.tls_ca is not set: the authority that signs the archive's certificate, \
+                    such as the bundle of this system";
+        found.push(Problem { origin: group.origin_of("url"), text: text.to_owned() });
+    }
+    if kind == "folder" && text(group, "commitment").is_some_and(|word| word == "required") {
+        let text = "archive.commitment = \"required\": a folder commits to nothing, since whoever fetches a file takes it \
+                    away; write \"none\"";
+        found.push(Problem { origin: group.origin_of("commitment"), text: text.to_owned() });
+    }
+}
+
+/// Each has workers of its own; a hospital has a handful.
+const ARCHIVES_MAX: usize = 16;
+
+fn check_archives(draft: &Draft, found: &mut Vec<Problem>) {
+    if let Some(group) = draft.of("archive").nth(ARCHIVES_MAX) {
+        found.push(Problem { origin: group.origin.clone(), text: format!("more than {ARCHIVES_MAX} entries of [[archive]]") });
+    }
+    let known: Vec<String> = draft.of("department").filter_map(|g| text(g, "id")).collect();
+    for group in draft.of("archive") {
+        for name in takes(group).departments.iter().filter(|name| !known.contains(name)) {
+            let near = closest(name, known.iter().map(String::as_str)).map(|n| format!("; did you mean \"{n}\"?"));
+            let text = format!("archive.departments names \"{name}\", which no [[department]] is{}", near.unwrap_or_default());
+            found.push(Problem { origin: group.origin_of("departments"), text });
+        }
+    }
+    let Some(dicom) = draft.one("dicom").filter(|g| g.is_set("listen") && !g.is_set("ae")) else { return };
+    let reporting = draft.of("archive").filter(|g| text(g, "kind").is_none_or(|kind| kind == "dimse"));
+    let mut names = reporting.filter_map(|g| text(g, "calling_ae"));
+    let first = names.next();
+    if names.any(|name| Some(name) != first) {
+        let text = "dicom.ae is not set, and the archives know this gateway by more than one calling_ae; set dicom.ae".to_owned();
+        found.push(Problem { origin: dicom.origin_of("listen"), text });
+    }
+}
+
+/// What nobody takes would be held for ever, so it is told before the first photo. One problem
+/// names the first gap.
+fn check_routes(draft: &Draft, found: &mut Vec<Problem>) {
+    let archives: Vec<Takes> = draft.of("archive").map(takes).collect();
+    let Some(origin) = draft.of("archive").next().map(|g| g.origin.clone()) else { return };
+    let departments: Vec<String> = draft.of("department").filter_map(|g| text(g, "id")).collect();
+    for department in &departments {
+        for media in MediaClass::ALL {
+            for sensitive in [false, true] {
+                if archives.iter().any(|a| a.takes(department, media, sensitive)) {
+                    continue;
+                }
+                let how = if sensitive { "sensitive" } else { "not sensitive" };
+                let text = format!(
+                    "no [[archive]] takes a {} of department \"{department}\" that is {how}; widen departments, media or \
+                     sensitive of one, or add an [[archive]] without them",
+                    media.word()
+                );
+                return found.push(Problem { origin, text });
+            }
+        }
     }
 }
 

@@ -57,6 +57,16 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    /// Where a key is set, else where its table stands: for who tells what to change. `index`
+    /// counts the entries of a list.
+    #[must_use]
+    pub fn origin(&self, section: &str, index: usize, key: &str) -> Origin {
+        self.draft.of(section).nth(index).map_or(Origin::Default, |group| match group.origin_of(key) {
+            Origin::Default => group.origin.clone(),
+            origin => origin,
+        })
+    }
+
     /// The effective configuration as TOML, without secrets.
     #[must_use]
     pub fn print(&self, with_origin: bool) -> String {

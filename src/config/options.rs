@@ -6,7 +6,10 @@ use std::path::PathBuf;
 use jiff::tz::TimeZone;
 
 use super::value::{Secret, Space};
-use crate::capture::{Commitment, Uid};
+use crate::archive::profile::Profile;
+use crate::archive::stow::Url;
+use crate::archive::tls::Files;
+use crate::capture::{Commitment, Takes, Uid};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -20,7 +23,7 @@ pub struct Config {
     pub hl7: Hl7Options,
     pub dicom: DicomOptions,
     pub lookup: LookupOptions,
-    /// At most one.
+    /// Each with a name of its own. An object goes to every one that takes it.
     pub archives: Vec<ArchiveOptions>,
     pub transcode: TranscodeOptions,
     pub audit: AuditOptions,
@@ -48,6 +51,9 @@ pub struct LimitsOptions {
     pub video_bytes: u64,
     pub request_files: u16,
     pub spool_free_min: Space,
+    /// Bytes that may wait of one person, and of one department; `None`: any number.
+    pub subject_bytes: Option<u64>,
+    pub department_bytes: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,8 +106,18 @@ pub struct Hl7Options {
 pub struct DicomOptions {
     /// `None`: no door.
     pub listen: Option<SocketAddr>,
-    /// What the archive calls; `None`: its `calling_ae`.
+    /// What an archive calls; `None`: the `calling_ae`, the same for all.
     pub ae: Option<String>,
+    /// `None`: in clear text.
+    pub tls: Option<DicomDoorTls>,
+}
+
+/// PEM files of the door for reports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DicomDoorTls {
+    pub files: TlsFiles,
+    /// `Some`: whoever comes must have a certificate of it.
+    pub client_ca: Option<PathBuf>,
 }
 
 /// Rules for one sender; the first that fits MSH-3 and MSH-4 holds.
@@ -135,11 +151,32 @@ pub enum UnknownPatient {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ArchiveOptions {
     pub name: String,
-    /// `host:port`.
-    pub address: String,
-    pub called_ae: String,
-    pub calling_ae: String,
+    pub peer: ArchivePeer,
     pub commitment: Commitment,
+    pub takes: Takes,
+    pub profile: Profile,
+}
+
+/// Where an archive is, by what it speaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ArchivePeer {
+    Dimse {
+        /// `host:port`.
+        address: String,
+        called_ae: String,
+        calling_ae: String,
+        /// `None`: in clear text.
+        tls: Option<Files>,
+    },
+    Stow {
+        url: Url,
+        /// There where the URL is `https`.
+        tls: Option<Files>,
+        bearer_file: Option<PathBuf>,
+    },
+    Folder {
+        path: PathBuf,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -70,13 +70,14 @@ use Fallback::{Required, Text, Unset};
 /// Longest LO value (PS3.5 §6.2): institution, department and authority enter one.
 const LO_MAX: usize = 64;
 const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
+/// No spool is larger.
+const QUOTA_MAX: u64 = 1 << 50;
 /// One item of a multi-part upload is counted in 16 bits; a thousand pictures is far beyond a session.
 const REQUEST_FILES_MAX: u64 = 1_000;
 
 const MLLPS: &str = "MLLP over TLS";
-const DICOM_TLS: &str = "DICOM over TLS";
-const STOW: &str = "storing over STOW-RS";
 
 /// In the order in which `config print` writes them.
 pub const SECTIONS: &[Section] = &[
@@ -99,6 +100,18 @@ pub const SECTIONS: &[Section] = &[
             key("video_bytes", Kind::Size { min: 64 * KIB, max: 64 * GIB }, Text("4GiB"), "largest video"),
             key("request_files", Kind::Count { min: 1, max: REQUEST_FILES_MAX }, Text("100"), "most files of one capture"),
             key("spool_free_min", Kind::Space, Text("5%"), "below so much free space nothing is accepted (507)"),
+            key(
+                "subject_bytes",
+                Kind::Size { min: MIB, max: QUOTA_MAX },
+                Unset,
+                "what may wait here for the archive of one person (507 beyond); not set: no quota",
+            ),
+            key(
+                "department_bytes",
+                Kind::Size { min: MIB, max: QUOTA_MAX },
+                Unset,
+                "the same of one department; not set: no quota",
+            ),
         ],
     },
     Section {
@@ -156,6 +169,9 @@ pub const SECTIONS: &[Section] = &[
         keys: &[
             key("listen", Kind::Listen, Unset, "address for the commitment reports of an archive; not set: no door"),
             key("ae", Kind::AeTitle, Unset, "AE title of that door; not set: calling_ae of the archive"),
+            key("tls_cert", Kind::File, Unset, "PEM certificate chain of that door; with it the door speaks TLS only"),
+            key("tls_key", Kind::File, Unset, "PEM private key of tls_cert"),
+            key("client_ca", Kind::File, Unset, "PEM: whoever comes must have a certificate of it"),
         ],
     },
     Section {
@@ -191,22 +207,43 @@ pub const SECTIONS: &[Section] = &[
         many: true,
         keys: &[
             key("name", Kind::Text { max: LO_MAX }, Required, "the word in metrics and on the desk"),
-            key("kind", Kind::Choice { built: &["dimse"], unbuilt: &["stow", "folder"] }, Text("dimse"), "protocol"),
-            key("address", Kind::Peer, Required, "host:port"),
-            key("called_ae", Kind::AeTitle, Required, "AE title of the archive"),
-            key("calling_ae", Kind::AeTitle, Text("SHUTTERBRIDGE"), "AE title of this gateway"),
+            key("kind", Kind::Choice { built: &["dimse", "stow", "folder"], unbuilt: &[] }, Text("dimse"), "protocol"),
+            key("address", Kind::Peer, Unset, "dimse: host:port"),
+            key("called_ae", Kind::AeTitle, Unset, "dimse: AE title of the archive"),
+            key("calling_ae", Kind::AeTitle, Text("SHUTTERBRIDGE"), "dimse: AE title of this gateway"),
+            key("url", Kind::ServiceUrl, Unset, "stow: address of the service, without /studies; http:// to this machine only"),
+            key("path", Kind::Path, Unset, "folder: where files go; it must be there"),
             key(
                 "commitment",
                 Kind::Commitment,
                 Text("none"),
                 "\"required\" (or true): kept until the archive commits; \"ask\": where it offers to; \"none\" (or false)",
             ),
-            unbuilt("tls_ca", Kind::File, DICOM_TLS),
-            unbuilt("tls_cert", Kind::File, DICOM_TLS),
-            unbuilt("tls_key", Kind::File, DICOM_TLS),
-            unbuilt("url", Kind::Text { max: 1024 }, STOW),
-            unbuilt("bearer_file", Kind::File, STOW),
-            unbuilt("path", Kind::Path, "an archive that is a folder"),
+            key("departments", Kind::Names { max: LO_MAX }, Unset, "ids of the departments whose objects it gets; not set: all"),
+            key(
+                "media",
+                Kind::Words { built: &["photo", "video", "document"], unbuilt: &[] },
+                Unset,
+                "kinds of files that it gets: photo, video, document; not set: all",
+            ),
+            key("sensitive", Kind::Flag, Unset, "true: only what is sensitive; false: only what is not; not set: both"),
+            key("tls_ca", Kind::File, Unset, "PEM: whose certificates are believed; with it dimse speaks TLS"),
+            key("tls_cert", Kind::File, Unset, "PEM certificate chain of this gateway, for mutual TLS"),
+            key("tls_key", Kind::File, Unset, "PEM private key of tls_cert"),
+            key("bearer_file", Kind::File, Unset, "stow: file with a bearer token, read anew for each request"),
+            key(
+                "fallback",
+                Kind::Flag,
+                Text("true"),
+                "decode a JPEG for an archive that takes its class in native syntaxes only",
+            ),
+            key("syntaxes", Kind::Syntaxes, Unset, "UIDs of the transfer syntaxes it is offered; not set: all"),
+            key(
+                "character_set",
+                Kind::Choice { built: &["ISO_IR 192", "ISO_IR 100"], unbuilt: &[] },
+                Text("ISO_IR 192"),
+                "of text in objects; ISO_IR 100 where the text fits, else ISO_IR 192",
+            ),
         ],
     },
     Section {

@@ -1,14 +1,16 @@
 //! What a value may be, and how it is read.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use jiff::tz::TimeZone;
 
+use crate::archive::stow::Url;
 use crate::capture::Uid;
 use crate::capture::text::is_plain;
 use crate::cli::suggest::closest;
+use crate::dicom::{Syntax, iod};
 
 /// The kind of a key's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +28,10 @@ pub enum Kind {
     Words {
         built: &'static [&'static str],
         unbuilt: &'static [&'static str],
+    },
+    /// A list of plain texts of at most `max` characters, each once.
+    Names {
+        max: usize,
     },
     Flag,
     /// `none`, `ask` or `required`; a flag says the first or the last.
@@ -53,6 +59,10 @@ pub enum Kind {
     UidRoot,
     /// PS3.5 §6.2, AE.
     AeTitle,
+    /// A list of transfer syntax UIDs that are written here.
+    Syntaxes,
+    /// `https://host[:port][/path]`; `http://` to this machine only.
+    ServiceUrl,
     /// HL7 table 0211.
     Charset,
     /// `auto`, `off` or a path.
@@ -151,6 +161,7 @@ impl Kind {
             Self::Text { max } => read_text(raw, max).map(Value::Text),
             Self::Choice { built, unbuilt } => read_word(&text(raw)?, built, unbuilt).map(Value::Text),
             Self::Words { built, unbuilt } => read_words(raw, built, unbuilt).map(Value::Words),
+            Self::Names { max } => read_names(raw, max).map(Value::Words),
             Self::Flag => read_flag(raw).map(Value::Flag),
             Self::Commitment => read_commitment(raw).map(Value::Text),
             Self::Count { min, max } => read_count(raw, min, max).map(Value::Count),
@@ -163,6 +174,8 @@ impl Kind {
             Self::Zone => read_zone(&text(raw)?).map(Value::Zone),
             Self::UidRoot => read_uid_root(&text(raw)?).map(Value::Uid),
             Self::AeTitle => read_ae_title(&text(raw)?).map(Value::Text),
+            Self::Syntaxes => read_syntaxes(raw).map(Value::Words),
+            Self::ServiceUrl => read_service_url(&text(raw)?).map(Value::Text),
             Self::Ffmpeg => read_ffmpeg(&text(raw)?).map(Value::Text),
             Self::Charset => read_charset(&text(raw)?).map(Value::Text),
             Self::Key => read_key(&text(raw)?).map(Value::Secret),
@@ -238,17 +251,47 @@ fn read_word(word: &str, built: &[&'static str], unbuilt: &[&'static str]) -> Re
     Err(format!("\"{}\" is not one of \"{choice}\"{}", shown(word), hint.unwrap_or_default()))
 }
 
-fn read_words(raw: &Raw, built: &[&'static str], unbuilt: &[&'static str]) -> Result<Vec<String>, String> {
-    let given: Vec<String> = match raw {
-        Raw::List(list) => list.iter().map(text).collect::<Result<_, _>>()?,
+/// The texts of a list; `None` where it is none.
+fn list(raw: &Raw) -> Option<Result<Vec<String>, String>> {
+    match raw {
+        Raw::List(list) => Some(list.iter().map(text).collect()),
         Raw::Bare(text) => {
             let inner = text.trim().trim_start_matches('[').trim_end_matches(']');
-            inner.split(',').map(|w| w.trim().trim_matches('"').to_owned()).collect()
+            Some(Ok(inner.split(',').map(|w| w.trim().trim_matches('"').to_owned()).collect()))
         }
-        Raw::Text(_) | Raw::Integer(_) | Raw::Flag(_) | Raw::Other(_) => {
-            return Err(format!("must be a list, such as [\"{}\"]", built.join("\", \"")));
+        Raw::Text(_) | Raw::Integer(_) | Raw::Flag(_) | Raw::Other(_) => None,
+    }
+}
+
+fn read_syntaxes(raw: &Raw) -> Result<Vec<String>, String> {
+    let mut known: Vec<&str> = iod::ALL.iter().flat_map(|i| i.contexts).flat_map(|c| c.iter()).map(|s| s.uid()).collect();
+    known.sort_unstable();
+    known.dedup();
+    let uids = list(raw).ok_or_else(|| format!("must be a list of UIDs, such as [\"{}\"]", Syntax::JpegBaseline.uid()))??;
+    let mut read: Vec<String> = Vec::new();
+    for uid in uids {
+        if !known.contains(&uid.as_str()) {
+            return Err(format!("\"{}\" is no transfer syntax that is written here: {}", shown(&uid), known.join(", ")));
         }
-    };
+        if !read.contains(&uid) {
+            read.push(uid);
+        }
+    }
+    if read.is_empty() { Err("is empty; leave it out to offer all".to_owned()) } else { Ok(read) }
+}
+
+fn read_service_url(text: &str) -> Result<String, String> {
+    let url = Url::parse(text)
+        .ok_or_else(|| format!("\"{}\" is not an address of a service; write \"https://host/dicom-web\"", shown(text)))?;
+    let is_here = url.host == "localhost" || url.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    if url.is_tls || is_here {
+        return Ok(text.to_owned());
+    }
+    Err("sends patients' data and the token in clear text; write https://, or put a TLS tunnel on this machine".to_owned())
+}
+
+fn read_words(raw: &Raw, built: &[&'static str], unbuilt: &[&'static str]) -> Result<Vec<String>, String> {
+    let given = list(raw).ok_or_else(|| format!("must be a list, such as [\"{}\"]", built.join("\", \"")))??;
     let mut words: Vec<String> = Vec::new();
     for word in given {
         let word = read_word(&word, built, unbuilt)?;
@@ -258,6 +301,26 @@ fn read_words(raw: &Raw, built: &[&'static str], unbuilt: &[&'static str]) -> Re
         words.push(word);
     }
     if words.is_empty() { Err(format!("is empty; name \"{}\"", built.join("\", \""))) } else { Ok(words) }
+}
+
+fn read_names(raw: &Raw, max: usize) -> Result<Vec<String>, String> {
+    let given = match raw {
+        Raw::List(list) => list.clone(),
+        Raw::Bare(text) => {
+            let inner = text.trim().trim_start_matches('[').trim_end_matches(']');
+            inner.split(',').map(|w| Raw::Text(w.trim().trim_matches('"').to_owned())).collect()
+        }
+        Raw::Text(_) | Raw::Integer(_) | Raw::Flag(_) | Raw::Other(_) => return Err("must be a list of texts".to_owned()),
+    };
+    let mut names: Vec<String> = Vec::new();
+    for name in &given {
+        let name = read_text(name, max)?;
+        if names.contains(&name) {
+            return Err(format!("names \"{}\" twice", shown(&name)));
+        }
+        names.push(name);
+    }
+    if names.is_empty() { Err("is an empty list; leave the key out instead".to_owned()) } else { Ok(names) }
 }
 
 fn read_flag(raw: &Raw) -> Result<bool, String> {

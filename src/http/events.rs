@@ -104,8 +104,10 @@ impl Teller {
         let mut text = String::new();
         for (number, event) in record.history_from(self.watch.first) {
             let mut data = json!({ "item": self.watch.id.item(event.item).to_string(), "stage": event.stage, "at": event.at });
-            if let (Some(members), Some(why)) = (data.as_object_mut(), &event.why) {
-                members.insert("why".to_owned(), json!(why));
+            for (name, value) in [("why", &event.why), ("archive", &event.archive)] {
+                if let (Some(members), Some(value)) = (data.as_object_mut(), value) {
+                    members.insert(name.to_owned(), json!(value));
+                }
             }
             // JSON writes no line break, so it is one line of data.
             let _ = write!(text, "id: {number}\nevent: stage\ndata: {data}\n\n");

@@ -3,7 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use crate::capture::claim::{ClaimError, OrderKey, PatientKey};
-use crate::capture::{CaptureId, ItemRecord, Phi, Record};
+use crate::capture::record::Schedule;
+use crate::capture::{CaptureId, Failure, ItemRecord, Leg, Phi, Record};
 use crate::lookup::{Answer, Asked};
 use crate::pipeline::Reason;
 use crate::seal::digest::hex;
@@ -30,14 +31,15 @@ pub fn receipt(record: &Record) -> Value {
 pub fn capture(record: &Record) -> Value {
     let item = |(id, item): (String, &ItemRecord)| {
         let mut members = receipt_item(&id, item);
-        members.insert("failure".to_owned(), failure(item));
+        members.insert("failure".to_owned(), failure(item.failure.as_ref(), &item.schedule));
+        members.insert("legs".to_owned(), item.legs.iter().map(leg).collect());
         Value::Object(members)
     };
     let items: Vec<Value> = items(record).map(item).collect();
     let history: Vec<Value> = record
         .history
         .iter()
-        .map(|e| json!({ "at": e.at, "item": record.id().item(e.item).to_string(), "stage": e.stage, "why": e.why, "by": e.by }))
+        .map(|e| json!({ "at": e.at, "item": record.id().item(e.item).to_string(), "stage": e.stage, "archive": e.archive, "why": e.why, "by": e.by }))
         .collect();
     json!({
         "id": record.id(),
@@ -79,16 +81,21 @@ fn receipt_item(id: &str, item: &ItemRecord) -> Map<String, Value> {
     }
 }
 
-fn failure(item: &ItemRecord) -> Value {
-    let Some(failure) = &item.failure else { return Value::Null };
+/// The way of an item to one archive.
+fn leg(leg: &Leg) -> Value {
+    json!({ "archive": leg.archive, "stage": leg.stage, "failure": failure(leg.failure.as_ref(), &leg.schedule) })
+}
+
+fn failure(failure: Option<&Failure>, schedule: &Schedule) -> Value {
+    let Some(failure) = failure else { return Value::Null };
     json!({
         "code": failure.code,
         "class": failure.class,
         "detail": failure.detail,
         "advice": failure.code.advice(),
         "at": failure.at,
-        "attempts": item.schedule.attempts,
-        "next_try_at": item.schedule.due,
+        "attempts": schedule.attempts,
+        "next_try_at": schedule.due,
     })
 }
 

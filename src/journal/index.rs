@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::JournalError;
+use super::queue::{self, Tag};
 use crate::capture::claim::OrderKey;
-use crate::capture::{CaptureId, Phi, Record, Stage};
+use crate::capture::record::Digest;
+use crate::capture::{CaptureId, Operator, Phi, Record, Stage};
 use crate::seal::aead::Kek;
 use crate::seal::digest::hmac_sha256;
 use crate::seal::secret::Secret;
@@ -20,7 +22,14 @@ const WAITING: u8 = 0x15;
 
 const ID_BYTES: usize = 16;
 /// Keys read at once where all are wanted.
-const SCAN_ROWS: usize = 4096;
+pub(super) const SCAN_ROWS: usize = 4096;
+
+/// Rows of queues that a change took away and added.
+#[derive(Default)]
+pub(super) struct LaneMoves {
+    pub(super) gone: Vec<(Tag, Stage)>,
+    pub(super) come: Vec<(Tag, Stage)>,
+}
 
 /// Index rows stand in clear, so what names a person stands in them as keyed hash.
 pub(super) struct Indexes {
@@ -33,15 +42,23 @@ impl Indexes {
     }
 
     /// Replaces the index rows of a record by those of its successor.
-    pub(super) fn change(&self, batch: &mut Batch, old: Option<&Record>, new: &Record) {
+    pub(super) fn change(&self, batch: &mut Batch, old: Option<&Record>, new: &Record) -> LaneMoves {
         let old = old.map(|old| self.keys(old)).unwrap_or_default();
         let new = self.keys(new);
+        let mut moves = LaneMoves::default();
         for key in old.difference(&new) {
+            moves.gone.extend(queue::tag_and_stage(key));
             batch.delete(key.clone());
         }
         for key in new.difference(&old) {
+            moves.come.extend(queue::tag_and_stage(key));
             batch.put(key.clone(), Vec::new());
         }
+        moves
+    }
+
+    pub(super) fn tag(&self, archive: &str) -> Tag {
+        queue::tag(self.key.expose(), archive)
     }
 
     fn keys(&self, record: &Record) -> BTreeSet<Vec<u8>> {
@@ -53,6 +70,7 @@ impl Indexes {
         if let Some(due) = record.due() {
             keys.insert([&due_prefix(due)[..], &id].concat());
         }
+        keys.extend(queue::keys(record, |archive| self.tag(archive)));
         let waits = record.items.iter().any(|i| matches!(i.stage, Stage::Accepted | Stage::Held));
         for identifier in named(record).into_iter().filter(|_| waits) {
             keys.insert([self.waiting_prefix(identifier), id.to_vec()].concat());
@@ -76,8 +94,16 @@ impl Indexes {
     }
 
     fn owner_prefix(&self, issuer: &str, subject: &str) -> Vec<u8> {
-        let hash = hmac_sha256(self.key.expose(), &[b"owner", issuer.as_bytes(), subject.as_bytes()]);
-        [&[OWNER], &hash[..]].concat()
+        [&[OWNER], &self.owner_hash(issuer, subject)[..]].concat()
+    }
+
+    /// Stands for an operator where nobody need be named.
+    pub(super) fn owner(&self, operator: &Operator) -> Digest {
+        self.owner_hash(&operator.issuer, &operator.subject)
+    }
+
+    fn owner_hash(&self, issuer: &str, subject: &str) -> Digest {
+        hmac_sha256(self.key.expose(), &[b"owner", issuer.as_bytes(), subject.as_bytes()])
     }
 
     fn waiting_prefix(&self, identifier: &Phi) -> Vec<u8> {
@@ -101,24 +127,39 @@ pub(super) fn staged(
     behind(store, &stage_prefix(stage), after, limit)
 }
 
+/// All captures of a stage.
+pub(super) fn all_staged(store: &dyn Store, stage: Stage) -> Result<Vec<CaptureId>, JournalError> {
+    all(store, &stage_prefix(stage))
+}
+
+/// Captures due later than `after`, soonest first.
+pub(super) fn due_after(store: &dyn Store, after: Timestamp, limit: usize) -> Result<Vec<CaptureId>, JournalError> {
+    ids(store, &after_prefix(&due_prefix(after)), &after_prefix(&[DUE]), limit)
+}
+
 /// How many captures have the stage.
 pub(super) fn count(store: &dyn Store, stage: Stage) -> Result<u64, JournalError> {
     Ok(all(store, &stage_prefix(stage))?.len() as u64)
 }
 
-/// Every identifier a claim names.
+/// Every identifier a claim names, and those beside it that the capture waits for.
 fn named(record: &Record) -> Vec<&Phi> {
     let claim = &record.acceptance.claim;
     let order = claim.order.as_ref().map(|order| match order {
         OrderKey::Accession(id) | OrderKey::Placer(id) | OrderKey::Filler(id) | OrderKey::StudyInstanceUid(id) => id,
     });
     let patient = claim.patient.as_ref().map(|p| &p.id);
-    [patient, claim.visit.as_ref(), order, claim.barcode.as_ref()].into_iter().flatten().filter(|id| !id.is_empty()).collect()
+    let claimed = [patient, claim.visit.as_ref(), order, claim.barcode.as_ref()].into_iter().flatten();
+    claimed.chain(&record.also_waits_for).filter(|id| !id.is_empty()).collect()
 }
 
 fn stage_prefix(stage: Stage) -> [u8; 2] {
-    // The words of stages are stable, their order in the enum need not be.
-    let number = match stage {
+    [STAGE, stage_number(stage)]
+}
+
+/// The words of stages are stable, their order in the enum need not be.
+pub(super) fn stage_number(stage: Stage) -> u8 {
+    match stage {
         Stage::Accepted => 1,
         Stage::Identified => 2,
         Stage::Wrapped => 3,
@@ -126,18 +167,20 @@ fn stage_prefix(stage: Stage) -> [u8; 2] {
         Stage::Committed => 5,
         Stage::Held => 6,
         Stage::Discarded => 7,
-    };
-    [STAGE, number]
+    }
+}
+
+pub(super) fn stage_of(number: u8) -> Option<Stage> {
+    Stage::ALL.into_iter().find(|stage| stage_number(*stage) == number)
 }
 
 /// Nanoseconds since 1970, moved so that times before it sort before.
-fn due_prefix(due: Timestamp) -> [u8; 17] {
-    let sortable = due.as_nanosecond().cast_unsigned() ^ (1 << 127);
-    let mut out = [DUE; 17];
-    for (to, from) in out.iter_mut().skip(1).zip(sortable.to_be_bytes()) {
-        *to = from;
-    }
-    out
+pub(super) fn sortable(due: Timestamp) -> [u8; 16] {
+    (due.as_nanosecond().cast_unsigned() ^ (1 << 127)).to_be_bytes()
+}
+
+fn due_prefix(due: Timestamp) -> Vec<u8> {
+    [&[DUE], &sortable(due)[..]].concat()
 }
 
 /// Captures of one prefix behind `after`, by id.

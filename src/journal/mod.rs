@@ -1,38 +1,40 @@
 //! One row per capture, and when it is due.
 //!
-//! Owns: the record's row and every index over it, the rows of studies, the questions for storage
+//! Owns: the record's row and every index over it, the queue of each archive, the rows of studies, the questions for storage
 //! commitment.
 //! Never: decides what happens to a capture; reads the spool.
 
 mod index;
+mod queue;
 mod transaction;
+mod usage;
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::capture::binding::StudyBinding;
 use crate::capture::record::Digest;
-use crate::capture::{CaptureId, Phi, Record, Stage, Uid};
+use crate::capture::{CaptureId, Operator, Phi, Record, Stage, Uid};
 use crate::seal::aead::Kek;
 use crate::store::group::Group;
 use crate::store::{Batch, Store, StoreError, Table};
 use index::Indexes;
+use queue::Tag;
+pub use queue::{Queue, Queued, Span};
 use transaction::TRANSACTIONS;
 pub use transaction::{Covered, Transaction};
+use usage::{Usage, Walk};
 
 const RECORDS: Table<CaptureId, Record> = Table::new(0x10);
 /// By [`crate::capture::record::Idempotency::key`].
 const IDEMPOTENCY: Table<Digest, CaptureId> = Table::new(0x14);
 const STUDIES: Table<Digest, StudyRow> = Table::new(0x16);
-
-/// Stages of captures the archive does not have yet.
-const UNFORWARDED: [Stage; 4] = [Stage::Accepted, Stage::Identified, Stage::Wrapped, Stage::Held];
 
 /// Captures read at once while a filter is applied.
 const PAGE_ROWS: usize = 256;
@@ -44,6 +46,15 @@ pub struct Journal {
     commits: Group<Commit, Result<(), JournalError>>,
     /// Captures by stage, in the order of [`Stage::ALL`].
     counts: [AtomicU64; Stage::ALL.len()],
+    /// The counts may be wrong: a commit that failed may have happened after all.
+    miscounted: AtomicBool,
+    /// An index that was put aside is being made anew.
+    rebuilding: AtomicBool,
+    usage: Mutex<Usage>,
+    /// Somebody waits for another page of it.
+    usage_wanted: AtomicBool,
+    /// Captures that wait, by archive and stage.
+    lanes: Mutex<BTreeMap<(Tag, Stage), u64>>,
 }
 
 /// Changes that happen together.
@@ -94,6 +105,8 @@ pub enum JournalError {
     Stale,
     /// A record contradicts itself: a bug.
     Broken(&'static str),
+    /// A record has a format that a newer gateway wrote.
+    Newer(u16),
 }
 
 impl fmt::Display for JournalError {
@@ -101,6 +114,9 @@ impl fmt::Display for JournalError {
         match self {
             Self::Store(error) => error.fmt(f),
             Self::Stale => f.write_str("the capture was changed by somebody else meanwhile; look at it again"),
+            Self::Newer(found) => {
+                write!(f, "a capture has format {found}, which this version does not know; run the newer version")
+            }
             Self::Broken(rule) => write!(f, "a record contradicts itself: {rule}; keep the data and report it"),
         }
     }
@@ -122,11 +138,64 @@ impl Journal {
     pub fn open(store: Arc<dyn Store>, kek: &Kek) -> Result<Self, JournalError> {
         let indexes = Indexes::new(kek);
         let counts = Stage::ALL.map(|_| AtomicU64::new(0));
-        let journal = Self { store, indexes, commits: Group::new(), counts };
-        for (stage, count) in Stage::ALL.into_iter().zip(&journal.counts) {
-            count.store(index::count(&*journal.store, stage)?, Ordering::Relaxed);
-        }
+        let journal = Self {
+            store,
+            indexes,
+            commits: Group::new(),
+            counts,
+            miscounted: AtomicBool::new(false),
+            rebuilding: AtomicBool::new(false),
+            usage: Mutex::default(),
+            usage_wanted: AtomicBool::new(false),
+            lanes: Mutex::default(),
+        };
+        journal.recount()?;
         Ok(journal)
+    }
+
+    fn recount(&self) -> Result<(), JournalError> {
+        *self.usage() = Usage::default();
+        *self.lanes() = queue::counts(&*self.store)?;
+        for (stage, count) in Stage::ALL.into_iter().zip(&self.counts) {
+            count.store(index::count(&*self.store, stage)?, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// False from the first commit that the disk did not confirm until [`Journal::health`] mended
+    /// the index.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.store.is_sound() && !self.rebuilding.load(Ordering::SeqCst)
+    }
+
+    /// Puts a damaged index aside and begins an empty one, which `fill` fills. Until it has, the
+    /// journal is not sound.
+    ///
+    /// # Errors
+    /// Errors of the store, and what `fill` says.
+    pub fn rebuild<T>(&self, fill: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+        self.rebuilding.store(true, Ordering::SeqCst);
+        let renewed = self.store.renew().map_err(|e| e.to_string());
+        self.miscounted.store(true, Ordering::SeqCst);
+        let filled = renewed.and_then(|()| fill())?;
+        self.rebuilding.store(false, Ordering::SeqCst);
+        Ok(filled)
+    }
+
+    /// Whether commits are durable; where one was not, mends that. A commit that failed may have
+    /// happened after all: nobody was told, and whoever tries again finds it.
+    ///
+    /// # Errors
+    /// Where the disk still does not take it.
+    pub fn health(&self) -> Result<(), JournalError> {
+        if self.store.is_sound() {
+            return Ok(());
+        }
+        self.store.health()?;
+        self.miscounted.store(true, Ordering::SeqCst);
+        // Counted where nothing else is written meanwhile.
+        self.commit(Commit::default())
     }
 
     /// Makes all of `commit` durable with its indexes, or nothing. Callers share flushes.
@@ -137,6 +206,19 @@ impl Journal {
     pub fn commit(&self, commit: Commit) -> Result<(), JournalError> {
         let done = self.commits.run(commit, |commits| self.lead(&commits));
         done.unwrap_or(Err(JournalError::Store(StoreError::NotDurable)))
+    }
+
+    /// Every capture of these stages, ascending: 16 bytes each.
+    ///
+    /// # Errors
+    /// As for [`Journal::get`].
+    pub fn ids(&self, stages: &[Stage]) -> Result<Vec<CaptureId>, JournalError> {
+        let mut ids = Vec::new();
+        for stage in stages.iter().copied() {
+            ids.append(&mut index::all_staged(&*self.store, stage)?);
+        }
+        ids.sort_unstable();
+        Ok(ids)
     }
 
     /// # Errors
@@ -186,6 +268,14 @@ impl Journal {
         Ok(first.map(|id| self.get(id)).transpose()?.flatten().as_ref().and_then(Record::due))
     }
 
+    /// At most `limit` captures of a stage behind `after`, in the order of acceptance.
+    ///
+    /// # Errors
+    /// As for [`Journal::get`].
+    pub fn staged(&self, stage: Stage, after: Option<CaptureId>, limit: usize) -> Result<Vec<CaptureId>, JournalError> {
+        index::staged(&*self.store, stage, after, limit)
+    }
+
     /// Captures that wait for one of these identifiers: a claim names it, and an item of theirs
     /// is held or not yet identified.
     ///
@@ -227,22 +317,62 @@ impl Journal {
         }
     }
 
+    /// Sealed bytes that wait for the archive: of one operator, and of one department. At a start
+    /// they are known when [`Journal::count_usage`] has come to its end.
+    #[must_use]
+    pub fn waiting_bytes(&self, operator: &Operator, department: &str) -> (u64, u64) {
+        self.usage().of(&self.indexes.owner(operator), department)
+    }
+
+    fn usage(&self) -> MutexGuard<'_, Usage> {
+        self.usage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts what waits in the rows that were there at the start, a page a call; false when all
+    /// are counted. Writers wait for a page, not for all of them.
+    ///
+    /// # Errors
+    /// As for [`Journal::get`].
+    pub fn count_usage(&self) -> Result<bool, JournalError> {
+        self.usage_wanted.store(true, Ordering::SeqCst);
+        self.commit(Commit::default())?;
+        Ok(self.usage().walk() != Walk::Done)
+    }
+
+    fn count_usage_page(&self) -> Result<(), JournalError> {
+        let after = match self.usage().walk() {
+            Walk::NotBegun => None,
+            Walk::At(id) => Some(id),
+            Walk::Done => return Ok(()),
+        };
+        let rows = RECORDS.scan(&*self.store, after.as_ref(), PAGE_ROWS)?;
+        let is_end = rows.len() < PAGE_ROWS;
+        let owned = rows.iter().map(|(_, record)| (self.indexes.owner(&record.acceptance.operator), record));
+        self.usage().walked(owned, is_end);
+        Ok(())
+    }
+
+    /// Captures that are due later than `after`, soonest first.
+    ///
+    /// # Errors
+    /// As for [`Journal::get`].
+    pub fn due_after(&self, after: Timestamp, limit: usize) -> Result<Vec<CaptureId>, JournalError> {
+        index::due_after(&*self.store, after, limit)
+    }
+
+    fn tag(&self, archive: &str) -> Tag {
+        self.indexes.tag(archive)
+    }
+
+    fn lanes(&self) -> MutexGuard<'_, BTreeMap<(Tag, Stage), u64>> {
+        // Whole at every point where the lock is let go.
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Captures by stage.
     #[must_use]
     pub fn counts(&self) -> Vec<(Stage, u64)> {
         Stage::ALL.into_iter().zip(&self.counts).map(|(stage, count)| (stage, count.load(Ordering::Relaxed))).collect()
-    }
-
-    /// When the oldest capture was accepted that the archive does not have, discarded ones apart.
-    ///
-    /// # Errors
-    /// As for [`Journal::get`].
-    pub fn oldest_unforwarded(&self) -> Result<Option<Timestamp>, JournalError> {
-        let mut first = Vec::new();
-        for stage in UNFORWARDED {
-            first.extend(index::staged(&*self.store, stage, None, 1)?);
-        }
-        Ok(self.records(first)?.iter().map(|r| r.acceptance.accepted_at).min())
     }
 
     /// # Errors
@@ -269,6 +399,17 @@ impl Journal {
     /// Commits what many callers handed in with one flush. Only one thread is here at a time, so
     /// what it reads stays true until it writes.
     fn lead(&self, commits: &[Commit]) -> Vec<Result<(), JournalError>> {
+        if self.miscounted.swap(false, Ordering::SeqCst)
+            && let Err(error) = self.recount()
+        {
+            self.miscounted.store(true, Ordering::SeqCst);
+            return vec![Err(error); commits.len()];
+        }
+        if self.usage_wanted.swap(false, Ordering::SeqCst)
+            && let Err(error) = self.count_usage_page()
+        {
+            return vec![Err(error); commits.len()];
+        }
         let mut plan = Plan::default();
         let mut results: Vec<_> = commits.iter().map(|commit| self.plan(commit, &mut plan)).collect();
         let done = self.write(&plan);
@@ -314,12 +455,12 @@ impl Journal {
 
     fn write(&self, plan: &Plan) -> Result<(), JournalError> {
         let mut batch = Batch::new();
-        let mut moves = Vec::new();
+        let (mut moves, mut queues) = (Vec::new(), Vec::new());
         for (id, row) in &plan.rows {
             let Some(now) = row.now.as_ref().filter(|_| row.now != row.stored) else { continue };
             RECORDS.put(&mut batch, id, now)?;
-            self.indexes.change(&mut batch, row.stored.as_ref(), now);
-            moves.push((row.stored.as_ref().map(Record::stage), now.stage()));
+            queues.push(self.indexes.change(&mut batch, row.stored.as_ref(), now));
+            moves.push((row.stored.as_ref(), now));
         }
         self.put_idempotency(&mut batch, plan)?;
         for (key, study) in &plan.studies {
@@ -329,10 +470,21 @@ impl Journal {
             TRANSACTIONS.put(&mut batch, key, transaction)?;
         }
         self.store.commit(batch)?;
+        let mut lanes = self.lanes();
+        for moved in queues {
+            for row in moved.come {
+                *lanes.entry(row).or_insert(0) += 1;
+            }
+            for row in moved.gone {
+                lanes.entry(row).and_modify(|count| *count = count.saturating_sub(1));
+            }
+        }
+        drop(lanes);
         for (from, to) in moves {
-            self.count(to).fetch_add(1, Ordering::Relaxed);
+            self.usage().changed(self.indexes.owner(&to.acceptance.operator), from, to);
+            self.count(to.stage()).fetch_add(1, Ordering::Relaxed);
             if let Some(from) = from {
-                self.count(from).fetch_sub(1, Ordering::Relaxed);
+                self.count(from.stage()).fetch_sub(1, Ordering::Relaxed);
             }
         }
         Ok(())
@@ -386,6 +538,9 @@ struct Plan {
 }
 
 fn checked(record: Record) -> Result<Record, JournalError> {
+    if record.version > Record::VERSION {
+        return Err(JournalError::Newer(record.version));
+    }
     record.check().map_err(|broken| JournalError::Broken(broken.0))?;
     Ok(record)
 }

@@ -17,6 +17,9 @@ const PAGE_ROWS: usize = 256;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Transaction {
     pub asked_at: Timestamp,
+    /// Whom; empty in rows from when there was only one.
+    #[serde(default)]
+    pub archive: String,
     pub items: Vec<Covered>,
 }
 

@@ -53,6 +53,14 @@ impl Local {
     pub fn new(store: Arc<dyn Store>, key: [u8; 32], options: Options) -> Self {
         Self { ledger: Ledger::new(store), keys: Keys::new(key), options }
     }
+
+    /// Whether what is written is on the disk; where it was not once, mends that.
+    ///
+    /// # Errors
+    /// [`StoreError`]; see [`Store::health`].
+    pub fn health(&self) -> Result<(), StoreError> {
+        self.ledger.health()
+    }
 }
 
 impl Feed for Local {

@@ -61,19 +61,28 @@ pub struct Native {
 /// # Errors
 /// A picture over [`PIXELS_MAX`], or one that does not decode.
 pub fn upright_jpeg(jpeg: &[u8], orientation: Orientation, quality: u8) -> Result<Upright, RasterError> {
+    let native = turned(jpeg_samples(jpeg)?, orientation);
+    let components = native.samples;
+    let jpeg = encode(&native, quality)?;
+    Ok(Upright { jpeg, width: native.width, height: native.height, components })
+}
+
+/// Decodes a JPEG to 8 bit grey or RGB, as it lies.
+///
+/// # Errors
+/// A picture over [`PIXELS_MAX`], or one that does not decode.
+pub fn jpeg_samples(jpeg: &[u8]) -> Result<Native, RasterError> {
     let decoder = JpegDecoder::new(Cursor::new(jpeg)).map_err(|_| RasterError::Undecodable)?;
     let (width, height) = decoder.dimensions();
     check_pixels(width, height)?;
-    let components = match decoder.color_type() {
+    let samples = match decoder.color_type() {
         ColorType::L8 => 1,
         ColorType::Rgb8 => 3,
         _ => return Err(RasterError::Undecodable),
     };
     let mut bytes = buffer(decoder.total_bytes())?;
     decoder.read_image(&mut bytes).map_err(|_| RasterError::Undecodable)?;
-    let native = turned(Native { width, height, samples: components, bytes }, orientation);
-    let jpeg = encode(&native, quality)?;
-    Ok(Upright { jpeg, width: native.width, height: native.height, components })
+    Ok(Native { width, height, samples, bytes })
 }
 
 fn encode(picture: &Native, quality: u8) -> Result<Vec<u8>, RasterError> {

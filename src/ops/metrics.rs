@@ -92,7 +92,7 @@ impl Metrics {
             queue_items: Family::new(
                 Gauge,
                 "queue_items",
-                "Items that wait, by stage.",
+                "Captures that wait for the archive, by stage.",
                 &[("archive", &archives), ("stage", &QUEUED.map(Stage::word))],
             ),
             queue_oldest: Family::new(

@@ -8,6 +8,7 @@ pub mod files;
 pub mod key;
 pub mod log;
 pub mod metrics;
+pub mod open_files;
 pub mod readiness;
 pub mod signals;
 pub mod tls;

@@ -73,6 +73,8 @@ pub struct Identity {
     pub config: Arc<ServerConfig>,
     /// When the leaf ends; `None` where that cannot be read.
     pub expires: Option<Timestamp>,
+    /// Host names and addresses that the leaf is for.
+    pub names: Vec<String>,
 }
 
 /// Reads a chain and its key in PEM.
@@ -88,7 +90,7 @@ pub fn load(cert: &Path, key: &Path, now: Timestamp) -> Result<Identity, TlsErro
     let Some(leaf) = chain.first() else {
         return Err(TlsError::NotPem(cert.to_owned(), "certificate"));
     };
-    let expires = x509::not_after(leaf);
+    let (expires, names) = (x509::not_after(leaf), x509::names(leaf));
     if let Some(at) = expires.filter(|at| *at <= now) {
         return Err(TlsError::Expired(cert.to_owned(), at));
     }
@@ -102,7 +104,7 @@ pub fn load(cert: &Path, key: &Path, now: Timestamp) -> Result<Identity, TlsErro
     let mut config = builder.with_no_client_auth().with_single_cert(chain, secret).map_err(refused)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config.ignore_client_order = true;
-    Ok(Identity { config: Arc::new(config), expires })
+    Ok(Identity { config: Arc::new(config), expires, names })
 }
 
 fn read_pem(path: &Path) -> Result<Vec<u8>, TlsError> {
@@ -285,6 +287,7 @@ mod tests {
     fn a_dev_certificate_is_made_once_and_kept() {
         let dev = Own::new("once");
         let made = dev.ensure(now()).expect("made");
+        assert_eq!(made.names, ["localhost", "127.0.0.1", "::1"]);
         assert_eq!(made.expires, Some("2027-02-23T00:00:00Z".parse().unwrap()));
         let files = |dev: &DevCa| [&dev.ca, &dev.cert, &dev.key, &dev.ca_key].map(|f| fs::read(f).unwrap());
         let before = files(&dev);

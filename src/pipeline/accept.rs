@@ -71,6 +71,29 @@ pub struct Options {
     pub request_files: u16,
     pub scrub: scrub::Limits,
     pub departments: Vec<DepartmentRule>,
+    pub quotas: Quotas,
+}
+
+/// Sealed bytes that may wait for the archive; `None`: any number.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Quotas {
+    pub subject_bytes: Option<u64>,
+    pub department_bytes: Option<u64>,
+}
+
+impl Quotas {
+    /// One sender, or one ward, cannot fill the disk while an archive is away.
+    fn check(&self, (of_subject, of_department): (u64, u64)) -> Result<(), Refusal> {
+        let whose = match (self.subject_bytes, self.department_bytes) {
+            (Some(limit), _) if of_subject >= limit => "you sent",
+            (_, Some(limit)) if of_department >= limit => "this department sent",
+            _ => return Ok(()),
+        };
+        let detail = format!(
+            "Too much of what {whose} still waits here for the archive. Keep the photo and try again later; the administrator can raise the quota."
+        );
+        Err(Refusal::new(RefusalCode::SpoolFull, detail))
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -98,7 +121,12 @@ impl Acceptor for FrontDesk {
     fn begin(&self, operator: &Operator, claim: &Value, idempotency_key: Option<&str>) -> Result<Box<dyn Intake>, Refusal> {
         let parsed = read_claim(claim, &self.0.options.departments)?;
         let key = idempotency_key.map(|key| key_digest(operator, key)).transpose()?;
+        self.0.options.quotas.check(self.0.journal.waiting_bytes(operator, &parsed.department))?;
         self.0.spool.health().map_err(|e| refuse_spool(&e))?;
+        if !self.0.journal.is_sound() {
+            let detail = "The gateway's disk did not confirm a write, so nothing is accepted until it does. Keep the photo and try again; the administrator is told.";
+            return Err(Refusal::new(RefusalCode::Unavailable, detail));
+        }
         if self.0.pending.len() >= PENDING_MAX {
             let detail = "The gateway's index takes no more just now. Keep the photo and try again; the administrator is told.";
             return Err(Refusal::new(RefusalCode::Unavailable, detail));

@@ -14,7 +14,7 @@ use super::refusal::{Refusal, RefusalCode};
 use crate::capture::claim::{ClaimError, PatientKey};
 use crate::capture::record::{Event, Schedule};
 use crate::capture::text::is_plain;
-use crate::capture::{CaptureId, Claim, Failure, FailureCode, Operator, Phi, Record, Stage};
+use crate::capture::{CaptureId, Claim, Failure, FailureCode, Leg, Operator, Phi, Record, Stage};
 use crate::lookup::Lookup;
 
 /// Decisions that wait at a time, each with a thread of the door: more than a desk has people.
@@ -184,84 +184,87 @@ fn conflict(detail: &str) -> Refusal {
     Refusal { lasts: true, ..Refusal::new(RefusalCode::Conflict, detail) }
 }
 
-/// Held items go on where they were; waiting ones are due now. Attempts stay counted.
+/// What is held goes on where it was; what waits is due now. Attempts stay counted.
 ///
 /// # Errors
 /// Nothing is held and nothing waits.
 pub(super) fn retry(record: &mut Record, now: Timestamp, decision: &Decision) -> Result<(), Refusal> {
+    let next = |leg: &Leg| match leg.stage {
+        Stage::Held => Some(leg.resume),
+        Stage::Accepted | Stage::Identified | Stage::Wrapped => Some(leg.stage),
+        // Due for its commitment.
+        Stage::Forwarded => leg.schedule.due.map(|_| Stage::Forwarded),
+        Stage::Committed | Stage::Discarded => None,
+    };
     let mut done = 0;
     for index in 0..record.acceptance.items {
-        let Some(item) = record.items.get_mut(usize::from(index)) else { continue };
-        let next = match item.stage {
-            Stage::Held => item.resume,
-            Stage::Accepted | Stage::Identified | Stage::Wrapped => item.stage,
-            // Due for its commitment.
-            Stage::Forwarded if item.schedule.due.is_some() => Stage::Forwarded,
-            Stage::Forwarded | Stage::Committed | Stage::Discarded => continue,
-        };
-        if item.stage == Stage::Held {
-            item.failure = None;
+        let Some(item) = record.items.get(usize::from(index)) else { continue };
+        for stage in Stage::ALL.into_iter().filter(|stage| item.any_leg(|leg| next(leg) == Some(*stage))).collect::<Vec<_>>() {
+            // What failed and waits keeps its failure until it is known better.
+            let is_held = record.items.get(usize::from(index)).is_some_and(|item| item.stage == Stage::Held);
+            enter(
+                record,
+                index,
+                stage,
+                now,
+                decision,
+                |leg| next(leg) == Some(stage),
+                |leg| {
+                    leg.schedule.due = Some(now);
+                    if is_held {
+                        leg.failure = None;
+                    }
+                },
+            )?;
+            done += 1;
         }
-        item.schedule.due = Some(now);
-        enter(record, index, next, now, decision)?;
-        done += 1;
     }
     if done > 0 { Ok(()) } else { Err(conflict("Nothing of this capture is held or waits, so there is nothing to retry.")) }
 }
 
-/// Everything that is not at the archive waits for a person, also what was held for a doubt that
+/// Everything that is not at its archive waits for a person, also what was held for a doubt that
 /// the hospital might lift.
 ///
 /// # Errors
 /// Nothing is left to hold.
 pub(super) fn hold(record: &mut Record, now: Timestamp, decision: &Decision) -> Result<(), Refusal> {
-    let mut done = 0;
-    for index in 0..record.acceptance.items {
-        let Some(item) = record.items.get_mut(usize::from(index)) else { continue };
-        let by_person = item.failure.as_ref().is_some_and(|f| f.code == FailureCode::HeldByPerson);
-        let is_open = match item.stage {
+    let is_open = |leg: &Leg| {
+        let by_person = leg.failure.as_ref().is_some_and(|f| f.code == FailureCode::HeldByPerson);
+        match leg.stage {
             Stage::Accepted | Stage::Identified | Stage::Wrapped => true,
             Stage::Held => !by_person,
             Stage::Forwarded | Stage::Committed | Stage::Discarded => false,
-        };
-        if !is_open {
-            continue;
         }
-        item.failure = Some(Failure::new(FailureCode::HeldByPerson, "a person stopped it; see the history", now));
-        item.schedule.due = None;
-        enter(record, index, Stage::Held, now, decision)?;
-        done += 1;
-    }
+    };
+    let failure = Failure::new(FailureCode::HeldByPerson, "a person stopped it; see the history", now);
+    let done = each(record, Stage::Held, now, decision, is_open, |leg| {
+        leg.failure = Some(failure.clone());
+        leg.schedule.due = None;
+    })?;
     let nothing = "Nothing of this capture can be held: it is held by a person already, at the archive, or discarded.";
     if done > 0 { Ok(()) } else { Err(conflict(nothing)) }
 }
 
-/// Held items are given up. Their bytes go when no other item of the capture needs them, after
+/// What is held is given up. Its bytes go when nothing else of the capture needs them, after
 /// the journal has it.
 ///
 /// # Errors
 /// Nothing is held.
 pub(super) fn discard(record: &mut Record, now: Timestamp, decision: &Decision) -> Result<(), Refusal> {
-    let mut done = 0;
-    for index in 0..record.acceptance.items {
-        if record.items.get(usize::from(index)).is_some_and(|i| i.stage == Stage::Held) {
-            enter(record, index, Stage::Discarded, now, decision)?;
-            done += 1;
-        }
-    }
+    let done = each(record, Stage::Discarded, now, decision, |leg| leg.stage == Stage::Held, |_| ())?;
     if done > 0 { Ok(()) } else { Err(conflict("Only what is held can be discarded. Hold it first.")) }
 }
 
 /// # Errors
 /// Bytes may have left under the binding there is, or nothing is left to assign.
 pub(super) fn may_be_assigned(record: &Record) -> Result<(), Refusal> {
-    let has_left = record.items.iter().any(|item| match item.progress() {
+    let has_left = |leg: &Leg| match leg.progress() {
         Stage::Forwarded | Stage::Committed => true,
         // Attempts of which the archive certainly has nothing do not count.
-        Stage::Identified | Stage::Wrapped => item.schedule.attempts > item.schedule.unsent,
+        Stage::Identified | Stage::Wrapped => leg.sent() > 0,
         Stage::Accepted | Stage::Held | Stage::Discarded => false,
-    });
-    if has_left {
+    };
+    if record.items.iter().any(|item| item.any_leg(has_left)) {
         return Err(conflict(
             "An attempt to send it was made, so the archive may have it under the patient it was sent for. Correct it at the archive; here it can be held or discarded.",
         ));
@@ -329,23 +332,51 @@ pub(super) fn refuse_doubt((code, detail): Doubt) -> Refusal {
 /// # Errors
 /// A record that contradicts itself.
 pub(super) fn assigned(record: &mut Record, now: Timestamp, decision: &Decision) -> Result<(), Refusal> {
-    for index in 0..record.acceptance.items {
-        let Some(item) = record.items.get_mut(usize::from(index)).filter(|i| i.stage != Stage::Discarded) else { continue };
-        item.failure = None;
-        item.schedule = Schedule { due: Some(now), attempts: 0, unsent: 0 };
-        // A stage never goes back; the object is built from the new binding all the same.
-        let next = if item.stage == Stage::Wrapped { Stage::Wrapped } else { Stage::Identified };
-        enter(record, index, next, now, decision)?;
-    }
+    let anew = |leg: &mut Leg| {
+        leg.failure = None;
+        leg.schedule = Schedule { due: Some(now), ..Schedule::default() };
+    };
+    // A stage never goes back; the object is built from the new binding all the same.
+    each(record, Stage::Wrapped, now, decision, |leg| leg.stage == Stage::Wrapped, anew)?;
+    let before = |leg: &Leg| matches!(leg.stage, Stage::Accepted | Stage::Identified | Stage::Held);
+    each(record, Stage::Identified, now, decision, before, anew)?;
     Ok(())
 }
 
-/// Moves an item and notes who decided it, and why.
-fn enter(record: &mut Record, item: u16, stage: Stage, at: Timestamp, decision: &Decision) -> Result<(), Refusal> {
+/// Moves the legs that are meant of every item; how many items have some.
+fn each(
+    record: &mut Record,
+    stage: Stage,
+    at: Timestamp,
+    decision: &Decision,
+    is_meant: impl Fn(&Leg) -> bool,
+    and_then: impl Fn(&mut Leg),
+) -> Result<usize, Refusal> {
+    let mut done = 0;
+    for index in 0..record.acceptance.items {
+        if record.items.get(usize::from(index)).is_some_and(|item| item.any_leg(&is_meant)) {
+            enter(record, index, stage, at, decision, &is_meant, &and_then)?;
+            done += 1;
+        }
+    }
+    Ok(done)
+}
+
+/// Moves legs of an item and notes who decided it, and why.
+fn enter(
+    record: &mut Record,
+    item: u16,
+    stage: Stage,
+    at: Timestamp,
+    decision: &Decision,
+    is_meant: impl Fn(&Leg) -> bool,
+    and_then: impl Fn(&mut Leg),
+) -> Result<(), Refusal> {
     let Decision { by, act, reason, .. } = decision;
     let who = if by.name.is_empty() { &by.subject } else { &by.name };
     let why = Some(format!("{}: {}", act.past(), reason.text()));
-    record.enter(Event { at, item, stage, why, by: Some(who.clone()) }).map_err(|_| {
+    let event = Event { at, item, stage, why, by: Some(who.clone()), archive: None };
+    record.enter_where(event, is_meant, and_then).map_err(|_| {
         Refusal::new(RefusalCode::Unavailable, "The record of the capture contradicts itself. Nothing was changed; report it.")
     })
 }

@@ -148,6 +148,13 @@ fn patient_digest(identifier: &Identifier, place: &Place) -> Digest {
     hmac_sha256(&place.uid_key, &[b"patient", &person(identifier)])
 }
 
+/// Stands for a patient where captures are kept in order: two that share one by chance wait for
+/// each other, no more.
+#[must_use]
+pub fn patient_key(identifier: &Identifier, place: &Place) -> u64 {
+    patient_digest(identifier, place).first_chunk().copied().map_or(0, u64::from_be_bytes)
+}
+
 fn made_from(place: &Place, parts: &[&[u8]]) -> StudyKey {
     let row = hmac_sha256(&place.uid_key, parts);
     let uid = hmac_sha256(&place.uid_key, &[b"study-uid", &row]);

@@ -13,17 +13,21 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 
 use super::forward::{self, NamedArchive};
+use super::round::change_leg;
 use super::step::{Line, Works, advance, jitter, later};
 use super::wrap;
 use crate::archive::{Asked, NO_SUCH_INSTANCE, Refused, Report, Unwanted};
+use crate::capture::record::Event;
 use crate::capture::retry::{Next, RetryPolicy};
-use crate::capture::{Class, Commitment, Failure, FailureCode, ItemId, Record, SopRef, Stage, Uid};
+use crate::capture::{Class, Commitment, Failure, FailureCode, ItemId, Leg, Record, SopRef, Stage, Uid};
 use crate::journal::{Commit, Covered, Transaction};
 use crate::seal::random;
 
 /// Waits between two questions about one item. Most archives report within seconds; those that
 /// copy to tape first take hours, and late answers to former questions count too.
 const AGAIN: RetryPolicy = RetryPolicy { first_ms: 60_000, longest_ms: 6 * 60 * 60 * 1_000, factor: 2 };
+/// No question is due later than this: the longest wait with its jitter.
+pub(super) const WAIT_MAX_MS: u64 = AGAIN.longest_ms + AGAIN.longest_ms / 4;
 /// Instances of one question: archives look each up before they answer.
 const QUESTION_MAX: usize = 200;
 /// Answers that wait for a round: a peer that floods us is told to come later.
@@ -35,6 +39,8 @@ const LOST: &str = "the archive does not have it; sent again";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     pub item: ItemId,
+    /// Whose word it is.
+    pub archive: String,
     /// When the question was asked that this answers.
     pub asked_at: Timestamp,
     pub word: Word,
@@ -50,29 +56,40 @@ pub enum Word {
 }
 
 /// Items to ask about, and whoever waits for them.
-#[derive(Default)]
 pub(super) struct Clerk {
     state: Mutex<Questions>,
     woken: Condvar,
 }
 
-#[derive(Default)]
 struct Questions {
-    items: BTreeSet<ItemId>,
+    /// For each archive, in the order of the configuration.
+    lanes: Vec<BTreeSet<ItemId>>,
     stopping: bool,
 }
 
 impl Clerk {
+    pub(super) fn new(archives: usize) -> Self {
+        let state = Questions { lanes: vec![BTreeSet::new(); archives], stopping: false };
+        Self { state: Mutex::new(state), woken: Condvar::new() }
+    }
+
     fn state(&self) -> MutexGuard<'_, Questions> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// To be called after the journal has it that they are asked about.
-    pub(super) fn ask(&self, items: Vec<ItemId>) {
-        if !items.is_empty() {
-            self.state().items.extend(items);
-            self.woken.notify_one();
+    pub(super) fn ask(&self, items: Vec<(usize, ItemId)>) {
+        if items.is_empty() {
+            return;
         }
+        let mut state = self.state();
+        for (lane, item) in items {
+            if let Some(questions) = state.lanes.get_mut(lane) {
+                questions.insert(item);
+            }
+        }
+        drop(state);
+        self.woken.notify_all();
     }
 
     pub(super) fn stop(&self) {
@@ -80,23 +97,24 @@ impl Clerk {
         self.woken.notify_all();
     }
 
-    fn next(&self) -> Vec<ItemId> {
+    fn next(&self, lane: usize) -> Vec<ItemId> {
         let mut state = self.state();
-        let batch: Vec<ItemId> = state.items.iter().take(QUESTION_MAX).copied().collect();
+        let Some(questions) = state.lanes.get_mut(lane) else { return Vec::new() };
+        let batch: Vec<ItemId> = questions.iter().take(QUESTION_MAX).copied().collect();
         for item in &batch {
-            state.items.remove(item);
+            questions.remove(item);
         }
         batch
     }
 }
 
 impl Line {
-    /// The clerk's thread: questions until [`Line::stop`].
-    pub fn run_clerk(&self) {
+    /// The thread of a clerk, for the archive at that place: questions until [`Line::stop`].
+    pub fn run_clerk(&self, lane: usize) {
         loop {
             {
                 let mut state = self.clerk.state();
-                while state.items.is_empty() && !state.stopping {
+                while state.lanes.get(lane).is_none_or(BTreeSet::is_empty) && !state.stopping {
                     state = self.clerk.woken.wait(state).unwrap_or_else(PoisonError::into_inner);
                 }
                 if state.stopping {
@@ -104,17 +122,26 @@ impl Line {
                 }
             }
             // sled panics on some kinds of damage; what was not asked is due again.
-            if catch_unwind(AssertUnwindSafe(|| self.ask_some())).is_err() {
+            if catch_unwind(AssertUnwindSafe(|| self.ask_archive(lane))).is_err() {
                 self.works().observer.written(Err("a question for commitment broke; the cause is in the log"));
             }
         }
     }
 
-    /// Asks about what waits, as much as fits one question; false where nothing does.
+    /// Asks each archive about what waits, as much as fits one question; false where nothing does.
+    /// For a test on one thread.
     pub fn ask_some(&self) -> bool {
-        let items = self.clerk.next();
-        let Some(target) = self.works().archive.as_ref().filter(|_| !items.is_empty()) else { return false };
-        let mut answers = self.question(target, &items);
+        let mut has_asked = false;
+        for lane in 0..self.works().archives.len() {
+            has_asked |= self.ask_archive(lane);
+        }
+        has_asked
+    }
+
+    fn ask_archive(&self, lane: usize) -> bool {
+        let items = self.clerk.next(lane);
+        let Some(target) = self.works().archives.get(lane).filter(|_| !items.is_empty()) else { return false };
+        let mut answers = self.question(lane, target, &items);
         // Over the limit they are dropped like answers that never came: all are due again.
         answers.truncate(ANSWERS_MAX);
         self.answered(answers);
@@ -132,7 +159,13 @@ impl Line {
             works.observer.report_refused("unknown transaction");
             return Err(Unwanted::UnknownTransaction);
         };
-        let (answers, strange) = resolve(&transaction, report);
+        let whose =
+            if transaction.archive.is_empty() { works.archives.first().map(|a| &a.name) } else { Some(&transaction.archive) };
+        let Some(archive) = whose.filter(|name| works.archives.iter().any(|a| a.name == **name)) else {
+            works.observer.report_refused("an archive that is not configured any more");
+            return Err(Unwanted::UnknownTransaction);
+        };
+        let (answers, strange) = resolve(&transaction, archive, report);
         if strange > 0 {
             works.observer.report_refused("instances that were not asked about");
         }
@@ -143,14 +176,15 @@ impl Line {
         Ok(())
     }
 
-    fn question(&self, target: &NamedArchive, items: &[ItemId]) -> Vec<Answer> {
+    fn question(&self, lane: usize, target: &NamedArchive, items: &[ItemId]) -> Vec<Answer> {
         let works = self.works();
+        let answer = |item, asked_at, word| Answer { item, archive: target.name.clone(), asked_at, word };
         let (mut covered, mut answers) = (Vec::new(), Vec::new());
         for item in items {
-            match reference(works, *item) {
+            match reference(works, target, *item) {
                 Ok(None) => {}
                 Ok(Some(sop)) => covered.push(Covered { capture: item.capture, index: item.index, sop }),
-                Err(failure) => answers.push(Answer { item: *item, asked_at: works.clock.now(), word: Word::Unasked(failure) }),
+                Err(failure) => answers.push(answer(*item, works.clock.now(), Word::Unasked(failure))),
             }
         }
         if covered.is_empty() {
@@ -158,43 +192,49 @@ impl Line {
         }
         let wanted: Vec<SopRef> = covered.iter().map(|c| c.sop.clone()).collect();
         let unasked = |failure: &Failure| {
-            let one = |c: &Covered| Answer { item: c.item(), asked_at: failure.at, word: Word::Unasked(failure.clone()) };
+            let one = |c: &Covered| answer(c.item(), failure.at, Word::Unasked(failure.clone()));
             covered.iter().map(one).collect::<Vec<Answer>>()
         };
-        let asked = write_down(works, &covered).and_then(|transaction| target.archive.ask_commitment(&transaction, &wanted));
+        let asked =
+            write_down(works, target, &covered).and_then(|transaction| target.archive.ask_commitment(&transaction, &wanted));
         match asked {
-            Ok(Asked::Later) => {}
+            Ok(Asked::Later) => self.question_ended(lane, None),
             Ok(Asked::Answered(reports)) => {
+                self.question_ended(lane, None);
                 for report in reports {
                     // Refused is told of where it is found out.
                     let _ = self.report(&report);
                 }
             }
-            Err(Refused { code, detail }) => answers.extend(unasked(&Failure::new(code, detail, works.clock.now()))),
+            Err(Refused { code, detail }) => {
+                let failure = Failure::new(code, detail, works.clock.now());
+                if failure.class != Class::Permanent && code != FailureCode::StoreUnavailable {
+                    self.question_ended(lane, Some(&failure));
+                }
+                answers.extend(unasked(&failure));
+            }
         }
         answers
     }
 }
 
 /// Flushed before it is sent: an answer may be faster than we are.
-fn write_down(works: &Works, covered: &[Covered]) -> Result<Uid, Refused> {
+fn write_down(works: &Works, target: &NamedArchive, covered: &[Covered]) -> Result<Uid, Refused> {
     let unavailable = |detail: String| Refused { code: FailureCode::StoreUnavailable, detail };
     let uuid = random::random::<16>().map_err(|_| unavailable("the system gives no random numbers".to_owned()))?;
     let transaction = Uid::from_uuid_bytes(uuid);
-    let row = Transaction { asked_at: works.clock.now(), items: covered.to_vec() };
+    let row = Transaction { asked_at: works.clock.now(), archive: target.name.clone(), items: covered.to_vec() };
     let commit = Commit { transactions: vec![(transaction.clone(), row)], ..Commit::default() };
     works.journal.commit(commit).map_err(|e| unavailable(e.to_string()))?;
     Ok(transaction)
 }
 
 /// Under which name the archive has an item; `None` where it is no longer to be asked about.
-fn reference(works: &Works, item: ItemId) -> Result<Option<SopRef>, Failure> {
+fn reference(works: &Works, target: &NamedArchive, item: ItemId) -> Result<Option<SopRef>, Failure> {
     let failure = |code, detail: &str| Failure::new(code, detail, works.clock.now());
     let stored = works.journal.get(item.capture).map_err(|e| failure(FailureCode::StoreUnavailable, &e.to_string()))?;
     let Some(record) = stored else { return Ok(None) };
-    let is_open =
-        |r: &Record| r.items.get(usize::from(item.index)).is_some_and(|i| matches!(i.stage, Stage::Wrapped | Stage::Forwarded));
-    if !is_open(&record) {
+    if record.leg(item.index, &target.name).is_none_or(|leg| !is_open(leg)) {
         return Ok(None);
     }
     let binding = forward::binding(works, record.id()).map_err(|failed| failed.failure)?;
@@ -204,149 +244,159 @@ fn reference(works: &Works, item: ItemId) -> Result<Option<SopRef>, Failure> {
 }
 
 /// What a report says about the items of its question, and of how many others it speaks.
-fn resolve(transaction: &Transaction, report: &Report) -> (Vec<Answer>, usize) {
+fn resolve(transaction: &Transaction, archive: &str, report: &Report) -> (Vec<Answer>, usize) {
     let asked: BTreeMap<&SopRef, ItemId> = transaction.items.iter().map(|c| (&c.sop, c.item())).collect();
     let kept = report.committed.iter().map(|sop| (sop, Word::Kept));
     let lost = report.failed.iter().map(|(sop, reason)| (sop, Word::NotKept(*reason)));
     let (mut answers, mut strange) = (Vec::new(), 0);
     for (sop, word) in kept.chain(lost) {
         match asked.get(sop) {
-            Some(item) => answers.push(Answer { item: *item, asked_at: transaction.asked_at, word }),
+            Some(item) => answers.push(Answer { item: *item, archive: archive.to_owned(), asked_at: transaction.asked_at, word }),
             None => strange += 1,
         }
     }
     (answers, strange)
 }
 
-fn is_wanted(works: &Works) -> bool {
-    works.archive.as_ref().is_some_and(|a| a.commitment != Commitment::None)
+fn is_open(leg: &Leg) -> bool {
+    matches!(leg.stage, Stage::Wrapped | Stage::Forwarded)
 }
 
-/// The items of a record that are to be asked about now: forwarded ones, and those of which nobody
-/// knows whether the archive has them, before they are sent again (some archives lose an object
-/// that comes twice). Each is counted, and due again should the answer never come.
-pub(super) fn claim(works: &Works, record: &mut Record, now: Timestamp) -> Vec<ItemId> {
+/// True where it was asked about and is due only once no answer can be expected any more.
+pub(super) fn waits_for_an_answer(leg: &Leg) -> bool {
+    let is_in_question = leg.failure.as_ref().is_some_and(|f| f.code == FailureCode::ArchiveNotCommitted);
+    leg.stage == Stage::Forwarded || leg.stage == Stage::Wrapped && is_in_question
+}
+
+/// The items of a record that an archive is to be asked about now: forwarded ones, and those of
+/// which nobody knows whether the archive has them, before they are sent again (some archives lose
+/// an object that comes twice). Each is counted, and due again should the answer never come.
+pub(super) fn claim(target: &NamedArchive, record: &mut Record, now: Timestamp) -> Vec<ItemId> {
     let mut asked = Vec::new();
-    if !is_wanted(works) {
+    if target.commitment == Commitment::None {
         return asked;
     }
     let id = record.id();
-    for (index, item) in (0..).zip(&mut record.items) {
-        let in_doubt = item.stage == Stage::Wrapped && item.failure.as_ref().is_some_and(|f| f.class == Class::Ambiguous);
-        let is_due = item.schedule.due.is_some_and(|due| due <= now);
-        if !is_due || !(in_doubt || item.stage == Stage::Forwarded) {
-            continue;
-        }
-        item.schedule.attempts = item.schedule.attempts.saturating_add(1);
-        // A doubt is asked about once: without an answer the object is sent again. Of the others
-        // the first attempt was the sending.
-        let times = if in_doubt { 1 } else { item.schedule.attempts.saturating_sub(1) };
-        item.schedule.due = Some(after(&AGAIN, times, now));
-        if in_doubt {
-            let detail = "the connection broke before the archive answered; it was asked whether it has the object";
-            item.failure = Some(Failure::new(FailureCode::ArchiveNotCommitted, detail, now));
-        }
-        asked.push(id.item(index));
+    for index in 0..record.acceptance.items {
+        change_leg(record, index, &target.name, |leg| {
+            let in_doubt = leg.stage == Stage::Wrapped && leg.failure.as_ref().is_some_and(|f| f.class == Class::Ambiguous);
+            if !leg.is_due(now) || !(in_doubt || leg.stage == Stage::Forwarded) {
+                return;
+            }
+            leg.schedule.attempts = leg.schedule.attempts.saturating_add(1);
+            // A doubt is asked about once: without an answer the object is sent again. Of the others
+            // the first attempt was the sending.
+            let times = if in_doubt { 1 } else { leg.schedule.attempts.saturating_sub(1) };
+            leg.schedule.due = Some(after(&AGAIN, times, now));
+            if in_doubt {
+                // Nothing is sent with a question.
+                leg.schedule.unsent = leg.schedule.unsent.saturating_add(1);
+                let detail = "the connection broke before the archive answered; it was asked whether it has the object";
+                leg.failure = Some(Failure::new(FailureCode::ArchiveNotCommitted, detail, now));
+            }
+            asked.push(id.item(index));
+        });
     }
     asked
 }
 
 /// An item the archive took: to be asked about, where that is wanted.
-pub(super) fn stored(works: &Works, record: &mut Record, index: u16, now: Timestamp) {
-    let Some(item) = record.items.get_mut(usize::from(index)) else { return };
-    item.failure = None;
-    item.schedule.due = None;
-    if is_wanted(works) && item.stage == Stage::Forwarded {
-        item.schedule.due = Some(now);
-        // Sent, so that nobody may be given another patient for it, whatever failed before.
-        (item.schedule.attempts, item.schedule.unsent) = (1, 0);
-    }
+pub(super) fn stored(target: &NamedArchive, record: &mut Record, index: u16, now: Timestamp) {
+    change_leg(record, index, &target.name, |leg| {
+        leg.failure = None;
+        leg.schedule.due = None;
+        if target.commitment != Commitment::None && leg.stage == Stage::Forwarded {
+            leg.schedule.due = Some(now);
+            // Sent, so that nobody may be given another patient for it, whatever failed before.
+            (leg.schedule.attempts, leg.schedule.unsent) = (1, 0);
+        }
+    });
 }
 
 /// What an answer does to an item. An answer that comes late, twice, or after a better one changes
 /// nothing.
 pub(super) fn settle(works: &Works, record: &mut Record, answer: &Answer, now: Timestamp) {
-    let index = answer.item.index;
-    let Some(stage) = record.items.get(usize::from(index)).map(|i| i.stage) else { return };
-    if !matches!(stage, Stage::Wrapped | Stage::Forwarded) {
-        return;
-    }
+    let (index, archive) = (answer.item.index, answer.archive.as_str());
+    let Some(leg) = record.leg(index, archive).filter(|leg| is_open(leg)).cloned() else { return };
     match &answer.word {
         // What the archive kept then it has lost since, by its own word.
-        Word::Kept if losses(record, index).any(|at| at > answer.asked_at) => {}
-        Word::Kept => kept(works, record, index, now),
-        Word::NotKept(NO_SUCH_INSTANCE) => missing(record, index, now),
+        Word::Kept if losses(record, index, archive).any(|at| at > answer.asked_at) => {}
+        Word::Kept => kept(works, record, index, archive, now),
+        Word::NotKept(NO_SUCH_INSTANCE) => missing(record, index, archive, now),
         Word::NotKept(reason) => {
             let detail = format!("the archive does not commit to the object: {} ({reason:04X}H)", says(*reason));
-            note(record, index, Failure::new(FailureCode::ArchiveNotCommitted, detail, now), None);
+            note(record, index, archive, &Failure::new(FailureCode::ArchiveNotCommitted, detail, now), None);
         }
-        Word::Unasked(failure) => unasked(works, record, index, stage, failure, now),
+        Word::Unasked(failure) => unasked(works, record, answer, &leg, failure, now),
     }
 }
 
-fn kept(works: &Works, record: &mut Record, index: u16, now: Timestamp) {
-    if record.items.get(usize::from(index)).is_some_and(|i| i.stage == Stage::Wrapped) {
+fn kept(works: &Works, record: &mut Record, index: u16, archive: &str, now: Timestamp) {
+    let stage_of = |record: &Record| record.items.get(usize::from(index)).map_or(Stage::Accepted, |item| item.stage);
+    let before = stage_of(record);
+    advance(record, index, Some(archive), Stage::Forwarded, now, None);
+    let between = stage_of(record);
+    advance(record, index, Some(archive), Stage::Committed, now, None);
+    change_leg(record, index, archive, |leg| (leg.failure, leg.schedule.due) = (None, None));
+    if between == Stage::Forwarded && before != between {
         works.observer.reached(Stage::Forwarded);
         works.observer.delivered(now.duration_since(record.acceptance.accepted_at).as_secs_f64());
     }
-    advance(record, index, Stage::Forwarded, now, None);
-    advance(record, index, Stage::Committed, now, None);
-    works.observer.reached(Stage::Committed);
-    if let Some(item) = record.items.get_mut(usize::from(index)) {
-        item.failure = None;
-        item.schedule.due = None;
+    if stage_of(record) == Stage::Committed {
+        works.observer.reached(Stage::Committed);
     }
 }
 
-/// When the archive said that it does not have the object.
-fn losses(record: &Record, index: u16) -> impl Iterator<Item = Timestamp> {
-    record.history.iter().filter(move |e| e.item == index && e.why.as_deref() == Some(LOST)).map(|e| e.at)
+/// When the archive said that it does not have the object. Lines of an older format name none.
+fn losses(record: &Record, index: u16, archive: &str) -> impl Iterator<Item = Timestamp> {
+    let is_of = move |name: &Option<String>| name.as_ref().is_none_or(|name| name == archive);
+    let lost = record.history.iter().filter(move |e| e.item == index && e.why.as_deref() == Some(LOST) && is_of(&e.archive));
+    lost.map(|e| e.at)
 }
 
 /// 0112: the archive has no such instance, whatever it said before. It is sent again under the
 /// same UID: at once, and then more and more seldom, so that an archive that takes everything and
 /// keeps nothing is not fed in a circle.
-fn missing(record: &mut Record, index: u16, now: Timestamp) {
-    let times = u32::try_from(losses(record, index).count()).unwrap_or(u32::MAX);
+fn missing(record: &mut Record, index: u16, archive: &str, now: Timestamp) {
+    let times = u32::try_from(losses(record, index, archive).count()).unwrap_or(u32::MAX);
     let due = if times == 0 { now } else { after(&AGAIN, times, now) };
-    if record.move_item(index, Stage::Wrapped, now, Some(LOST.to_owned())).is_ok() {
+    let (why, archive_name) = (Some(LOST.to_owned()), Some(archive.to_owned()));
+    if record.enter(Event { at: now, item: index, stage: Stage::Wrapped, why, by: None, archive: archive_name }).is_ok() {
         let detail = "the archive says that it has no such instance (0112H); it is sent again";
-        note(record, index, Failure::new(FailureCode::ArchiveNotCommitted, detail, now), Some(due));
+        note(record, index, archive, &Failure::new(FailureCode::ArchiveNotCommitted, detail, now), Some(due));
     }
 }
 
-fn unasked(works: &Works, record: &mut Record, index: u16, stage: Stage, failure: &Failure, now: Timestamp) {
-    let attempts = record.items.get(usize::from(index)).map_or(1, |i| i.schedule.attempts);
-    let soon = after(&works.retry, attempts, now);
+fn unasked(works: &Works, record: &mut Record, answer: &Answer, leg: &Leg, failure: &Failure, now: Timestamp) {
+    let (index, archive) = (answer.item.index, answer.archive.as_str());
+    let soon = after(&works.retry, leg.schedule.attempts, now);
     let cannot = failure.class == Class::Permanent;
-    let is_enough = works.archive.as_ref().is_some_and(|a| a.commitment == Commitment::Ask);
-    match stage {
+    let is_enough = works.archives.iter().any(|a| a.name == archive && a.commitment == Commitment::Ask);
+    match leg.stage {
         // There is nobody to ask: the only way to know is to send it again.
-        Stage::Wrapped if cannot => note(record, index, failure.clone(), Some(soon)),
+        Stage::Wrapped if cannot => note(record, index, archive, failure, Some(soon)),
         // Still in doubt, and asked again.
         Stage::Wrapped => {
-            note(record, index, Failure::new(FailureCode::ArchiveAborted, failure.detail.clone(), now), Some(soon));
+            let doubt = Failure::new(FailureCode::ArchiveAborted, failure.detail.clone(), now);
+            note(record, index, archive, &doubt, Some(soon));
         }
         _ if cannot && is_enough && failure.code == FailureCode::ArchiveRefusedClass => {
             let why = "the archive offers no storage commitment; its word at storing is taken".to_owned();
-            advance(record, index, Stage::Forwarded, now, Some(why));
-            if let Some(item) = record.items.get_mut(usize::from(index)) {
-                item.failure = None;
-                item.schedule.due = None;
-            }
+            advance(record, index, Some(archive), Stage::Forwarded, now, Some(why));
+            change_leg(record, index, archive, |leg| (leg.failure, leg.schedule.due) = (None, None));
         }
         // As claimed: an administrator has to act first.
-        _ if cannot => note(record, index, failure.clone(), None),
-        _ => note(record, index, failure.clone(), Some(soon)),
+        _ if cannot => note(record, index, archive, failure, None),
+        _ => note(record, index, archive, failure, Some(soon)),
     }
 }
 
 /// `due`: `None` leaves it as it was claimed.
-fn note(record: &mut Record, index: u16, failure: Failure, due: Option<Timestamp>) {
-    if let Some(item) = record.items.get_mut(usize::from(index)) {
-        item.failure = Some(failure);
-        item.schedule.due = due.or(item.schedule.due);
-    }
+fn note(record: &mut Record, index: u16, archive: &str, failure: &Failure, due: Option<Timestamp>) {
+    change_leg(record, index, archive, |leg| {
+        leg.failure = Some(failure.clone());
+        leg.schedule.due = due.or(leg.schedule.due);
+    });
 }
 
 fn after(policy: &RetryPolicy, attempts: u32, now: Timestamp) -> Timestamp {

@@ -1,12 +1,13 @@
-//! One claimed capture to the archive: wrap → open the sealed bytes → store.
+//! One claimed capture to its archive: wrap → open the sealed bytes → store.
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::step::{Delivery, Failed, ItemOutcome, Job, Outcome, Works};
 use super::{sealed, wrap};
 use crate::archive::{Archive, Refused, Stored};
-use crate::capture::{Binding, CaptureId, Commitment, Failure, FailureCode};
+use crate::capture::{Binding, CaptureId, Commitment, Failure, FailureCode, ItemId, Takes};
 
 /// An archive under the name that the configuration gives it.
 #[derive(Clone)]
@@ -15,41 +16,72 @@ pub struct NamedArchive {
     pub archive: Arc<dyn Archive>,
     /// Whether it is asked to say that it keeps what it stored.
     pub commitment: Commitment,
+    /// What goes there.
+    pub takes: Takes,
+}
+
+/// Items that are being wrapped: what goes to two archives is coded again once.
+#[derive(Default)]
+pub(super) struct Wrapping {
+    items: Mutex<BTreeSet<ItemId>>,
+    done: Condvar,
+}
+
+/// The right to wrap one item.
+struct Turn<'w> {
+    wrapping: &'w Wrapping,
+    item: ItemId,
+}
+
+impl Wrapping {
+    fn items(&self) -> MutexGuard<'_, BTreeSet<ItemId>> {
+        self.items.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait_for(&self, item: ItemId) -> Turn<'_> {
+        let mut items = self.items();
+        while !items.insert(item) {
+            items = self.done.wait(items).unwrap_or_else(PoisonError::into_inner);
+        }
+        Turn { wrapping: self, item }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.wrapping.items().remove(&self.item);
+        self.wrapping.done.notify_all();
+    }
 }
 
 /// Sends the items of a job in their order. An item that fails does not stop the next one, except
 /// where the archive itself is away: then the rest waits with it. `go_on`: false once the gateway
 /// stops; what was not tried then is due at the next start.
-#[must_use]
-pub fn deliver(works: &Works, job: &Job, go_on: &dyn Fn() -> bool) -> Outcome {
-    let mut items = Vec::with_capacity(job.items.len());
-    let mut away: Option<Failure> = None;
+pub(super) fn deliver(works: &Works, wrapping: &Wrapping, job: &Job, go_on: &dyn Fn() -> bool) -> Outcome {
+    let mut outcome = Outcome { id: job.record.id(), lane: job.lane, items: Vec::new(), untried: Vec::new() };
+    let mut is_away = false;
     for index in &job.items {
-        if !go_on() {
-            break;
+        if is_away || !go_on() {
+            outcome.untried.push(*index);
+            continue;
         }
-        let result = match &away {
-            Some(failure) => Err(Failed { wrapped: false, failure: failure.clone() }),
-            None => catch_unwind(AssertUnwindSafe(|| one(works, job, *index))).unwrap_or_else(|_| {
-                Err(broke(works, false, FailureCode::WrapFailed, "the worker broke; the cause is in the log"))
-            }),
-        };
-        if let Err(Failed { failure, .. }) = &result
-            && failure.code.nothing_was_stored()
-        {
-            away = Some(failure.clone());
-        }
-        items.push(ItemOutcome { index: *index, at: works.clock.now(), result });
+        let result = catch_unwind(AssertUnwindSafe(|| one(works, wrapping, job, *index)))
+            .unwrap_or_else(|_| Err(broke(works, false, FailureCode::WrapFailed, "the worker broke; the cause is in the log")));
+        is_away = result.as_ref().is_err_and(|failed| failed.failure.code.concerns_the_archive());
+        outcome.items.push(ItemOutcome { index: *index, at: works.clock.now(), result });
     }
-    Outcome { id: job.record.id(), items }
+    outcome
 }
 
-fn one(works: &Works, job: &Job, index: u16) -> Result<Delivery, Failed> {
+fn one(works: &Works, wrapping: &Wrapping, job: &Job, index: u16) -> Result<Delivery, Failed> {
     let binding = binding(works, job.record.id())?;
-    let wrapped =
-        wrap::wrap(&works.spool, &job.record, index, &binding).map_err(|(code, detail)| broke(works, false, code, &detail))?;
+    let wrapped = {
+        let _turn = wrapping.wait_for(job.record.id().item(index));
+        wrap::wrap(&works.spool, &job.record, index, &binding)
+    };
+    let wrapped = wrapped.map_err(|(code, detail)| broke(works, false, code, &detail))?;
     let mut payload = wrapped.open(&works.spool).map_err(|(code, detail)| broke(works, true, code, &detail))?;
-    let Some(target) = &works.archive else {
+    let Some(target) = works.archives.get(job.lane) else {
         return Err(broke(works, true, FailureCode::ArchiveUnreachable, "no archive is configured"));
     };
     match target.archive.store(&wrapped.instance, &mut payload) {

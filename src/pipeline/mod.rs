@@ -11,14 +11,19 @@ pub mod desk;
 pub mod feed;
 pub mod forward;
 pub mod identify;
+mod lane;
 pub mod observer;
 pub mod offline;
+mod owner;
 pub mod pending;
 pub mod recover;
 pub mod refusal;
+mod round;
 mod sealed;
 pub mod step;
 pub mod sweep;
+pub mod tombstone;
+mod walk;
 pub mod wrap;
 
 pub use accept::{Acceptor, Intake, Receipt};
@@ -26,6 +31,6 @@ pub use act::{Act, Decision, Reason};
 pub use desk::Desk;
 pub use refusal::{Refusal, RefusalCode};
 
-/// Threads that wrap and send. Each holds one association; more would not fill two cores better
+/// Threads that wrap and send, for each archive. Each holds one association; more would not fill two cores better
 /// and an archive seldom likes it.
 pub const WORKERS: usize = 4;

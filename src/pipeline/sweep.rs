@@ -13,6 +13,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::step::{Line, Works};
+use super::tombstone;
 use crate::capture::{CaptureId, Commitment, Record, Stage};
 use crate::spool::{Entry, Present};
 
@@ -97,7 +98,7 @@ impl Line {
     /// Text for the operator.
     pub fn find_unswept(&self) -> Result<(), String> {
         let works = self.works();
-        if works.archive.as_ref().is_none_or(|a| a.commitment == Commitment::None) {
+        if works.archives.iter().all(|a| a.commitment == Commitment::None) {
             return Ok(());
         }
         for entry in works.spool.list().map_err(|e| e.to_string())? {
@@ -155,11 +156,12 @@ fn erase(works: &Works, id: CaptureId) -> Result<bool, String> {
     if !may_go(&record) {
         return Ok(false);
     }
+    tombstone::leave(&works.spool, &record, works.clock.now())?;
     works.spool.remove(id, record.acceptance.items).map_err(|e| e.to_string())?;
     Ok(true)
 }
 
-/// True where the archive has committed to every item. After a C-STORE alone the sealed files stay:
+/// True where every archive it went to has committed to every item. After a C-STORE alone the sealed files stay:
 /// they are what a lost index is rebuilt from. What a person discarded is that person's matter and
 /// not decided here.
 fn may_go(record: &Record) -> bool {

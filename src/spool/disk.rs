@@ -9,6 +9,8 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
+use rustix::fs::{Advice, FallocateFlags, fadvise};
+
 use super::space::{Capacity, capacity_of};
 use crate::store::folder;
 
@@ -77,6 +79,15 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// As for [`Disk::make_folder`].
     fn capacity(&self, path: &Path) -> io::Result<Capacity>;
+
+    /// Makes a file of so many bytes that nobody writes: its room is taken. Disks that are not real
+    /// need none.
+    ///
+    /// # Errors
+    /// As for [`Disk::make_folder`].
+    fn allocate(&self, _path: &Path, _bytes: u64) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// An open file.
@@ -104,6 +115,9 @@ pub trait DiskFile: Send + Sync {
     /// # Errors
     /// What was not durable then is not made so by another call that succeeds.
     fn sync(&self) -> io::Result<()>;
+
+    /// Nobody reads this file soon: its pages may serve for another. Only advice.
+    fn give_back_memory(&self) {}
 }
 
 /// An open folder.
@@ -168,6 +182,15 @@ impl Disk for LocalDisk {
     fn capacity(&self, path: &Path) -> io::Result<Capacity> {
         capacity_of(path)
     }
+
+    fn allocate(&self, path: &Path, bytes: u64) -> io::Result<()> {
+        let file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(path)?;
+        let allocated = rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, bytes);
+        if allocated.is_err() {
+            fs::remove_file(path)?;
+        }
+        Ok(allocated?)
+    }
 }
 
 impl DiskFile for File {
@@ -189,6 +212,11 @@ impl DiskFile for File {
 
     fn sync(&self) -> io::Result<()> {
         self.sync_data()
+    }
+
+    fn give_back_memory(&self) {
+        // Where it is not taken, nothing is lost.
+        let _ = fadvise(self, 0, None, Advice::DontNeed);
     }
 }
 

@@ -1,10 +1,10 @@
 //! What is in the spool.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
 
 use super::error::{Damage, SpoolError};
-use super::name::Name;
+use super::name::{Name, Packed};
 use super::remove::erase;
 use super::{Inner, Spool};
 use crate::capture::CaptureId;
@@ -34,10 +34,28 @@ pub struct Present {
 /// by one while it goes on: header and end, not the payload.
 pub struct Listing {
     spool: Arc<Inner>,
-    captures: BTreeMap<CaptureId, Vec<Name>>,
+    /// Sorted; those before `at` were given.
+    names: Vec<Packed>,
+    at: usize,
+    /// Captures that are passed over, ascending.
+    known: Vec<CaptureId>,
+    passed_over: usize,
     /// Entries to give before the next capture is looked at.
     found: VecDeque<Entry>,
 }
+
+/// What a sweep did with captures that have no head.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Never promised, or half erased: gone.
+    pub erased: usize,
+    /// Promised once, and their head was lost: put aside, nothing of them was deleted.
+    pub put_aside: Vec<CaptureId>,
+}
+
+/// What is kept beside a capture whose head was lost.
+const HEAD_LOST: &str =
+    "The first file of the capture is missing. It says who took it and of whom; without it nothing can be forwarded.\n";
 
 impl Spool {
     /// Lists everything.
@@ -45,8 +63,18 @@ impl Spool {
     /// # Errors
     /// Errors of the folder; what is wrong with a file is an [`Entry`].
     pub fn list(&self) -> Result<Listing, SpoolError> {
+        self.list_beyond(Vec::new())
+    }
+
+    /// Lists everything but the captures in `known`, ascending, of which no file is looked at: of a
+    /// million captures only those that somebody does not know cost time. A known capture whose head
+    /// is gone is listed.
+    ///
+    /// # Errors
+    /// As for [`Spool::list`].
+    pub fn list_beyond(&self, known: Vec<CaptureId>) -> Result<Listing, SpoolError> {
         let doing = "listing the spool";
-        let mut captures: BTreeMap<CaptureId, Vec<Name>> = BTreeMap::new();
+        let mut names = Vec::new();
         let mut found = VecDeque::new();
         // No capture is half placed or half removed while names are read.
         let quiet = self.0.arranging.write().unwrap_or_else(PoisonError::into_inner);
@@ -54,37 +82,61 @@ impl Spool {
             let file_name = file_name.map_err(SpoolError::io(doing))?;
             let text = file_name.to_string_lossy();
             match text.parse::<Name>() {
-                Ok(name) => captures.entry(name.capture()).or_default().push(name),
+                Ok(name) => names.push(name.pack()),
                 Err(_) => found.push_back(Entry::Damaged { name: text.into_owned(), why: Damage::Foreign }),
             }
         }
         drop(quiet);
-        Ok(Listing { spool: Arc::clone(&self.0), captures, found })
+        names.sort_unstable();
+        Ok(Listing { spool: Arc::clone(&self.0), names, at: 0, known, passed_over: 0, found })
     }
 
-    /// Removes what has no head: files of a capture that was never promised or is half erased.
-    /// Answers how many captures that were.
+    /// Every capture of which a file is here, ascending; none is looked at.
+    ///
+    /// # Errors
+    /// As for [`Spool::list`].
+    pub fn captures(&self) -> Result<Vec<CaptureId>, SpoolError> {
+        let mut ids: Vec<CaptureId> = self.list()?.names.iter().filter_map(Name::unpack).map(Name::capture).collect();
+        ids.dedup();
+        Ok(ids)
+    }
+
+    /// Removes what has no head and was never promised, or is half erased. What was promised and
+    /// lost its head otherwise is put aside whole: it has files of its own that only a promised
+    /// capture gets, or `is_known` knows it.
     ///
     /// # Errors
     /// Errors of the disk.
-    pub fn sweep_orphans(&self) -> Result<usize, SpoolError> {
-        let mut swept = 0;
-        for mut names in self.list()?.captures.into_values() {
+    pub fn sweep_orphans(&self, is_known: impl Fn(CaptureId) -> bool) -> Result<Swept, SpoolError> {
+        let mut swept = Swept::default();
+        let mut listing = self.list()?;
+        while let Some((id, names)) = listing.next_capture() {
             if has_head(&self.0, &names) {
                 continue;
             }
-            names.sort_unstable();
-            erase(&self.0, names)?;
-            swept += 1;
+            // A removal destroys all keys, the head's first, before it takes a file away.
+            let is_half_erased = names.iter().any(|n| n.is_head()) || !names.iter().any(|n| may_open(&self.0, *n));
+            let was_promised = names.iter().any(|n| !matches!(n, Name::Item(_))) || is_known(id);
+            if is_half_erased || !was_promised {
+                erase(&self.0, names)?;
+                swept.erased += 1;
+            } else {
+                self.put_aside(id, &names, HEAD_LOST)?;
+                swept.put_aside.push(id);
+            }
         }
         Ok(swept)
     }
 }
 
+/// False where the key of a file was destroyed, or it is gone.
+fn may_open(spool: &Inner, name: Name) -> bool {
+    !matches!(spool.open_file(name), Err(SpoolError::Damaged(Damage::Erased) | SpoolError::Missing))
+}
+
 /// Whether the capture's head stands among `names`; one whose key was destroyed does not.
 fn has_head(spool: &Inner, names: &[Name]) -> bool {
-    let head = names.iter().find(|n| n.is_head());
-    head.is_some_and(|head| !matches!(spool.open_file(*head), Err(SpoolError::Damaged(Damage::Erased) | SpoolError::Missing)))
+    names.iter().find(|n| n.is_head()).is_some_and(|head| may_open(spool, *head))
 }
 
 impl Iterator for Listing {
@@ -92,15 +144,35 @@ impl Iterator for Listing {
 
     fn next(&mut self) -> Option<Entry> {
         while self.found.is_empty() {
-            let (id, mut names) = self.captures.pop_first()?;
-            names.sort_unstable();
-            self.look_at(id, names);
+            let (id, names) = self.next_capture()?;
+            if names.iter().any(|n| n.is_head()) && self.known.binary_search(&id).is_ok() {
+                self.passed_over += 1;
+            } else {
+                self.look_at(id, names);
+            }
         }
         self.found.pop_front()
     }
 }
 
 impl Listing {
+    /// Known captures that were passed over so far.
+    #[must_use]
+    pub fn passed_over(&self) -> usize {
+        self.passed_over
+    }
+
+    /// The next capture with all its names, sorted.
+    fn next_capture(&mut self) -> Option<(CaptureId, Vec<Name>)> {
+        let rest = self.names.get(self.at..).unwrap_or_default();
+        let mut id = None;
+        let mut names: Vec<Name> =
+            rest.iter().filter_map(Name::unpack).take_while(|name| *id.get_or_insert(name.capture()) == name.capture()).collect();
+        self.at += names.len();
+        names.sort_unstable();
+        id.map(|id| (id, names))
+    }
+
     fn look_at(&mut self, id: CaptureId, mut names: Vec<Name>) {
         if !has_head(&self.spool, &names) {
             // Unless it was removed since the names were read.

@@ -13,6 +13,7 @@ mod promise;
 mod reader;
 mod remove;
 mod space;
+mod tombstone;
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
@@ -23,10 +24,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use disk::{Disk, DiskFolder, LocalDisk};
 pub use draft::{Draft, Finished};
 pub use error::{Damage, SpoolError};
-pub use list::{Entry, Listing, Present};
+pub use list::{Entry, Listing, Present, Swept};
 pub use name::Name;
 pub use reader::PayloadReader;
-pub use space::{Capacity, FreeMin, Reservation};
+pub use space::{Capacity, FreeMin, Reservation, capacity_of};
+pub use tombstone::{Day, Graves};
 
 use crate::seal::aead::Kek;
 use crate::seal::secret::Secret;
@@ -60,6 +62,11 @@ struct Inner {
     draft: PathBuf,
     live: PathBuf,
     quarantine: PathBuf,
+    erased: PathBuf,
+    ballast: PathBuf,
+    /// Held while a line is added.
+    burying: Mutex<()>,
+    tombstone_key: Secret<32>,
     live_folder: Box<dyn DiskFolder>,
     live_syncs: Group<(), Result<(), Cause>>,
     /// Wraps the data keys.
@@ -97,9 +104,9 @@ impl Spool {
     pub fn open_on(disk: Arc<dyn Disk>, dir: &Path, kek: &Kek, options: Options) -> Result<Self, SpoolError> {
         make_folder(&*disk, dir)?;
         let lock = lock_folder(&*disk, dir)?;
-        let [draft, live, quarantine] = ["draft", "live", "quarantine"].map(|name| dir.join(name));
+        let [draft, live, quarantine, erased] = ["draft", "live", "quarantine", "erased"].map(|name| dir.join(name));
         check_format(&*disk, dir)?;
-        for folder in [&draft, &live, &quarantine] {
+        for folder in [&draft, &live, &quarantine, &erased] {
             make_folder(&*disk, folder)?;
         }
         empty_folder(&*disk, &draft)?;
@@ -113,6 +120,10 @@ impl Spool {
             draft,
             live,
             quarantine,
+            erased,
+            ballast: dir.join("ballast"),
+            burying: Mutex::default(),
+            tombstone_key: kek.derive("tombstones"),
             live_folder,
             live_syncs: Group::new(),
             wrap_key: kek.derive("spool data keys"),

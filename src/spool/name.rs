@@ -5,6 +5,10 @@ use std::str::FromStr;
 
 use crate::capture::{CaptureId, ItemId};
 
+const PACKED_BYTES: usize = 16 + 1 + 2;
+/// See [`Name::pack`].
+pub(super) type Packed = [u8; PACKED_BYTES];
+
 /// One sealed file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Name {
@@ -29,6 +33,31 @@ impl Name {
     #[must_use]
     pub fn is_head(self) -> bool {
         matches!(self, Self::Item(ItemId { index: 0, .. }))
+    }
+
+    /// In a few bytes, which sort by capture: a spool may have a million files.
+    pub(super) fn pack(self) -> Packed {
+        let (kind, index) = match self {
+            Self::Item(item) => (1, item.index),
+            Self::Binding(_) => (2, 0),
+            Self::Derived(item) => (3, item.index),
+        };
+        let mut packed = [0; PACKED_BYTES];
+        let bytes = self.capture().to_bytes().into_iter().chain([kind]).chain(index.to_be_bytes());
+        packed.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
+        packed
+    }
+
+    pub(super) fn unpack(packed: &Packed) -> Option<Self> {
+        let (capture, rest) = packed.split_first_chunk::<16>()?;
+        let (capture, [kind, index @ ..]) = (CaptureId::from_bytes(*capture), rest) else { return None };
+        let item = capture.item(u16::from_be_bytes(index.try_into().ok()?));
+        match kind {
+            1 => Some(Self::Item(item)),
+            2 => Some(Self::Binding(capture)),
+            3 => Some(Self::Derived(item)),
+            _ => None,
+        }
     }
 
     /// All names a capture of so many items may have, its head first.
@@ -81,6 +110,7 @@ mod tests {
         let capture = CaptureId::new(1_772_000_000_123, [7; 10]);
         for name in [Name::Item(capture.item(0)), Name::Binding(capture), Name::Derived(capture.item(12))] {
             assert_eq!(name.to_string().parse(), Ok(name));
+            assert_eq!(Name::unpack(&name.pack()), Some(name));
         }
         for text in ["", "x.item", "01J.binding", "../format", &format!("{capture}.item"), &format!("{capture}-0.item.7")] {
             assert_eq!(text.parse::<Name>(), Err(BadName), "{text}");

@@ -61,18 +61,25 @@ impl Spool {
     /// # Errors
     /// [`SpoolError::NotDurable`], or what stopped the probe.
     pub fn health(&self) -> Result<(), SpoolError> {
+        if self.0.sound.load(Ordering::SeqCst) { Ok(()) } else { self.probe() }
+    }
+
+    /// Writes and syncs a fresh file, whether or not the disk was trusted so far: a file system that
+    /// went read-only is found before a phone finds it. Lifts or sets the distrust of
+    /// [`Spool::health`]; a full disk is told and is no distrust.
+    ///
+    /// # Errors
+    /// As for [`Spool::health`].
+    pub fn probe(&self) -> Result<(), SpoolError> {
         let inner = &*self.0;
-        if inner.sound.load(Ordering::SeqCst) {
-            return Ok(());
-        }
         let path = inner.draft_path("probe");
-        let probed = probe(inner, &path);
+        let probed = probe(inner, &path).and_then(|()| renew(inner));
         // What cannot be removed now is removed when the spool is opened again.
         let _ = inner.disk.remove(&path);
-        probed?;
-        renew(inner)?;
-        inner.sound.store(true, Ordering::SeqCst);
-        Ok(())
+        if probed != Err(SpoolError::Full) {
+            inner.sound.store(probed.is_ok(), Ordering::SeqCst);
+        }
+        probed
     }
 }
 

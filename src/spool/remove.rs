@@ -38,6 +38,12 @@ impl Spool {
     /// # Errors
     /// Errors of the disk; call again.
     pub fn quarantine(&self, capture: CaptureId, items: u16, reason: &str) -> Result<(), SpoolError> {
+        let names: Vec<Name> = Name::all_of(capture, items).collect();
+        self.put_aside(capture, &names, reason)
+    }
+
+    /// `names` in the order of a capture, its head first.
+    pub(super) fn put_aside(&self, capture: CaptureId, names: &[Name], reason: &str) -> Result<(), SpoolError> {
         let (inner, doing) = (&*self.0, "putting a capture aside");
         let _arranging = inner.arranging.read().unwrap_or_else(PoisonError::into_inner);
         let note = inner.draft_path("reason");
@@ -45,9 +51,8 @@ impl Spool {
         file.append(reason.as_bytes()).map_err(SpoolError::io(doing))?;
         file.sync().map_err(|e| inner.not_durable((&e).into()))?;
         inner.disk.rename(&note, &inner.quarantine.join(format!("{capture}.reason"))).map_err(SpoolError::io(doing))?;
-        let names: Vec<Name> = Name::all_of(capture, items).collect();
-        for name in names.into_iter().rev() {
-            match inner.disk.rename(&inner.live_path(name), &inner.quarantine.join(name.to_string())) {
+        for name in names.iter().rev() {
+            match inner.disk.rename(&inner.live_path(*name), &inner.quarantine.join(name.to_string())) {
                 Err(e) if e.kind() != ErrorKind::NotFound => return Err(SpoolError::io(doing)(e)),
                 _ => {}
             }

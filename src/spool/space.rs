@@ -31,7 +31,34 @@ pub struct Reservation {
     bytes: u64,
 }
 
+/// Room that is taken while there is plenty, and given back when others have filled the disk: with
+/// it what was promised is still forwarded, noted in the journal, and erased. A hundred thousand
+/// outcomes fit.
+const BALLAST_MAX_BYTES: u64 = 64 << 20;
+/// Names that must stay free, where a file system counts them: what was promised needs a few for its
+/// attachments. Of a small one a hundredth.
+const NAMES_FREE_MIN: u64 = 1_000;
+/// On a small disk no more than this part of it.
+const BALLAST_SHARE: u64 = 64;
+
 impl Spool {
+    /// Takes the ballast where there is room for it several times over beyond what must stay free,
+    /// and gives it up when less is free than its own size. To be called from time to time; what
+    /// fails is tried again.
+    pub fn keep_ballast(&self) {
+        let inner = &*self.0;
+        let Ok(capacity) = self.capacity() else { return };
+        let ballast_bytes = BALLAST_MAX_BYTES.min(capacity.total_bytes / BALLAST_SHARE);
+        let is_there = inner.disk.exists(&inner.ballast).unwrap_or(false);
+        let plenty_bytes = inner.free_min_bytes(capacity).saturating_add(4 * ballast_bytes);
+        // Errors are those of a disk that is full or broken; others see them too.
+        if is_there && capacity.free_bytes < ballast_bytes {
+            let _ = inner.disk.remove(&inner.ballast);
+        } else if !is_there && capacity.free_bytes > plenty_bytes {
+            let _ = inner.disk.allocate(&inner.ballast, ballast_bytes);
+        }
+    }
+
     /// # Errors
     /// [`SpoolError::Io`] where the file system does not tell.
     pub fn capacity(&self) -> Result<Capacity, SpoolError> {
@@ -45,14 +72,20 @@ impl Spool {
     /// [`SpoolError::Full`] where less than the configured minimum would stay free.
     pub fn reserve(&self, bytes: u64) -> Result<Reservation, SpoolError> {
         let capacity = self.capacity()?;
-        let free_min_bytes = match self.0.options.free_min {
-            FreeMin::Percent(percent) => capacity.total_bytes / 100 * u64::from(percent),
-            FreeMin::Bytes(bytes) => bytes,
-        };
+        let free_min_bytes = self.0.free_min_bytes(capacity);
         let reservation = Reservation { spool: Arc::clone(&self.0), bytes };
         let others = self.0.reserved_bytes.fetch_add(bytes, Ordering::SeqCst);
         let wanted = others.saturating_add(bytes).saturating_add(free_min_bytes);
         if wanted > capacity.free_bytes { Err(SpoolError::Full) } else { Ok(reservation) }
+    }
+}
+
+impl Inner {
+    fn free_min_bytes(&self, capacity: Capacity) -> u64 {
+        match self.options.free_min {
+            FreeMin::Percent(percent) => capacity.total_bytes / 100 * u64::from(percent),
+            FreeMin::Bytes(bytes) => bytes,
+        }
     }
 }
 
@@ -62,12 +95,16 @@ impl Drop for Reservation {
     }
 }
 
-pub(super) fn capacity_of(path: &Path) -> io::Result<Capacity> {
+/// Of the disk that `path` is on.
+///
+/// # Errors
+/// Where the file system does not tell.
+pub fn capacity_of(path: &Path) -> io::Result<Capacity> {
     let disk = rustix::fs::statvfs(path)?;
     let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
     // Some file systems run out of names before they run out of bytes; those that do not count
     // names answer 0 of 0.
-    let is_out_of_names = disk.f_files > 0 && disk.f_favail == 0;
+    let is_out_of_names = disk.f_files > 0 && disk.f_favail < NAMES_FREE_MIN.min(disk.f_files / 100);
     let free_bytes = if is_out_of_names { 0 } else { bytes(disk.f_bavail) };
     Ok(Capacity { total_bytes: bytes(disk.f_blocks), free_bytes })
 }

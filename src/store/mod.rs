@@ -38,8 +38,32 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError::NotDurable`] where the disk did not confirm: nothing may be acknowledged, and
-    /// nothing is taken until the store was opened again.
+    /// nothing is taken until [`Store::health`] mended it.
     fn commit(&self, batch: Batch) -> Result<(), StoreError>;
+
+    /// False from the first commit that the disk did not confirm until the store was mended: what
+    /// it shows may then not be what is on the disk. Costs nothing.
+    fn is_sound(&self) -> bool {
+        true
+    }
+
+    /// Mends a store that is not sound, by writing it anew: to be called from time to time. It
+    /// costs nothing while all is well.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the disk still does not take it.
+    fn health(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Puts everything aside, for whoever looks into it, and begins empty: for what can be made
+    /// anew from elsewhere.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the store is then as it was. Some stores cannot.
+    fn renew(&self) -> Result<(), StoreError> {
+        Err(StoreError::Unexpected)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,7 +146,9 @@ impl fmt::Display for StoreError {
             Self::Newer(found) => {
                 write!(f, "the index has format {found}, which this version does not know; run the newer version")
             }
-            Self::NotDurable => f.write_str("the disk did not confirm a write of the index; look at the disk, then restart"),
+            Self::NotDurable => f.write_str(
+                "the disk did not confirm a write; nothing is accepted until all could be written anew; look at the disk",
+            ),
             Self::TooLong => f.write_str("a row is longer than the index takes"),
             Self::NoRandom => f.write_str("the operating system gave no random bytes"),
             Self::Io(why) => write!(f, "the index cannot be read or written: {why}"),

@@ -1,6 +1,6 @@
 //! sled 0.34 as engine, with the durability it does not have by itself.
 //!
-//! Three things are ours:
+//! Four things are ours:
 //!
 //! - sled's `flush` ends in `sync_file_range`, which flushes neither the length of a file nor the
 //!   cache of a disk. After each flush we sync the database file through a handle of our own; its
@@ -9,23 +9,23 @@
 //!   has up to 19 rows, so no stored value may be longer than [`PIECE_BYTES`]: longer ones are cut
 //!   into several rows.
 //! - Values are sealed; bound to their key, so that no value can be moved to another row.
+//! - After a flush that failed nothing is taken until everything was written anew ([`mend`]).
+
+mod engine;
+mod mend;
 
 use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 
+use self::engine::{Engine, RawRow, engine_error};
 use super::group::Group;
-use super::{Batch, Cause, Row, Store, StoreError, folder, version};
+use super::{Batch, Row, Store, StoreError, version};
 use crate::seal::aead::{Kek, open_small, seal_small};
 use crate::seal::secret::Secret;
 
-/// Pages held in memory. The journal's working set is what is not forwarded yet: small.
-const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 /// 19 rows of this and their keys stay under sled's limit for a page within the log.
 const PIECE_BYTES: usize = 5 * 1024;
 /// First byte of the keys of pieces; no table has it.
@@ -35,16 +35,20 @@ const COUNT_BYTES: usize = 2;
 
 /// A store in one folder.
 pub struct SledStore {
-    db: ::sled::Db,
-    file: File,
+    dir: PathBuf,
+    /// Exchanged, under the lock for writing, where it is written anew.
+    engine: RwLock<Engine>,
     key: Secret<32>,
     commits: Group<Batch, Result<(), StoreError>>,
     /// False from the first flush that failed: what sled shows is then not what is on the disk.
     durable: AtomicBool,
+    /// Why, from the first page on that does not read back as it was written.
+    damaged: Mutex<Option<String>>,
+    /// The batch that was not confirmed.
+    unconfirmed: Mutex<Vec<RawRow>>,
+    mending: Mutex<()>,
     /// Held for writing while a batch is applied: a reader never meets pieces of two values.
     applying: RwLock<()>,
-    /// Its lock says that the folder is ours; given back when it is closed.
-    _lock: File,
 }
 
 impl SledStore {
@@ -55,75 +59,104 @@ impl SledStore {
     /// [`StoreError::Locked`], [`StoreError::Newer`], [`StoreError::Sealed`] where the key is
     /// another one; [`StoreError::Io`].
     pub fn open(dir: &Path, kek: &Kek) -> Result<Self, StoreError> {
-        folder::make(dir).map_err(|e| io_error(&e))?;
-        let lock = lock_folder(dir)?;
-        let is_new = !dir.join("db").exists();
-        let config = ::sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(None);
-        // sled meets some damage with a panic.
-        let db = catch_unwind(AssertUnwindSafe(|| config.open()))
-            .map_err(|_| StoreError::Corrupt("the engine gave up".to_owned()))?
-            .map_err(|e| opening_error(&e))?;
-        let file = File::open(dir.join("db")).map_err(|e| io_error(&e))?;
-        sync_files(dir).map_err(|_| StoreError::NotDurable)?;
-        let key = kek.derive("store values");
-        let store =
-            Self { db, file, key, commits: Group::new(), durable: AtomicBool::new(true), applying: RwLock::new(()), _lock: lock };
+        Self::open_with(dir, kek.derive("store values"))
+    }
+
+    fn open_with(dir: &Path, key: Secret<32>) -> Result<Self, StoreError> {
+        mend::finish(dir)?;
+        let (engine, is_new) = Engine::open(dir)?;
+        mend::tidy(dir)?;
+        let store = Self {
+            dir: dir.to_owned(),
+            engine: RwLock::new(engine),
+            key,
+            commits: Group::new(),
+            durable: AtomicBool::new(true),
+            damaged: Mutex::default(),
+            unconfirmed: Mutex::default(),
+            mending: Mutex::default(),
+            applying: RwLock::new(()),
+        };
         version::check(&store, is_new)?;
         Ok(store)
     }
 
+    /// Reads; sled meets some damage with a panic. What was found damaged once is not sound any more.
+    fn reading<T>(&self, read: impl FnOnce(&Engine) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let engine = self.engine();
+        let _quiet = self.applying.read().unwrap_or_else(PoisonError::into_inner);
+        let read = catch_unwind(AssertUnwindSafe(|| read(&engine)));
+        let read = read.unwrap_or_else(|_| Err(StoreError::Corrupt("the engine gave up".to_owned())));
+        self.note_damage(read)
+    }
+
+    fn note_damage<T>(&self, done: Result<T, StoreError>) -> Result<T, StoreError> {
+        if let Err(StoreError::Corrupt(why)) = &done {
+            *self.damaged.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.clone());
+        }
+        done
+    }
+
+    fn damage(&self) -> Option<String> {
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn engine(&self) -> RwLockReadGuard<'_, Engine> {
+        self.engine.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Commits what many callers handed in as one.
     fn lead(&self, batches: Vec<Batch>) -> Result<(), StoreError> {
+        // It may have failed while these waited.
+        if !self.is_sound() {
+            return Err(StoreError::NotDurable);
+        }
         let mut last: HashMap<Vec<u8>, Option<Vec<u8>>> = HashMap::new();
         for change in batches.into_iter().flat_map(|b| b.changes) {
             last.insert(change.key, change.value);
         }
-        let mut merged = ::sled::Batch::default();
+        let engine = self.engine();
+        let mut rows = Vec::new();
         for (key, value) in last {
-            self.write_row(&mut merged, &key, value)?;
+            self.write_row(&engine, &mut rows, key, value)?;
         }
-        let done = self.write_durably(merged);
+        let applying = self.applying.write().unwrap_or_else(PoisonError::into_inner);
+        let applied = engine.apply(rows.clone());
+        drop(applying);
+        let done = applied.and_then(|()| engine.flush());
         if done.is_err() {
+            *self.unconfirmed.lock().unwrap_or_else(PoisonError::into_inner) = rows;
             self.durable.store(false, Ordering::SeqCst);
         }
         done
     }
 
-    fn write_durably(&self, batch: ::sled::Batch) -> Result<(), StoreError> {
-        let applying = self.applying.write().unwrap_or_else(PoisonError::into_inner);
-        self.db.apply_batch(batch).map_err(|e| engine_error(&e))?;
-        drop(applying);
-        self.db.flush().map_err(|_| StoreError::NotDurable)?;
-        // XFS may answer a sync with success while it shuts down over a failed write of its log; it
-        // refuses a stat from then on.
-        self.file.sync_data().and_then(|()| self.file.metadata()).map_err(|_| StoreError::NotDurable)?;
-        Ok(())
-    }
-
     /// Adds a row, in as many pieces as it needs, and removes the pieces it had more.
-    fn write_row(&self, batch: &mut ::sled::Batch, key: &[u8], value: Option<Vec<u8>>) -> Result<(), StoreError> {
-        let before = self.db.get(key).map_err(|e| engine_error(&e))?.map_or(Ok(0), |stored| count_of(&stored).map(|(n, _)| n))?;
+    fn write_row(&self, engine: &Engine, rows: &mut Vec<RawRow>, key: Vec<u8>, value: Option<Vec<u8>>) -> Result<(), StoreError> {
+        let stored = engine.db.get(&key).map_err(|e| engine_error(&e))?;
+        let before = stored.map_or(Ok(0), |stored| count_of(&stored).map(|(n, _)| n))?;
         let mut now = 0;
-        match value {
-            None => batch.remove(key),
-            Some(value) if value.is_empty() => batch.insert(key, &[]),
+        let first = match value {
+            None => None,
+            Some(value) if value.is_empty() => Some(Vec::new()),
             Some(value) => {
-                let sealed = seal_small(&self.key, key, &value).map_err(|_| StoreError::NoRandom)?;
+                let sealed = seal_small(&self.key, &key, &value).map_err(|_| StoreError::NoRandom)?;
                 let (first, rest) = sealed.split_at(PIECE_BYTES.min(sealed.len()));
                 for piece in rest.chunks(PIECE_BYTES) {
-                    batch.insert(piece_key(key, now), piece);
+                    rows.push((piece_key(&key, now), Some(piece.to_vec())));
                     now += 1;
                 }
-                batch.insert(key, [&now.to_be_bytes(), first].concat());
+                Some([&now.to_be_bytes(), first].concat())
             }
-        }
+        };
         for number in now..before {
-            batch.remove(piece_key(key, number));
+            rows.push((piece_key(&key, number), None));
         }
+        rows.push((key, first));
         Ok(())
     }
 
-    fn read_row(&self, key: &[u8], stored: &[u8]) -> Result<Vec<u8>, StoreError> {
+    fn read_row(&self, engine: &Engine, key: &[u8], stored: &[u8]) -> Result<Vec<u8>, StoreError> {
         if stored.is_empty() {
             return Ok(Vec::new());
         }
@@ -133,7 +166,7 @@ impl SledStore {
         }
         let mut sealed = first.to_vec();
         for number in 0..count {
-            let piece = self.db.get(piece_key(key, number)).map_err(|e| engine_error(&e))?;
+            let piece = engine.db.get(piece_key(key, number)).map_err(|e| engine_error(&e))?;
             sealed.extend_from_slice(&piece.ok_or(StoreError::Sealed)?);
         }
         open_small(&self.key, key, &sealed).map_err(|_| StoreError::Sealed)
@@ -142,26 +175,31 @@ impl SledStore {
 
 impl Store for SledStore {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let _quiet = self.applying.read().unwrap_or_else(PoisonError::into_inner);
-        let stored = self.db.get(key).map_err(|e| engine_error(&e))?;
-        stored.map(|stored| self.read_row(key, &stored)).transpose()
+        self.reading(|engine| {
+            let stored = engine.db.get(key).map_err(|e| engine_error(&e))?;
+            stored.map(|stored| self.read_row(engine, key, &stored)).transpose()
+        })
     }
 
     fn scan(&self, from: &[u8], until: &[u8], limit: usize) -> Result<Vec<Row>, StoreError> {
         if from >= until {
             return Ok(Vec::new());
         }
-        let _quiet = self.applying.read().unwrap_or_else(PoisonError::into_inner);
-        let rows = self.db.range(from..until).take(limit).map(|row| {
-            let (key, stored) = row.map_err(|e| engine_error(&e))?;
-            Ok(Row { value: self.read_row(&key, &stored)?, key: key.to_vec() })
-        });
-        rows.collect()
+        self.reading(|engine| {
+            let rows = engine.db.range(from..until).take(limit).map(|row| {
+                let (key, stored) = row.map_err(|e| engine_error(&e))?;
+                Ok(Row { value: self.read_row(engine, &key, &stored)?, key: key.to_vec() })
+            });
+            rows.collect()
+        })
     }
 
     fn commit(&self, batch: Batch) -> Result<(), StoreError> {
         batch.check()?;
-        if !self.durable.load(Ordering::SeqCst) {
+        if let Some(why) = self.damage() {
+            return Err(StoreError::Corrupt(why));
+        }
+        if !self.is_sound() {
             return Err(StoreError::NotDurable);
         }
         if batch.is_empty() {
@@ -169,9 +207,27 @@ impl Store for SledStore {
         }
         let lead = |batches: Vec<Batch>| {
             let waiting = batches.len();
-            vec![self.lead(batches); waiting]
+            let led = catch_unwind(AssertUnwindSafe(|| self.lead(batches)));
+            let led = led.unwrap_or_else(|_| Err(StoreError::Corrupt("the engine gave up".to_owned())));
+            vec![self.note_damage(led); waiting]
         };
         self.commits.run(batch, lead).unwrap_or(Err(StoreError::NotDurable))
+    }
+
+    fn is_sound(&self) -> bool {
+        self.durable.load(Ordering::SeqCst) && self.damage().is_none()
+    }
+
+    fn health(&self) -> Result<(), StoreError> {
+        match self.damage() {
+            Some(why) => Err(StoreError::Corrupt(why)),
+            None if self.is_sound() => Ok(()),
+            None => self.mend(),
+        }
+    }
+
+    fn renew(&self) -> Result<(), StoreError> {
+        self.begin_anew()
     }
 }
 
@@ -188,67 +244,10 @@ fn piece_key(key: &[u8], number: u16) -> Vec<u8> {
     [&[PIECE_PREFIX], key, &number.to_be_bytes()].concat()
 }
 
-/// Takes the folder. sled's own lock alone would not do: threads of it outlive its handle for a
-/// moment, and an opening right behind a drop would find it locked. So ours decides, and sled's is
-/// waited for.
-fn lock_folder(dir: &Path) -> Result<File, StoreError> {
-    let mut options = OpenOptions::new();
-    let lock = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(dir.join("lock"));
-    let lock = lock.map_err(|e| io_error(&e))?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(StoreError::Locked),
-        Err(TryLockError::Error(e)) => return Err(io_error(&e)),
-    }
-    match File::open(dir.join("db")) {
-        Ok(db) => db.lock().and_then(|()| db.unlock()).map_err(|e| io_error(&e))?,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-        Err(e) => return Err(io_error(&e)),
-    }
-    Ok(lock)
-}
-
-/// Makes the files that sled has at opening durable, and their names.
-fn sync_files(dir: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(dir)? {
-        File::open(entry?.path())?.sync_all()?;
-    }
-    folder::sync(dir)
-}
-
-/// What the system refused is told as such; everything else is damage.
-fn opening_error(error: &::sled::Error) -> StoreError {
-    match error {
-        ::sled::Error::Io(e) if e.raw_os_error().is_some() => io_error(e),
-        other => StoreError::Corrupt(words(other)),
-    }
-}
-
-fn engine_error(error: &::sled::Error) -> StoreError {
-    match error {
-        ::sled::Error::Io(e) => io_error(e),
-        other => StoreError::Corrupt(words(other)),
-    }
-}
-
-/// sled's texts may name a path of this machine: only the kind is kept.
-fn words(error: &::sled::Error) -> String {
-    match error {
-        ::sled::Error::Corruption { .. } => "checksums do not match".to_owned(),
-        ::sled::Error::Io(e) => Cause::from(e).to_string(),
-        ::sled::Error::CollectionNotFound(_) | ::sled::Error::Unsupported(_) | ::sled::Error::ReportableBug(_) => {
-            "its files contradict each other".to_owned()
-        }
-    }
-}
-
-fn io_error(error: &io::Error) -> StoreError {
-    StoreError::Io(error.into())
-}
-
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
+    use std::fs;
+    use std::os::unix::fs::MetadataExt;
     use std::sync::atomic::AtomicU64;
 
     use super::*;
@@ -314,7 +313,7 @@ mod tests {
         let mut batch = Batch::new();
         (0..40).for_each(|n| batch.delete(vec![1, n]));
         store.commit(batch).unwrap();
-        assert_eq!(store.db.iter().count(), 1, "the format row alone");
+        assert_eq!(store.engine().db.iter().count(), 1, "the format row alone");
     }
 
     #[test]
@@ -322,8 +321,8 @@ mod tests {
         let folder = Folder::new();
         let store = folder.open().unwrap();
         put(&store, &[1], b"CANARY-4711".to_vec());
-        let stored = store.db.get([1]).unwrap().unwrap();
-        store.db.insert([2], stored).unwrap();
+        let stored = store.engine().db.get([1]).unwrap().unwrap();
+        store.engine().db.insert([2], stored).unwrap();
         assert_eq!(store.get(&[2]), Err(StoreError::Sealed));
         drop(store);
         let bytes = fs::read(folder.0.join("db")).unwrap();
@@ -356,7 +355,7 @@ mod tests {
                 fs::write(path, "rubbish").unwrap();
             }
         }
-        let seen = folder.open().map(|store| store.db.len());
+        let seen = folder.open().map(|store| store.engine().db.len());
         assert!(matches!(seen, Err(StoreError::Corrupt(_))), "{seen:?}");
         fs::rename(&folder.0, folder.0.with_extension("broken")).unwrap();
         assert!(folder.open().is_ok());
@@ -377,5 +376,52 @@ mod tests {
         let rows = folder.open().unwrap().scan(&[1], &[2], 1000).unwrap();
         assert_eq!(rows.len(), 320);
         assert!(rows.iter().all(|r| r.value == r.key[1..]));
+    }
+
+    #[test]
+    fn after_a_flush_that_failed_all_rows_are_written_anew_without_a_restart() {
+        let folder = Folder::new();
+        let store = folder.open().unwrap();
+        (0..200u8).for_each(|n| put(&store, &[1, n], vec![n; 100 * usize::from(n)]));
+        store.engine().fails.store(true, Ordering::SeqCst);
+        let mut batch = Batch::new();
+        batch.put(vec![1, 7], b"unconfirmed".to_vec());
+        assert_eq!(store.commit(batch), Err(StoreError::NotDurable));
+        assert!(!store.is_sound());
+        assert_eq!(store.commit(Batch::new()), Err(StoreError::NotDurable), "nothing is taken");
+        assert_eq!(store.get(&[1, 9]), Ok(Some(vec![9; 900])), "reading goes on");
+        let before = fs::metadata(folder.0.join("db")).unwrap();
+        assert_eq!(store.health(), Ok(()));
+        assert_ne!(fs::metadata(folder.0.join("db")).unwrap().ino(), before.ino(), "a sync is never tried again as proof");
+        put(&store, &[1, 200], b"after".to_vec());
+        drop(store);
+        let store = folder.open().unwrap();
+        let rows = store.scan(&[1], &[2], 1000).unwrap();
+        assert_eq!(rows.len(), 201);
+        assert!(rows.iter().all(|r| r.key[1] == 7 || r.key[1] == 200 || r.value == vec![r.key[1]; 100 * usize::from(r.key[1])]));
+        for word in [".fresh", ".failed", ".probe"] {
+            assert!(!folder.0.with_extension(&word[1..]).exists(), "{word}");
+        }
+    }
+
+    #[test]
+    fn a_crash_while_a_store_is_written_anew_leaves_one_whole_store() {
+        let folder = Folder::new();
+        put(&folder.open().unwrap(), &[1, 1], b"row".to_vec());
+        // Before the first rename: the new one is not whole.
+        fs::create_dir(folder.0.with_extension("fresh")).unwrap();
+        assert_eq!(folder.open().unwrap().get(&[1, 1]), Ok(Some(b"row".to_vec())));
+        assert!(!folder.0.with_extension("fresh").exists());
+        // Between the renames.
+        fs::rename(&folder.0, folder.0.with_extension("fresh")).unwrap();
+        assert_eq!(folder.open().unwrap().get(&[1, 1]), Ok(Some(b"row".to_vec())));
+        // A new one that was never finished has no format row.
+        fs::rename(&folder.0, folder.0.with_extension("fresh")).unwrap();
+        {
+            let (engine, _) = Engine::open(&folder.0.with_extension("fresh")).unwrap();
+            engine.db.remove([&[0][..], b"format"].concat()).unwrap().unwrap();
+            engine.flush().unwrap();
+        }
+        assert!(matches!(folder.open().err(), Some(StoreError::Corrupt(_))));
     }
 }

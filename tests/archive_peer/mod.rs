@@ -2,6 +2,7 @@
 #![allow(dead_code)] // each test binary uses a part
 
 pub mod committer;
+pub mod web;
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -15,13 +16,21 @@ use dicom_ul::association::server::ServerAssociation;
 use dicom_ul::pdu::{PDataValue, PDataValueType, Pdu};
 use shutterbridge::archive::AeTitle;
 use shutterbridge::archive::dimse::{Dimse, Limits, Options};
+use shutterbridge::archive::profile::Profile;
 
 pub fn ae(text: &str) -> AeTitle {
     AeTitle::parse(text).unwrap()
 }
 
 pub fn options(address: &str) -> Options {
-    Options { address: address.to_owned(), called_ae: ae("PACS"), calling_ae: ae("SHUTTERBRIDGE"), limits: Limits::default() }
+    Options {
+        address: address.to_owned(),
+        called_ae: ae("PACS"),
+        calling_ae: ae("SHUTTERBRIDGE"),
+        tls: None,
+        profile: Profile::default(),
+        limits: Limits::default(),
+    }
 }
 
 pub fn dimse(address: SocketAddr) -> Dimse {

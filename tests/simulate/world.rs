@@ -12,13 +12,13 @@ use shutterbridge::archive::{Report, Unwanted};
 use shutterbridge::audit::Audit;
 use shutterbridge::capture::claim::PatientKey;
 use shutterbridge::capture::retry::RetryPolicy;
-use shutterbridge::capture::{CaptureId, Commitment, Operator, Record, Stage, Uid};
+use shutterbridge::capture::{CaptureId, Commitment, Operator, Record, Stage, Takes, Uid};
 use shutterbridge::clock::Clock;
 use shutterbridge::hl7::rules::Authority;
 use shutterbridge::hl7::{AckCode, Rules};
 use shutterbridge::journal::Journal;
 use shutterbridge::lookup::local::{self, Local};
-use shutterbridge::pipeline::accept::{DepartmentRule, FrontDesk, Options, Reception};
+use shutterbridge::pipeline::accept::{DepartmentRule, FrontDesk, Options, Quotas, Reception};
 use shutterbridge::pipeline::bind::Place;
 use shutterbridge::pipeline::feed::{Delivered, Inlet};
 use shutterbridge::pipeline::forward::NamedArchive;
@@ -245,12 +245,12 @@ impl World {
         let kek = kek();
         let options = spool::Options { free_min: FreeMin::Bytes(0) };
         let spool = Arc::new(Spool::open_on(Arc::new(self.disk.clone()), &folder(), &kek, options).map_err(|e| e.to_string())?);
-        spool.sweep_orphans().map_err(|e| e.to_string())?;
         let store =
             |shelf, point| Arc::new(SimStore::open(shelf, point, self.power.clone(), self.chance.clone(), self.trace.clone()));
         let (index, facts) = (store(&self.index, Point::IndexCommit), store(&self.facts, Point::FactsCommit));
         let journal = Arc::new(Journal::open(index.clone(), &kek).map_err(|e| e.to_string())?);
         recover::recover(&spool, &journal, &place())?;
+        recover::tidy(&spool, &journal, self.clock.now(), &|| false)?;
         let site = local::Options { assigning_authority: Authority::named("HOSP") };
         let hospital = Arc::new(Local::new(facts.clone(), [3; 32], site));
         let pending = Arc::new(Pending::default());
@@ -259,7 +259,12 @@ impl World {
             journal: journal.clone(),
             pending: pending.clone(),
             lookup: hospital.clone(),
-            archive: Some(NamedArchive { name: "pacs".to_owned(), archive: self.between.clone(), commitment: self.commitment }),
+            archives: vec![NamedArchive {
+                name: "pacs".to_owned(),
+                archive: self.between.clone(),
+                commitment: self.commitment,
+                takes: Takes::default(),
+            }],
             clock: self.clock.clone(),
             observer: Arc::new(Nobody),
             place: place(),
@@ -275,6 +280,7 @@ impl World {
                 request_files: 3,
                 scrub: scrub::Limits::default(),
                 departments: vec![DepartmentRule { id: "derm".to_owned(), body_site_required: false }],
+                quotas: Quotas::default(),
             },
             spool: spool.clone(),
             journal: journal.clone(),

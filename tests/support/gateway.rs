@@ -71,7 +71,11 @@ pub struct Gateway {
 impl Gateway {
     /// Starts `binary` (`env!("CARGO_BIN_EXE_shutterbridge")`) and waits for its `ready` line.
     pub fn start(binary: &str, archive_port: u16, more: &str) -> Self {
-        let (folder, issuer) = (Folder::new(), Issuer::new());
+        Self::start_in(Folder::new(), binary, archive_port, more)
+    }
+
+    pub fn start_in(folder: Folder, binary: &str, archive_port: u16, more: &str) -> Self {
+        let issuer = Issuer::new();
         config(folder.path(), &issuer, archive_port, more);
         let binary = PathBuf::from(binary);
         let (child, [https, mllp, ops]) = serve(&binary, folder.path());

@@ -30,3 +30,10 @@ pub fn is_installed(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
+
+/// The folder of fixtures shared between projects, where it lies beside this one.
+pub fn shared() -> Option<std::path::PathBuf> {
+    let beside = std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared"));
+    let shared = std::env::var_os("SHUTTERBRIDGE_SHARED").map_or(beside, std::path::PathBuf::from);
+    shared.is_dir().then_some(shared)
+}

@@ -56,6 +56,11 @@ impl Ledger {
     /// because somebody else just had.
     pub fn write<R>(&self, f: impl FnOnce(&mut Transaction<'_>) -> Result<R, Unavailable>) -> Result<R, Unavailable> {
         let mut state = self.lock();
+        // The store may show rows whose flush failed: who finds his own there and changes nothing
+        // would be told that it is on the disk.
+        if !self.store.is_sound() {
+            return Err(unavailable(&StoreError::NotDurable));
+        }
         let mut txn = Transaction { store: &*self.store, pending: &state.pending, changes: Changes::new() };
         let result = f(&mut txn)?;
         let changes = txn.changes;
@@ -81,6 +86,11 @@ impl Ledger {
                 flush.ended.wait(state).unwrap_or_else(PoisonError::into_inner)
             };
         }
+    }
+
+    /// See [`Store::health`].
+    pub fn health(&self) -> Result<(), StoreError> {
+        self.store.health()
     }
 
     /// Runs `f` on all that was written. What is not flushed yet is seen too: it differs from
@@ -224,6 +234,7 @@ mod tests {
         rows: MemoryStore,
         commits: AtomicUsize,
         fails: AtomicBool,
+        unsound: AtomicBool,
         gate: Mutex<()>,
     }
 
@@ -238,6 +249,9 @@ mod tests {
             let _gate = self.gate.lock().unwrap();
             self.commits.fetch_add(1, Ordering::SeqCst);
             if self.fails.load(Ordering::SeqCst) { Err(StoreError::NotDurable) } else { self.rows.commit(batch) }
+        }
+        fn is_sound(&self) -> bool {
+            !self.unsound.load(Ordering::SeqCst)
         }
     }
 
@@ -314,6 +328,18 @@ mod tests {
         assert!(threads.into_iter().all(|t| t.join().unwrap().is_err()));
         store.fails.store(false, Ordering::SeqCst);
         assert_eq!(count(&ledger), Ok(1), "nothing of what failed is left");
+    }
+
+    #[test]
+    fn who_finds_the_own_message_in_a_store_that_is_not_sound_is_told_nothing() {
+        let store = Arc::new(Slow::default());
+        let ledger = Ledger::new(store.clone());
+        assert_eq!(count(&ledger), Ok(1));
+        store.unsound.store(true, Ordering::SeqCst);
+        assert!(ledger.write(|txn| txn.get::<u64>(b"n")).is_err());
+        assert_eq!(ledger.read(|txn| txn.get::<u64>(b"n")), Ok(Some(1)), "reading goes on");
+        store.unsound.store(false, Ordering::SeqCst);
+        assert_eq!(ledger.write(|txn| txn.get::<u64>(b"n")), Ok(Some(1)));
     }
 
     #[test]

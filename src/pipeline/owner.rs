@@ -1,0 +1,237 @@
+//! Whose a capture is: found, looked at again, withdrawn, decided by a person.
+
+use super::act::{self, Act, Decision, Verdict};
+use super::bind;
+use super::identify::{self, Doubt};
+use super::refusal::Refusal;
+use super::round::Round;
+use super::sealed;
+use super::step::{advance, jitter, later};
+use crate::capture::claim::PatientKey;
+use crate::capture::record::{Digest, Event, Schedule};
+use crate::capture::retry::Next;
+use crate::capture::{Binding, CaptureId, Class, Failure, FailureCode, Leg, Phi, Record, Stage};
+use crate::journal::StudyRow;
+
+impl Round<'_> {
+    /// What a person decided. A row that cannot be read refuses its own decision and stops nobody.
+    pub(super) fn decide(&mut self, decision: &Decision) -> Verdict {
+        let Some((old, mut record)) = self.load(decision.capture).map_err(|_| act::unreadable())? else {
+            return Err(act::absent());
+        };
+        let before = record.clone();
+        match &decision.act {
+            Act::Retry => act::retry(&mut record, self.now, decision)?,
+            Act::Hold => act::hold(&mut record, self.now, decision)?,
+            Act::Discard => act::discard(&mut record, self.now, decision)?,
+            Act::Assign(key) => self.assign(&mut record, key, decision)?,
+        }
+        self.arrange(&mut record);
+        if decision.act == Act::Retry {
+            self.view.ask_now(&record, &self.works.archives);
+        }
+        for (was, is) in before.items.iter().zip(&record.items).filter(|(was, is)| was.stage != is.stage) {
+            // What goes on where it was reached that long ago.
+            if was.progress() != is.stage {
+                self.works.observer.reached(is.stage);
+            }
+        }
+        self.keep(old, record.clone());
+        Ok(record)
+    }
+
+    /// Binds a capture to the patient whom a person names: looked up as any other, never guessed.
+    /// The binding there may be is replaced, because nothing was sent under it. The new one says
+    /// whom the person named, so that every later look asks for that patient.
+    fn assign(&mut self, record: &mut Record, key: &PatientKey, decision: &Decision) -> Result<(), Refusal> {
+        act::may_be_assigned(record)?;
+        let found = self.identify(record, Some(key)).map_err(act::refuse_doubt)?;
+        let notes = found.notes.clone();
+        let study = bind::study_key(&found, record, &self.works.place).map_err(act::refuse_doubt)?;
+        let row = self.study(&study.row).map_err(act::refuse_doubt)?;
+        let (mut binding, row) =
+            bind::bind(found, record, &study, row, &self.works.place, self.now).map_err(act::refuse_doubt)?;
+        binding.assigned = Some(key.clone());
+        record.notes = notes;
+        self.name(record, &binding);
+        act::assigned(record, self.now, decision)?;
+        self.studies.insert(study.row, row);
+        self.seal(record.id(), binding);
+        Ok(())
+    }
+
+    /// What the row tells of its binding: the study, whose captures it keeps its place among, and
+    /// whose news may release it once it is held.
+    fn name(&self, record: &mut Record, binding: &Binding) {
+        let patient = &binding.patient.identifier;
+        record.study_instance_uid = Some(binding.study.instance_uid.clone());
+        record.patient_key = Some(bind::patient_key(patient, &self.works.place));
+        let named: Vec<Phi> = binding.assigned.iter().map(|key| key.id.clone()).chain([patient.id.clone()]).collect();
+        let claimed = record.acceptance.claim.patient.as_ref().map(|key| &key.id);
+        record.also_waits_for = named.into_iter().filter(|id| Some(id) != claimed).collect();
+        record.also_waits_for.dedup();
+    }
+
+    /// To be sealed with this round; of one capture only the last.
+    fn seal(&mut self, id: CaptureId, binding: Binding) {
+        self.bindings.retain(|(bound, _)| *bound != id);
+        self.bindings.push((id, binding));
+    }
+
+    /// Identifies and binds, or holds.
+    pub(super) fn find_owner(&mut self, record: &mut Record) {
+        match self.owner(record) {
+            Ok(binding) => {
+                self.name(record, &binding);
+                // In the place of its acceptance, however late it was identified.
+                let schedule = Schedule { due: Some(record.acceptance.accepted_at), ..Schedule::default() };
+                let event = |item, stage| Event { at: self.now, item, stage, why: None, by: None, archive: None };
+                for index in 0..record.acceptance.items {
+                    // What a person holds or gave up stays so.
+                    let free = |leg: &mut Leg| (leg.failure, leg.schedule) = (None, schedule);
+                    if record.enter_where(event(index, Stage::Accepted), waits_for_owner, free).is_ok() {
+                        let _legal =
+                            record.enter_where(event(index, Stage::Identified), |leg| leg.stage == Stage::Accepted, |_| ());
+                    }
+                }
+                self.works.observer.reached(Stage::Identified);
+            }
+            Err((code, detail)) => self.doubt(record, code, &detail),
+        }
+    }
+
+    /// A capture that waited since it was identified, and of which no archive has anything: what
+    /// the hospital says now decides. A survivor of a merge and corrected names are taken over
+    /// under the same UIDs; any doubt holds it.
+    pub(super) fn check_owner(&mut self, record: &mut Record) {
+        if self.bindings.iter().any(|(id, _)| *id == record.id()) {
+            return; // This round made it.
+        }
+        let Ok(Some(mut binding)) = sealed::read_binding(&self.works.spool, record.id()) else { return };
+        self.follow(record, &binding);
+        match self.identify(record, binding.assigned.as_ref()) {
+            Ok(found) if found.patient == binding.patient => {}
+            Ok(found) => {
+                for index in 0..record.acceptance.items {
+                    let stage = record.items.get(usize::from(index)).map_or(Stage::Identified, |i| i.stage);
+                    advance(record, index, None, stage, self.now, Some("patient-updated".to_owned()));
+                }
+                binding.patient = found.patient;
+                self.name(record, &binding);
+                self.seal(record.id(), binding);
+            }
+            Err((FailureCode::LookupUnavailable, _)) => {}
+            Err((code, detail)) => self.withdraw(record, code, &detail),
+        }
+    }
+
+    /// A crash may have come between the sealing of an assigned binding and its row. What is sealed
+    /// is what will be sent, so the row follows it.
+    fn follow(&mut self, record: &mut Record, binding: &Binding) {
+        if record.study_instance_uid.as_ref() != Some(&binding.study.instance_uid) {
+            self.name(record, binding);
+            // Unread, the number of its series may be given twice; the series keep their own UIDs.
+            let _unread = self.restore_study(record, binding);
+        }
+    }
+
+    /// Holds what was identified and is no longer sure; it goes back to where a match releases it.
+    fn withdraw(&mut self, record: &mut Record, code: FailureCode, detail: &str) {
+        let failure = Failure::new(code, detail, self.now);
+        for index in 0..record.acceptance.items {
+            self.hold(record, index, None, &failure, |leg| matches!(leg.stage, Stage::Identified | Stage::Wrapped));
+        }
+        self.held.push(record.id());
+    }
+
+    /// Whose it is by its claim, or by the patient whom a person named.
+    fn identify(&self, record: &Record, assigned: Option<&PatientKey>) -> Result<identify::Match, Doubt> {
+        let (claim, lookup, home) = (&record.acceptance.claim, &*self.works.lookup, &self.works.assigning_authority);
+        match assigned {
+            Some(key) => act::assigned_match(claim, key, lookup, home),
+            None => identify::identify(claim, lookup, home),
+        }
+    }
+
+    fn owner(&mut self, record: &mut Record) -> Result<Binding, Doubt> {
+        let sealed = sealed::read_binding(&self.works.spool, record.id())?;
+        // A binding that was sealed before a crash is the truth: an object may have left under it.
+        if record.items.iter().all(|i| i.stage == Stage::Accepted)
+            && let Some(binding) = sealed
+        {
+            self.restore_study(record, &binding)?;
+            return Ok(binding);
+        }
+        let assigned = sealed.and_then(|binding| binding.assigned);
+        let found = self.identify(record, assigned.as_ref())?;
+        let key = bind::study_key(&found, record, &self.works.place)?;
+        let row = self.study(&key.row)?;
+        let notes = found.notes.clone();
+        let (mut binding, row) = bind::bind(found, record, &key, row, &self.works.place, self.now)?;
+        binding.assigned = assigned;
+        record.notes = notes;
+        self.studies.insert(key.row, row);
+        self.seal(record.id(), binding.clone());
+        Ok(binding)
+    }
+
+    /// A study's row, as this round leaves it so far.
+    fn study(&self, row: &Digest) -> Result<Option<StudyRow>, Doubt> {
+        match self.studies.get(row) {
+            Some(row) => Ok(Some(row.clone())),
+            None => self.works.journal.study(row).map_err(|e| (FailureCode::StoreUnavailable, e.to_string())),
+        }
+    }
+
+    fn restore_study(&mut self, record: &Record, binding: &Binding) -> Result<(), Doubt> {
+        // Its key was made once, so it can be made again.
+        let Ok(key) = bind::bound_study(binding, record, &self.works.place) else { return Ok(()) };
+        let row = bind::restore(binding, self.study(&key)?, &self.works.place);
+        self.studies.insert(key, row);
+        Ok(())
+    }
+
+    fn doubt(&mut self, record: &mut Record, code: FailureCode, detail: &str) {
+        let failure = Failure::new(code, detail, self.now);
+        let is_known = |leg: &Leg| leg.stage == Stage::Held && leg.failure.as_ref().is_some_and(|f| f.code == code);
+        let waits = |leg: &Leg| waits_for_owner(leg) && leg.progress() == Stage::Accepted && !is_known(leg);
+        for index in 0..record.acceptance.items {
+            if failure.class == Class::Permanent {
+                if record.items.get(usize::from(index)).is_some_and(|item| item.any_leg(waits)) {
+                    self.hold(record, index, None, &failure, waits);
+                }
+                continue;
+            }
+            record.change_legs(index, |leg| {
+                // What is held stays so as it is, and is looked at again.
+                if waits(leg) && leg.stage != Stage::Held {
+                    leg.failure = Some(failure.clone());
+                    leg.schedule.attempts = leg.schedule.attempts.saturating_add(1);
+                    if let Next::After(ms) = self.works.retry.next(leg.schedule.attempts, failure.class, jitter()) {
+                        leg.schedule.due = Some(later(self.now, ms));
+                    }
+                }
+            });
+        }
+        self.held.push(record.id());
+    }
+}
+
+/// Held for want of a match: what a message of the hospital may release.
+pub(super) fn waits_for_facts(leg: &Leg) -> bool {
+    let by_facts = |code: FailureCode| {
+        matches!(
+            code,
+            FailureCode::PatientUnknown
+                | FailureCode::PatientAmbiguous
+                | FailureCode::IdentityDisagrees
+                | FailureCode::OrderCancelled
+        )
+    };
+    leg.stage == Stage::Held && leg.failure.as_ref().is_some_and(|f| by_facts(f.code))
+}
+
+/// Nobody knows yet whose it is, and nobody else stopped it.
+pub(super) fn waits_for_owner(leg: &Leg) -> bool {
+    leg.stage == Stage::Accepted || waits_for_facts(leg)
+}

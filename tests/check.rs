@@ -1,0 +1,250 @@
+//! `check`: what an administrator reads of a site that is right, and of each thing that is wrong.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod archive_peer;
+mod dicom_fixture;
+mod support;
+mod tls_fixture;
+
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use archive_peer::web::{Do, Web, orthanc};
+use archive_peer::{Other, ae};
+use dicom_fixture::TempDir;
+use serde_json::Value;
+use shutterbridge::archive::scp::Scp;
+use support::issuer::Issuer;
+use tls_fixture::*;
+
+/// A small site whose archives are as `archives` says, from line 18 on.
+fn site(folder: &Path, archives: &str) -> PathBuf {
+    let issuer = Issuer::new();
+    std::fs::write(folder.join("jwks.json"), issuer.jwks().to_string()).unwrap();
+    let url = &issuer.url;
+    let text = format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\nops_listen = \"127.0.0.1:0\"\n[limits]\nspool_free_min = \"1MiB\"\nvideo_bytes = \"1MiB\"\n\
+         [site]\ninstitution = \"Test Hospital\"\n[[department]]\nid = \"derm\"\nname = \"Dermatology\"\n\
+         [hl7]\nlisten = \"127.0.0.1:0\"\n[[issuer]]\njwks_file = \"jwks.json\"\nissuer = \"{url}\"\naudience = \"shutterbridge\"\n{archives}"
+    );
+    let file = folder.join("gw.toml");
+    std::fs::write(&file, text).unwrap();
+    file
+}
+
+/// The rows, and whether it ended with success.
+fn check(file: &Path) -> (Vec<Value>, bool) {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_shutterbridge")).args(["check", "--json", "--config"]).arg(file).output().unwrap();
+    let said: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+    assert_eq!(said["ok"] == true, output.status.success());
+    assert!(output.status.success() || output.status.code() == Some(1));
+    (said["rows"].as_array().unwrap().clone(), output.status.success())
+}
+
+/// The row of an archive that fails, with its key and its line.
+fn failure(archives: &str) -> (String, String, String) {
+    let dir = TempDir::new("check-fails");
+    let (rows, ok) = check(&site(dir.path(), archives));
+    let failed: Vec<&Value> = rows.iter().filter(|r| r["result"] == "FAIL").collect();
+    assert!(!ok && failed.len() == 1, "{rows:#?}");
+    let text = |name: &str| failed[0][name].as_str().unwrap_or_default().to_owned();
+    assert!(!text("fix").is_empty(), "{rows:#?}");
+    (text("says"), text("key"), text("at").replace(&format!("{}/", dir.path().display()), ""))
+}
+
+fn dimse(address: SocketAddr, more: &str) -> String {
+    format!("[[archive]]\nname = \"pacs\"\naddress = \"{address}\"\ncalled_ae = \"PACS\"\n{more}")
+}
+
+fn stow(url: &str, more: &str) -> String {
+    format!("[[archive]]\nname = \"web\"\nkind = \"stow\"\nurl = \"{url}\"\n{more}")
+}
+
+fn nobody() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+#[test]
+fn a_site_that_is_right_passes_and_nothing_is_left_behind() {
+    let (dir, kept) = (TempDir::new("check-right"), TempDir::new("check-right-kept"));
+    let scp = Scp::start(SocketAddr::from(([127, 0, 0, 1], 0)), ae("PACS"), kept.path(), |_| ()).unwrap();
+    let file = site(dir.path(), &dimse(scp.local_addr(), ""));
+    let before = dir.files();
+    let (rows, ok) = check(&file);
+    assert!(ok, "{rows:#?}");
+    let names: Vec<&str> = rows.iter().map(|r| r["check"].as_str().unwrap()).collect();
+    for name in [
+        "config",
+        "server.tls_cert",
+        "data.dir",
+        "data.key_file",
+        "audit.file",
+        "limits.spool_free_min",
+        "issuer.0",
+        "server.listen",
+        "server.ops_listen",
+        "hl7.listen",
+        "archive.pacs",
+        "scrub",
+    ] {
+        assert!(names.contains(&name), "{name}: {names:?}");
+    }
+    assert_eq!(dir.files(), before);
+    assert!(kept.files().is_empty());
+    let output = Command::new(env!("CARGO_BIN_EXE_shutterbridge")).args(["check", "--config"]).arg(&file).output().unwrap();
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert!(table.contains("PASS  archive.pacs") && table.trim_end().ends_with("0 FAIL"), "{table}");
+}
+
+#[test]
+fn an_archive_that_is_not_there_or_not_called_so_is_told_apart() {
+    let dir = TempDir::new("check-dimse");
+    let scp = Scp::start(SocketAddr::from(([127, 0, 0, 1], 0)), ae("OTHER"), dir.path(), |_| ()).unwrap();
+    let (says, key, at) = failure(&dimse(scp.local_addr(), ""));
+    assert!(says.contains("is not called PACS"), "{says}");
+    assert_eq!((key.as_str(), at.as_str()), ("archive.called_ae", "gw.toml:21"));
+    let (says, key, at) = failure(&dimse(nobody(), ""));
+    assert!(says.contains("connection refused"), "{says}");
+    assert_eq!((key.as_str(), at.as_str()), ("archive.address", "gw.toml:20"));
+    let (says, key, _) = failure("[[archive]]\nname = \"p\"\naddress = \"no.such.host.invalid:104\"\ncalled_ae = \"P\"\n");
+    assert!(says.contains("its name has no address"), "{says}");
+    assert_eq!(key, "archive.address");
+}
+
+#[test]
+fn a_context_that_is_refused_is_named_with_what_it_means() {
+    let dir = TempDir::new("check-contexts");
+    let Some(archive) = Other::storescp(dir.path(), &["+xi"]) else { return };
+    let (says, key, _) = failure(&dimse(archive.address, "fallback = false\n"));
+    assert!(says.contains("1.2.840.10008.1.2.4.50") && says.contains("will be held"), "{says}");
+    assert_eq!(key, "archive.fallback");
+    let decoding = TempDir::new("check-contexts-decoded");
+    let (rows, ok) = check(&site(decoding.path(), &dimse(archive.address, "")));
+    assert!(ok && rows.iter().any(|r| r["says"].as_str().unwrap().contains("photographs will be decoded")), "{rows:#?}");
+    let site_folder = TempDir::new("check-contexts-native");
+    let native = dimse(archive.address, "syntaxes = [\"1.2.840.10008.1.2\"]\ncommitment = \"ask\"\n");
+    let (rows, ok) = check(&site(site_folder.path(), &native));
+    assert!(ok, "{rows:#?}");
+    assert!(
+        rows.iter().any(|r| r["result"] == "WARN" && r["says"].as_str().unwrap().contains("Storage Commitment")),
+        "{rows:#?}"
+    );
+    let (says, key, _) = failure(&dimse(archive.address, "syntaxes = [\"1.2.840.10008.1.2\"]\ncommitment = \"required\"\n"));
+    assert!(says.contains("does not offer Storage Commitment"), "{says}");
+    assert_eq!(key, "archive.commitment");
+}
+
+#[test]
+fn a_port_that_speaks_something_else_is_recognised() {
+    let dir = TempDir::new("check-tongues");
+    let scp = Scp::start(SocketAddr::from(([127, 0, 0, 1], 0)), ae("PACS"), dir.path(), |_| ()).unwrap();
+    let (says, key, _) = failure(&stow(&format!("http://{}/dicom-web", scp.local_addr()), ""));
+    assert!(says.contains("speaks DICOM"), "{says}");
+    assert_eq!(key, "archive.kind");
+    let Some((web, _)) = orthanc(dir.path(), "") else { return };
+    let (says, key, _) = failure(&dimse(web.address, ""));
+    assert!(says.contains("speaks HTTP"), "{says}");
+    assert_eq!(key, "archive.address");
+}
+
+#[test]
+fn tls_where_it_is_not_expected_and_the_reverse_are_told() {
+    let (dir, kept) = (TempDir::new("check-tls"), TempDir::new("check-tls-kept"));
+    let (hospital, stranger) = (Authority::new(dir.path(), "hospital"), Authority::new(dir.path(), "stranger"));
+    let server = hospital.leaf("server", &["localhost"]);
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    let (key, cert) = (text(&server.key), text(&server.cert));
+    let with_tls = |more: &[&str]| {
+        let args: Vec<&str> = ["+xa", "+tls", &key, &cert].into_iter().chain(more.iter().copied()).collect();
+        Other::storescp(kept.path(), &args)
+    };
+    let (Some(tls), Some(plain)) = (with_tls(&["-ic"]), Other::storescp(kept.path(), &["+xa"])) else { return };
+    let at = |archive: &Other, authority: &Authority| {
+        let port = archive.address.port();
+        let ca = authority.ca.display();
+        format!("[[archive]]\nname = \"p\"\naddress = \"localhost:{port}\"\ncalled_ae = \"PACS\"\ntls_ca = \"{ca}\"\n")
+    };
+    let (says, key, _) = failure(&dimse(tls.address, ""));
+    assert!(says.contains("speaks TLS"), "{says}");
+    assert_eq!(key, "archive.tls_ca");
+    let (says, key, at_line) = failure(&at(&plain, &hospital));
+    assert!(says.contains("speaks DICOM without TLS"), "{says}");
+    assert_eq!((key.as_str(), at_line.as_str()), ("archive.tls_ca", "gw.toml:22"));
+    let (says, key, _) = failure(&at(&tls, &stranger));
+    assert!(says.contains("signed by nobody in tls_ca"), "{says}");
+    assert_eq!(key, "archive.tls_ca");
+    let (says, key, _) = failure(&at(&tls, &hospital).replace("localhost", "127.0.0.1"));
+    assert!(says.contains("is for another name"), "{says}");
+    assert_eq!(key, "archive.address");
+    let Some(strict) = with_tls(&["+cf", &text(&hospital.ca)]) else { return };
+    let (says, key, _) = failure(&at(&strict, &hospital));
+    assert!(says.contains("does not accept the certificate of this gateway, or wants one"), "{says}");
+    assert_eq!(key, "archive.tls_cert");
+    let site_folder = TempDir::new("check-tls-right");
+    let (rows, ok) = check(&site(site_folder.path(), &at(&tls, &hospital)));
+    assert!(ok && rows.iter().any(|r| r["says"].as_str().unwrap().contains("answers C-ECHO (TLS 1.3)")), "{rows:#?}");
+    let (says, key, _) = failure(&stow(&format!("http://{}/x", tls.address), ""));
+    assert!(says.contains("speaks TLS"), "{says}");
+    assert_eq!(key, "archive.url");
+}
+
+#[test]
+fn a_web_service_is_judged_by_its_answer_to_nothing() {
+    for (status, key, line) in
+        [(401, "archive.bearer_file", "gw.toml:18"), (404, "archive.url", "gw.toml:21"), (301, "archive.url", "gw.toml:21")]
+    {
+        // The first connection tries the handshake and says nothing.
+        let web = Web::start(vec![Do::AnswerAndClose(status, "", String::new())]);
+        let (says, found, at) = failure(&stow(&web.url(), ""));
+        assert!(says.contains(&format!("HTTP {status}")), "{says}");
+        assert_eq!((found.as_str(), at.as_str()), (key, line));
+        assert!(web.finish()[0].head.starts_with("POST /dicom-web/studies "));
+    }
+}
+
+#[test]
+fn a_wrong_configuration_and_a_taken_port_are_rows_as_well() {
+    let dir = TempDir::new("check-config");
+    let file = site(dir.path(), "[sever]\n");
+    let (rows, ok) = check(&file);
+    assert!(
+        !ok && rows[0]["check"] == "config" && rows[0]["says"].as_str().unwrap().contains("did you mean [server]?"),
+        "{rows:#?}"
+    );
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let file = site(dir.path(), "");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let hl7 = format!("[hl7]\nlisten = \"{}\"", taken.local_addr().unwrap());
+    std::fs::write(&file, text.replace("[hl7]\nlisten = \"127.0.0.1:0\"", &hl7)).unwrap();
+    std::fs::File::create(dir.path().join("jwks.json")).unwrap().write_all(b"{\"keys\":[]}").unwrap();
+    let (rows, ok) = check(&file);
+    let failed: Vec<&str> = rows.iter().filter(|r| r["result"] == "FAIL").map(|r| r["check"].as_str().unwrap()).collect();
+    assert!(!ok);
+    assert_eq!(failed, ["issuer.0", "hl7.listen"], "{rows:#?}");
+}
+
+#[test]
+fn a_certificate_that_does_not_fit_or_ends_soon_is_told() {
+    let dir = TempDir::new("check-cert");
+    let hospital = Authority::new(dir.path(), "hospital");
+    let (one, two) = (hospital.leaf("one", &["gw.example"]), hospital.leaf("two", &["gw.example"]));
+    let nameless = hospital.leaf("nameless", &[]);
+    let old = hospital.leaf_until("old", &["gw.example"], 2021);
+    for (cert, key, result, says) in [
+        (&one.cert, &one.key, "PASS", "for gw.example; good for"),
+        (&one.cert, &two.key, "FAIL", "must belong to the certificate"),
+        (&nameless.cert, &nameless.key, "FAIL", "names no host"),
+        (&old.cert, &old.key, "FAIL", "expired at 2021-01-01"),
+    ] {
+        let file = site(dir.path(), "");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let server = format!("[server]\ntls_cert = \"{}\"\ntls_key = \"{}\"\n", cert.display(), key.display());
+        std::fs::write(&file, text.replace("[server]\n", &server)).unwrap();
+        let (rows, _) = check(&file);
+        let row = rows.iter().find(|r| r["check"] == "server.tls_cert").unwrap();
+        assert!(row["result"] == result && row["says"].as_str().unwrap().contains(says), "{says}: {row:#?}");
+    }
+}

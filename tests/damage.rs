@@ -1,0 +1,417 @@
+//! Bytes that rot: what does not open is held or put aside with the reason, everything else goes
+//! on, and nothing wrong is ever delivered. Real spool, index, objects; an archive that remembers.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::{env, fs};
+
+use serde_json::{Value, json};
+use shutterbridge::archive::{Archive, Asked as Answered, Refused, Stored};
+use shutterbridge::audit::Audit;
+use shutterbridge::capture::retry::RetryPolicy;
+use shutterbridge::capture::{
+    CaptureId, Commitment, FailureCode, Identifier, Operator, Patient, Record, SopRef, Stage, Takes, Uid,
+};
+use shutterbridge::clock::Clock;
+use shutterbridge::dicom::Instance;
+use shutterbridge::journal::{Journal, JournalError};
+use shutterbridge::lookup::{Answer, Asked, Lookup, Unavailable};
+use shutterbridge::pipeline::accept::{DepartmentRule, FrontDesk, Options, Quotas, Reception};
+use shutterbridge::pipeline::bind::Place;
+use shutterbridge::pipeline::forward::NamedArchive;
+use shutterbridge::pipeline::observer::Nobody;
+use shutterbridge::pipeline::pending::Pending;
+use shutterbridge::pipeline::recover::Recovered;
+use shutterbridge::pipeline::step::{Line, Progress, Works};
+use shutterbridge::pipeline::{Acceptor, Receipt, Refusal, recover};
+use shutterbridge::scrub;
+use shutterbridge::seal::aead::Kek;
+use shutterbridge::seal::secret::Secret;
+use shutterbridge::spool::{self, Spool};
+use shutterbridge::store::StoreError;
+use shutterbridge::store::sled::SledStore;
+
+/// Data sets by SOP Instance UID.
+type Objects = BTreeMap<String, Vec<u8>>;
+
+/// Remembers every data set it took; away until it is told to be there.
+#[derive(Default)]
+struct Shelf {
+    is_there: bool,
+    stored: Mutex<Objects>,
+}
+
+impl Archive for Shelf {
+    fn ask_commitment(&self, _: &Uid, _: &[SopRef]) -> Result<Answered, Refused> {
+        Ok(Answered::Later)
+    }
+
+    fn store(&self, instance: &Instance, payload: &mut dyn Read) -> Result<Stored, Refused> {
+        if !self.is_there {
+            return Err(Refused { code: FailureCode::ArchiveUnreachable, detail: "away".to_owned() });
+        }
+        let mut bytes = Vec::new();
+        // A payload that breaks off breaks off the association: nothing was stored.
+        let read = instance.stream(instance.transfer_syntax(), payload).unwrap().read_to_end(&mut bytes);
+        read.map_err(|e| Refused { code: FailureCode::SpoolUnreadable, detail: e.to_string() })?;
+        let before = self.stored.lock().unwrap().insert(instance.sop_instance.to_string(), bytes.clone());
+        assert!(before.is_none_or(|before| before == bytes), "two objects under one UID");
+        Ok(Stored::default())
+    }
+
+    fn probe(&self) -> Result<(), Refused> {
+        Ok(())
+    }
+}
+
+struct Hospital;
+
+impl Lookup for Hospital {
+    fn find(&self, asked: &Asked) -> Result<Answer, Unavailable> {
+        let Asked::Patient { id, .. } = asked else { return Ok(Answer::None) };
+        let identifier = Identifier { id: id.clone(), issuer: "HOSP".to_owned(), ..Identifier::default() };
+        let patient = Patient { identifier, name_dicom: "Test^Tessa".into(), active: true, ..Patient::default() };
+        Ok(Answer::Found(Box::new(patient)))
+    }
+}
+
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = env::temp_dir().join(format!("sb-damage-{}-{name}", std::process::id()));
+        let _left_by_a_failed_run = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn live(&self) -> PathBuf {
+        self.0.join("spool/live")
+    }
+
+    /// Files that may rot, sorted.
+    fn files(&self, part: &str) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.0.join(part)).unwrap().map(|entry| entry.unwrap().path());
+        let mut files: Vec<PathBuf> = entries.filter(|path| path.is_file()).collect();
+        files.sort();
+        files
+    }
+
+    fn is_aside(&self, id: CaptureId) -> bool {
+        fs::read_to_string(self.0.join(format!("spool/quarantine/{id}.reason"))).is_ok_and(|reason| reason.len() > 20)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _best_effort = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let (entry, name) = (entry.as_ref().unwrap().path(), entry.as_ref().unwrap().file_name());
+        if entry.is_dir() { copy(&entry, &to.join(name)) } else { fs::copy(&entry, to.join(name)).map(drop).unwrap() }
+    }
+}
+
+/// One gateway without doors, its clock set by hand.
+struct House {
+    desk: FrontDesk,
+    line: Line,
+    spool: Arc<Spool>,
+    journal: Arc<Journal>,
+    clock: Clock,
+    shelf: Arc<Shelf>,
+    recovered: Recovered,
+}
+
+fn kek() -> Kek {
+    Kek::new(Secret::new([7; 32]))
+}
+
+fn place() -> Place {
+    Place {
+        institution: "Test Hospital".to_owned(),
+        timezone: "Europe/Berlin".to_owned(),
+        departments: vec![("derm".to_owned(), "Dermatology".to_owned())],
+        uid_key: [9; 32],
+        gateway_version: "0".to_owned(),
+    }
+}
+
+/// As the gateway does: an index that does not open is put aside.
+fn open_journal(folder: &Folder) -> Journal {
+    let dir = folder.0.join("index");
+    let open = || -> Result<Journal, JournalError> { Journal::open(Arc::new(SledStore::open(&dir, &kek())?), &kek()) };
+    match open() {
+        Err(JournalError::Store(StoreError::Corrupt(_))) => {
+            fs::rename(&dir, folder.0.join("aside")).unwrap();
+            open().unwrap()
+        }
+        other => other.unwrap(),
+    }
+}
+
+impl House {
+    fn start(folder: &Folder, is_archive_there: bool) -> Self {
+        let spool = Spool::open(&folder.0.join("spool"), &kek(), spool::Options { free_min: spool::FreeMin::Bytes(0) });
+        let (spool, journal) = (Arc::new(spool.unwrap()), Arc::new(open_journal(folder)));
+        // Whatever waited for the archive is due by the time that it is there.
+        let now = if is_archive_there { "2026-03-03T12:00:00Z" } else { "2026-03-01T12:00:00Z" };
+        let clock = Clock::set_by_hand(now.parse().unwrap());
+        let recovered = recover::recover(&spool, &journal, &place()).unwrap();
+        recover::tidy(&spool, &journal, clock.now(), &|| false).unwrap();
+        let pending = Arc::new(Pending::default());
+        let shelf = Arc::new(Shelf { is_there: is_archive_there, stored: Mutex::default() });
+        let desk = FrontDesk(Arc::new(Reception {
+            options: Options {
+                photo_bytes: 8 << 20,
+                request_files: 3,
+                scrub: scrub::Limits::default(),
+                departments: vec![DepartmentRule { id: "derm".to_owned(), body_site_required: false }],
+                quotas: Quotas::default(),
+            },
+            spool: spool.clone(),
+            journal: journal.clone(),
+            pending: pending.clone(),
+            clock: clock.clone(),
+            audit: Arc::new(Audit::open(&folder.0.join("audit.log"), &kek()).unwrap()),
+            observer: Arc::new(Nobody),
+        }));
+        let line = Line::new(Works {
+            spool: spool.clone(),
+            journal: journal.clone(),
+            pending: pending.clone(),
+            lookup: Arc::new(Hospital),
+            archives: vec![NamedArchive {
+                name: "pacs".to_owned(),
+                archive: shelf.clone(),
+                commitment: Commitment::None,
+                takes: Takes::default(),
+            }],
+            clock: clock.clone(),
+            observer: Arc::new(Nobody),
+            place: place(),
+            assigning_authority: "HOSP".to_owned(),
+            retry: RetryPolicy::default(),
+        });
+        Self { desk, line, spool, journal, clock, shelf, recovered }
+    }
+
+    fn send(&self, number: u8, key: &str, files: &[&[u8]]) -> Result<Receipt, Refusal> {
+        let operator = Operator { issuer: "idp".to_owned(), subject: "u-1".to_owned(), name: "Rivera, Ana".to_owned() };
+        let claim: Value = json!({"patient": {"id": format!("CANARY-{number}"), "issuer": "HOSP"}, "department": "derm"});
+        let mut intake = self.desk.begin(&operator, &claim, Some(key))?;
+        for file in files {
+            intake.start_file()?;
+            intake.push(file)?;
+            intake.end_file()?;
+        }
+        intake.finish()
+    }
+
+    /// Rounds and jobs until nothing is left to do; an index that is found damaged is made anew.
+    fn settle(&self) {
+        for _ in 0..3 {
+            self.clock.advance_ms(3_600_000);
+            for _ in 0..60 {
+                let progress = self.line.step();
+                if !self.line.work_one() && !matches!(progress, Progress::Did(_)) {
+                    break;
+                }
+            }
+            if let Err(JournalError::Store(StoreError::Corrupt(_))) = self.journal.health() {
+                self.journal.rebuild(|| recover::recover(&self.spool, &self.journal, &place())).unwrap();
+            }
+        }
+    }
+
+    fn record(&self, id: CaptureId) -> Option<Record> {
+        self.journal.get(id).unwrap()
+    }
+}
+
+fn photo(number: u8) -> Vec<u8> {
+    let byte = |n: u32| n.to_be_bytes()[3];
+    let picture =
+        image::RgbImage::from_fn(48, 48, |x, y| image::Rgb([number.wrapping_mul(37), byte(x * 5), byte((y * 5) ^ (x * y))]));
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    picture.write_to(&mut bytes, image::ImageFormat::Jpeg).unwrap();
+    bytes.into_inner()
+}
+
+/// Six captures that wait for an archive that is away: four of one photo, two of two.
+fn waiting(folder: &Folder) -> Vec<Record> {
+    let house = House::start(folder, false);
+    let receipts = (1..=6u8).map(|n| {
+        let (first, second) = (photo(n), photo(n + 100));
+        let files: Vec<&[u8]> = if n <= 4 { vec![&first] } else { vec![&first, &second] };
+        house.send(n, &format!("key-{n}"), &files).unwrap().record
+    });
+    let records = receipts.collect();
+    house.settle();
+    records
+}
+
+#[test]
+fn of_a_capture_with_a_damaged_item_the_others_arrive_after_the_index_was_lost() {
+    let folder = Folder::new("item");
+    let records = waiting(&folder);
+    let (id, uid) = (records[4].id(), records[4].items[0].facts.sop_instance_uid.to_string());
+    fs::write(folder.live().join(format!("{}.item", id.item(1))), "rubbish").unwrap();
+    fs::remove_dir_all(folder.0.join("index")).unwrap();
+    let house = House::start(&folder, true);
+    assert_eq!((house.recovered.inserted, house.recovered.damaged.len()), (6, 1));
+    house.settle();
+    let record = house.record(id).unwrap();
+    assert_eq!((record.items[0].stage, record.items[1].stage), (Stage::Forwarded, Stage::Held));
+    let failure = record.items[1].failure.as_ref().unwrap();
+    assert_eq!((failure.code, failure.detail.as_str()), (FailureCode::SpoolUnreadable, "the end of the sealed file is missing"));
+    let stored = house.shelf.stored.lock().unwrap();
+    assert!(stored.contains_key(&uid));
+    assert_eq!(stored.len(), 7);
+}
+
+#[test]
+fn a_capture_whose_first_file_is_damaged_is_put_aside_with_the_reason() {
+    let folder = Folder::new("head");
+    let records = waiting(&folder);
+    let id = records[5].id();
+    let head = folder.live().join(format!("{}.item", id.item(0)));
+    let mut bytes = fs::read(&head).unwrap();
+    bytes[60] ^= 1;
+    fs::write(&head, bytes).unwrap();
+    fs::remove_dir_all(folder.0.join("index")).unwrap();
+    let house = House::start(&folder, true);
+    house.settle();
+    assert!(folder.is_aside(id), "{:?}", house.recovered);
+    assert_eq!(house.record(id), None);
+    assert_eq!(folder.files("spool/quarantine").len(), 4, "two items, a binding, the reason");
+    assert_eq!(house.shelf.stored.lock().unwrap().len(), 6, "the others arrive");
+}
+
+#[test]
+fn a_key_is_known_after_the_bytes_were_erased_and_the_index_was_lost() {
+    let folder = Folder::new("key");
+    let records = waiting(&folder);
+    let (id, two) = (records[4].id(), [photo(5), photo(105)]);
+    let house = House::start(&folder, true);
+    house.settle();
+    // As the sweeper does once the archive has committed.
+    shutterbridge::pipeline::tombstone::leave(&house.spool, &house.record(id).unwrap(), house.clock.now()).unwrap();
+    house.spool.remove(id, 2).unwrap();
+    drop(house);
+    fs::remove_dir_all(folder.0.join("index")).unwrap();
+    let house = House::start(&folder, true);
+    let files: [&[u8]; 2] = [&two[0], &two[1]];
+    let again = house.send(5, "key-5", &files).unwrap();
+    assert!(again.replayed && again.record.id() == id);
+    assert_eq!(again.record.items[1].facts.sop_instance_uid, records[4].items[1].facts.sop_instance_uid);
+    assert_eq!(again.record.items[1].facts.sha256, records[4].items[1].facts.sha256);
+    let other = house.send(5, "key-5", &[&two[0]]).unwrap_err();
+    assert_eq!(other.code.word(), "idempotency-mismatch");
+    // It is sealed, and would name nobody if it were not.
+    let left = serde_json::to_string(&again.record).unwrap();
+    assert!(!left.contains("CANARY"), "{left}");
+    house.settle();
+    assert!(!house.shelf.stored.lock().unwrap().contains_key(records[4].items[0].facts.sop_instance_uid.as_str()));
+    drop(house);
+    // A line that rotted is passed over; one cut short by a power cut, too.
+    let grave = folder.files("spool/erased").remove(0);
+    let sound = fs::read(&grave).unwrap();
+    fs::write(&grave, [b"rubbish\n", &sound[..], b"\nhalf a li"].concat()).unwrap();
+    fs::remove_dir_all(folder.0.join("index")).unwrap();
+    let house = House::start(&folder, true);
+    assert!(house.send(5, "key-5", &files).unwrap().replayed);
+    assert!(house.recovered.damaged.iter().any(|(_, why)| why == "1 lines do not open"), "{:?}", house.recovered);
+    shutterbridge::pipeline::tombstone::forget_old(&house.spool, "2026-03-08T00:00:00Z".parse().unwrap()).unwrap();
+    assert_eq!(folder.files("spool/erased").len(), 1, "kept for seven days");
+    shutterbridge::pipeline::tombstone::forget_old(&house.spool, "2026-03-10T00:00:00Z".parse().unwrap()).unwrap();
+    assert_eq!(folder.files("spool/erased").len(), 0);
+}
+
+/// `SplitMix64`: the same places for the same seed.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, below: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        usize::try_from((z ^ (z >> 31)) % below as u64).unwrap()
+    }
+}
+
+/// Flips a byte that says something, where there is one near: most of an index is zeros.
+fn flip(file: &Path, dice: &mut Dice) -> usize {
+    let mut bytes = fs::read(file).unwrap();
+    let places: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] != 0).collect();
+    let at = places[dice.roll(places.len())];
+    bytes[at] ^= 1 << dice.roll(8);
+    fs::write(file, bytes).unwrap();
+    at
+}
+
+/// Delivered as it was sealed, or held or put aside with the reason: nothing else may become of an item.
+fn check(folder: &Folder, house: &House, records: &[Record], sound: &Objects, where_: &str) -> usize {
+    let stored = house.shelf.stored.lock().unwrap();
+    for (uid, object) in stored.iter() {
+        assert!(sound.get(uid) == Some(object), "{where_}: something was delivered that nobody sealed");
+    }
+    let mut explained = 0;
+    for record in records {
+        for (index, item) in record.items.iter().enumerate() {
+            if stored.contains_key(item.facts.sop_instance_uid.as_str()) {
+                continue;
+            }
+            let now = house.record(record.id());
+            let held = now.as_ref().is_some_and(|r| r.items[index].stage == Stage::Held && r.items[index].failure.is_some());
+            assert!(held || folder.is_aside(record.id()), "{where_}: {} is neither there nor explained: {now:?}", record.id());
+            explained += 1;
+        }
+    }
+    explained
+}
+
+#[test]
+fn of_random_flips_over_spool_and_index_nothing_wrong_is_delivered_and_each_is_explained() {
+    let flips = env::var("SHUTTERBRIDGE_FLIPS").ok().and_then(|n| n.parse().ok()).unwrap_or(120);
+    let seed = env::var("SHUTTERBRIDGE_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(20_261_125);
+    let base = Folder::new("base");
+    let records = waiting(&base);
+    let sound = {
+        let folder = Folder::new("sound");
+        copy(&base.0, &folder.0);
+        let house = House::start(&folder, true);
+        house.settle();
+        house.shelf.stored.lock().unwrap().clone()
+    };
+    assert_eq!(sound.len(), 8);
+    let (mut quarantined, mut dice) = (0, Dice(seed));
+    for n in 0..flips {
+        let folder = Folder::new("flip");
+        copy(&base.0, &folder.0);
+        // A third of the spool with its index, of the spool whose index was lost, of the index.
+        let (part, is_index_lost) = [("spool/live", false), ("spool/live", true), ("index", false)][n % 3];
+        let files: Vec<PathBuf> = folder.files(part).into_iter().filter(|f| fs::metadata(f).unwrap().len() > 0).collect();
+        let file = &files[dice.roll(files.len())];
+        let at = flip(file, &mut dice);
+        if is_index_lost {
+            fs::remove_dir_all(folder.0.join("index")).unwrap();
+        }
+        let place = format!("seed {seed}, flip {n}: byte {at} of {}", file.file_name().unwrap().display());
+        let house = House::start(&folder, true);
+        house.settle();
+        let explained = check(&folder, &house, &records, &sound, &place);
+        assert!(part != "index" || explained == 0, "{place}: the index was damaged and something did not arrive");
+        quarantined += explained;
+    }
+    assert!(quarantined > 0, "no flip was seen at all");
+    println!("{flips} flips: {quarantined} items held or put aside, nothing wrong delivered");
+}

@@ -1,0 +1,572 @@
+//! Each item goes to each of its archives on its own: schedules, failures, order, crashes. One step
+//! at a time, with a clock set by hand.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+mod line_support;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use shutterbridge::archive::Report;
+use shutterbridge::capture::{CaptureId, Commitment, FailureCode, MediaClass, Record, Stage, Takes};
+use shutterbridge::journal::{JournalError, Queue, Span};
+use shutterbridge::pipeline::Act;
+use shutterbridge::pipeline::forward::NamedArchive;
+use shutterbridge::store::memory::MemoryStore;
+use shutterbridge::store::{Batch, Store};
+
+use line_support::*;
+
+const MINUTE_MS: i64 = 60_000;
+
+/// `count` captures, each of another patient unless `patient` names one.
+fn send_many(world: &World, house: &House, count: usize, patient: Option<&str>) -> Vec<CaptureId> {
+    let send = |n: usize| {
+        let id = patient.map_or_else(|| format!("p{n}"), str::to_owned);
+        world.hospital.admit(&id, "1970-03-01");
+        // Each in a millisecond of its own: within one, nobody can tell which was first.
+        house.clock.advance_ms(1);
+        house.send(&claim(&id), None, &[&photo(u8::try_from(n % 200).unwrap())]).unwrap().record.id()
+    };
+    (0..count).map(send).collect()
+}
+
+fn uid(house: &House, id: CaptureId) -> String {
+    house.record(id).items[0].facts.sop_instance_uid.to_string()
+}
+
+fn uids(house: &House, ids: &[CaptureId]) -> Vec<String> {
+    ids.iter().map(|id| uid(house, *id)).collect()
+}
+
+fn taken(shelf: &Shelf) -> Vec<String> {
+    shelf.taken.lock().unwrap().clone()
+}
+
+/// Lets time pass, a second at a time, until `done` or the time is over; how many seconds.
+fn pass(house: &House, seconds: usize, done: impl Fn() -> bool) -> usize {
+    for second in 0..seconds {
+        if done() {
+            return second;
+        }
+        house.clock.advance_ms(1_000);
+        house.settle();
+    }
+    seconds
+}
+
+#[test]
+fn a_capture_is_forwarded_when_every_archive_has_the_very_same_object() {
+    let world = World::new("both");
+    let other = Arc::<Shelf>::default();
+    *other.away.lock().unwrap() = Some(FailureCode::ArchiveUnreachable);
+    let house = world.start_at(&[("pacs", &world.shelf), ("vna", &other)]);
+    let id = house.send(&claim("4711"), None, &[&turned(&jpeg(40, 24, 7), 6)]).unwrap().record.id();
+    house.settle();
+    assert_eq!(house.leg(id, "pacs"), (Stage::Forwarded, None));
+    assert_eq!(house.leg(id, "vna"), (Stage::Wrapped, Some(FailureCode::ArchiveUnreachable)));
+    assert_eq!(house.stage(id), Stage::Wrapped, "one archive does not have it");
+    *other.away.lock().unwrap() = None;
+    pass(&house, 60, || house.stage(id) == Stage::Forwarded);
+    assert_eq!(house.leg(id, "vna"), (Stage::Forwarded, None));
+    assert_eq!((world.shelf.sends(), other.stored.lock().unwrap().len()), (1, 1));
+    assert!(*world.shelf.stored.lock().unwrap() == *other.stored.lock().unwrap(), "the archives have different objects");
+    let lines: Vec<_> =
+        house.record(id).history.iter().filter(|e| e.stage == Stage::Forwarded).map(|e| e.archive.clone()).collect();
+    assert_eq!(lines, [Some("pacs".to_owned()), Some("vna".to_owned())]);
+}
+
+#[test]
+fn a_capture_is_committed_when_every_archive_has_committed_for_itself() {
+    let mut world = World::new("commit-both");
+    world.commitment = Commitment::Required;
+    let other = Arc::<Shelf>::default();
+    let house = world.start_at(&[("pacs", &world.shelf), ("vna", &other)]);
+    let id = house.send(&claim("4711"), None, &[&photo(1)]).unwrap().record.id();
+    house.settle();
+    let (transaction, committed) = world.shelf.last_question();
+    assert_ne!(transaction, other.last_question().0);
+    house.line.report(&Report { transaction, committed: committed.clone(), failed: Vec::new() }).unwrap();
+    house.settle();
+    assert_eq!((house.leg(id, "pacs").0, house.leg(id, "vna").0), (Stage::Committed, Stage::Forwarded));
+    assert_eq!(house.stage(id), Stage::Forwarded);
+    let (transaction, _) = other.last_question();
+    house.line.report(&Report { transaction, committed: Vec::new(), failed: vec![(committed[0].clone(), 0x0112)] }).unwrap();
+    house.settle();
+    assert_eq!((world.shelf.sends(), other.sends()), (1, 2), "what one lost is sent to that one alone");
+    let (transaction, _) = other.last_question();
+    house.line.report(&Report { transaction, committed, failed: Vec::new() }).unwrap();
+    house.settle();
+    assert_eq!(house.stage(id), Stage::Committed);
+}
+
+#[test]
+fn objects_go_where_department_kind_and_sensitivity_send_them() {
+    let world = World::new("routes");
+    let shelves: [Arc<Shelf>; 3] = Default::default();
+    let takes = [
+        Takes { sensitive: Some(false), ..Takes::default() },
+        Takes { departments: vec!["derm".to_owned()], sensitive: Some(true), ..Takes::default() },
+        Takes { media: vec![MediaClass::Video], ..Takes::default() },
+    ];
+    let archives = ["open", "vault", "video"].iter().zip(&shelves).zip(takes);
+    let archives = archives.map(|((name, shelf), takes)| NamedArchive { takes, ..world.archive(name, shelf) }).collect();
+    let house = world.start_with(archives);
+    let mut intimate = claim("4711");
+    intimate["sensitive"] = Value::Bool(true);
+    let plain = house.send(&claim("4711"), None, &[&photo(1)]).unwrap().record.id();
+    let sensitive = house.send(&intimate, None, &[&photo(2)]).unwrap().record.id();
+    house.settle();
+    assert_eq!((house.stage(plain), house.stage(sensitive)), (Stage::Forwarded, Stage::Forwarded));
+    assert_eq!(taken(&shelves[0]), uids(&house, &[plain]));
+    assert_eq!(taken(&shelves[1]), uids(&house, &[sensitive]));
+    assert_eq!(shelves[2].sends(), 0);
+}
+
+#[test]
+fn what_waits_for_an_archive_that_was_removed_is_held_and_goes_on_when_it_is_back() {
+    let world = World::new("gone");
+    let other = Arc::<Shelf>::default();
+    *other.away.lock().unwrap() = Some(FailureCode::ArchiveUnreachable);
+    let house = world.start_at(&[("pacs", &world.shelf), ("vna", &other)]);
+    let ids = send_many(&world, &house, 3, None);
+    house.settle();
+    drop(house);
+    let house = world.start();
+    house.settle();
+    for id in &ids {
+        assert_eq!(house.leg(*id, "pacs"), (Stage::Forwarded, None));
+        assert_eq!(house.leg(*id, "vna"), (Stage::Held, Some(FailureCode::ArchiveGone)));
+        let failure = house.record(*id).items[0].failure.clone().unwrap();
+        assert!(failure.detail.contains("\"vna\""), "{}", failure.detail);
+    }
+    assert_eq!(house.decide(ids[0], Act::Retry).unwrap().stage(), Stage::Held, "there is still nowhere to send it");
+    house.decide(ids[0], Act::Discard).unwrap();
+    assert_eq!(house.stage(ids[0]), Stage::Forwarded, "the other archive has it");
+    drop(house);
+    *other.away.lock().unwrap() = None;
+    let house = world.start_at(&[("pacs", &world.shelf), ("vna", &other)]);
+    house.settle();
+    assert_eq!(house.leg(ids[1], "vna"), (Stage::Forwarded, None));
+    assert_eq!(taken(&other), uids(&house, &ids[1..]), "what a person gave up stays so");
+    assert_eq!(world.shelf.sends(), 3);
+}
+
+#[test]
+fn an_archive_that_is_added_later_gets_what_comes_in_from_then_on() {
+    let world = World::new("added");
+    let house = world.start();
+    *world.shelf.away.lock().unwrap() = Some(FailureCode::ArchiveUnreachable);
+    let early = house.send(&claim("4711"), None, &[&photo(1)]).unwrap().record.id();
+    house.settle();
+    drop(house);
+    *world.shelf.away.lock().unwrap() = None;
+    let other = Arc::<Shelf>::default();
+    let house = world.start_at(&[("pacs", &world.shelf), ("vna", &other)]);
+    let late = house.send(&claim("4711"), None, &[&photo(2)]).unwrap().record.id();
+    pass(&house, 10, || house.stage(early) == Stage::Forwarded);
+    assert_eq!((taken(&world.shelf), taken(&other)), (uids(&house, &[early, late]), uids(&house, &[late])));
+}
+
+#[test]
+fn what_no_archive_takes_is_held_with_the_reason_until_one_does() {
+    let world = World::new("nobody");
+    let videos = Takes { media: vec![MediaClass::Video], ..Takes::default() };
+    let house = world.start_with(vec![NamedArchive { takes: videos, ..world.archive("video", &world.shelf) }]);
+    let id = house.send(&claim("4711"), None, &[&photo(1)]).unwrap().record.id();
+    house.settle();
+    let item = house.record(id).items[0].clone();
+    assert_eq!((item.stage, item.failure.map(|f| f.code)), (Stage::Held, Some(FailureCode::NoArchive)));
+    house.clock.advance_ms(60 * MINUTE_MS);
+    house.settle();
+    assert_eq!(house.stage(id), Stage::Held);
+    drop(house);
+    let house = world.start();
+    house.settle();
+    assert_eq!(house.stage(id), Stage::Forwarded);
+}
+
+#[test]
+fn captures_wait_without_an_archive_and_go_once_there_is_one() {
+    let world = World::new("none");
+    let house = world.start_with(Vec::new());
+    let id = house.send(&claim("4711"), None, &[&photo(1)]).unwrap().record.id();
+    house.settle();
+    house.clock.advance_ms(60 * MINUTE_MS);
+    house.settle();
+    assert_eq!(house.stage(id), Stage::Identified);
+    drop(house);
+    let house = world.start();
+    house.settle();
+    assert_eq!(house.stage(id), Stage::Forwarded);
+}
+
+#[test]
+fn an_archive_that_is_down_is_probed_by_one_item_and_then_drains_in_order() {
+    let world = World::new("down");
+    let other = Arc::<Shelf>::default();
+    *world.shelf.away.lock().unwrap() = Some(FailureCode::ArchiveUnreachable);
+    let house = world.start_at(&[("pacs", &world.shelf), ("vna", &other)]);
+    let begun = house.clock.now();
+    let ids = send_many(&world, &house, 300, None);
+    house.settle();
+    assert_eq!(taken(&other), uids(&house, &ids), "a dead archive delays the other");
+    pass(&house, 600, || false);
+    assert!((10..=20).contains(&world.shelf.sends()), "{} attempts in ten minutes", world.shelf.sends());
+    let waiting: u64 = house.journal.waiting_for("pacs").iter().map(|(_, count)| count).sum();
+    assert_eq!(waiting, 300);
+    assert_eq!(house.journal.waiting_for("vna").iter().map(|(_, count)| count).sum::<u64>(), 0);
+    let oldest = house.journal.oldest_waiting_for("pacs").unwrap().unwrap();
+    assert_eq!(oldest.as_millisecond() - begun.as_millisecond(), 1);
+    *world.shelf.away.lock().unwrap() = None;
+    let seconds = pass(&house, 120, || house.stage(ids[299]) == Stage::Forwarded);
+    assert!(seconds <= 75, "it took {seconds} s to notice");
+    assert_eq!(taken(&world.shelf), uids(&house, &ids), "not in the order of acceptance");
+}
+
+#[test]
+fn an_archive_that_comes_back_is_met_with_slowly_more() {
+    let world = World::new("ramp");
+    *world.shelf.away.lock().unwrap() = Some(FailureCode::ArchiveUnreachable);
+    let house = world.start();
+    send_many(&world, &house, 60, None);
+    house.settle();
+    *world.shelf.away.lock().unwrap() = None;
+    house.clock.advance_ms(2_000);
+    let mut in_hand = Vec::new();
+    for _ in 0..4 {
+        house.line.step();
+        let mut jobs = 0;
+        while house.line.work_one() {
+            jobs += 1;
+        }
+        in_hand.push(jobs);
+    }
+    assert!(in_hand[0] == 1 && in_hand[1] == 2 && in_hand.windows(2).all(|w| w[0] <= w[1]) && in_hand[3] <= 20, "{in_hand:?}");
+}
+
+#[test]
+fn one_object_that_breaks_every_association_delays_nobody_and_is_held() {
+    let world = World::new("poison");
+    let house = world.start();
+    let ids = send_many(&world, &house, 120, None);
+    world.shelf.bad.lock().unwrap().insert(uid(&house, ids[0]), FailureCode::ArchiveAborted);
+    house.settle(); // the clock stands still
+    assert_eq!(taken(&world.shelf), uids(&house, &ids[1..]), "others wait for it");
+    for n in 0..30 {
+        // Others come meanwhile, and are taken.
+        world.hospital.admit("later", "1970-03-01");
+        house.send(&claim("later"), None, &[&photo(n)]).unwrap();
+        pass(&house, 20, || false);
+    }
+    assert_eq!(house.leg(ids[0], "pacs"), (Stage::Held, Some(FailureCode::ArchiveStumbles)));
+    let tries = world.shelf.sends() - 119 - 30;
+    assert!((5..=6).contains(&tries), "{tries} attempts");
+}
+
+#[test]
+fn an_archive_that_breaks_every_association_loses_nobody_to_the_desk() {
+    let world = World::new("all-poison");
+    *world.shelf.away.lock().unwrap() = Some(FailureCode::ArchiveAborted);
+    let house = world.start();
+    let ids = send_many(&world, &house, 10, None);
+    pass(&house, 3_600, || false);
+    assert!(ids.iter().all(|id| house.stage(*id) != Stage::Held), "an archive's fault was taken for the objects'");
+    *world.shelf.away.lock().unwrap() = None;
+    pass(&house, 120, || ids.iter().all(|id| house.stage(*id) == Stage::Forwarded));
+    assert_eq!(taken(&world.shelf).into_iter().collect::<BTreeSet<_>>(), uids(&house, &ids).into_iter().collect());
+}
+
+#[test]
+fn captures_of_one_patient_leave_in_the_order_of_their_acceptance() {
+    let world = World::new("order");
+    let house = world.start();
+    let ids = send_many(&world, &house, 5, Some("4711"));
+    let others = send_many(&world, &house, 2, None);
+    *world.shelf.refuse.lock().unwrap() = vec![FailureCode::ArchiveAborted];
+    house.settle();
+    assert_eq!(taken(&world.shelf), uids(&house, &others), "they wait for the first, others do not");
+    drop(house); // the order survives a crash
+    let house = world.start();
+    house.settle();
+    assert_eq!(taken(&world.shelf).len(), 2, "a restart let them overtake");
+    pass(&house, 10, || house.stage(ids[4]) == Stage::Forwarded);
+    assert_eq!(taken(&world.shelf)[2..], uids(&house, &ids));
+}
+
+#[test]
+fn a_held_capture_does_not_hold_up_the_patients_next_ones() {
+    let world = World::new("order-held");
+    let house = world.start();
+    let ids = send_many(&world, &house, 3, Some("4711"));
+    world.shelf.bad.lock().unwrap().insert(uid(&house, ids[0]), FailureCode::ArchiveRefusedObject);
+    house.settle();
+    assert_eq!((house.stage(ids[0]), taken(&world.shelf)), (Stage::Held, uids(&house, &ids[1..])));
+}
+
+#[test]
+fn an_item_in_hand_at_three_deaths_of_the_process_is_held_and_the_others_go_on() {
+    let mut world = World::new("deaths");
+    let house = world.start();
+    let first = house.send(&claim("4711"), None, &[&photo(1)]).unwrap().record.id();
+    house.line.step();
+    drop(house); // in a worker's hands
+    let house = world.start();
+    let second = house.send(&claim("4711"), None, &[&photo(2)]).unwrap().record.id();
+    house.line.step();
+    assert_eq!(house.record(first).items[0].legs[0].schedule.deaths, 1);
+    drop(house);
+    let house = world.start();
+    house.line.step(); // the first is suspected now and waits a while
+    house.clock.advance_ms(5_000);
+    house.line.step();
+    assert!(house.record(first).items[0].legs[0].schedule.open);
+    world.now = house.clock.now();
+    drop(house);
+    let house = world.start();
+    house.settle();
+    assert_eq!(house.leg(first, "pacs"), (Stage::Held, Some(FailureCode::GatewayDied)));
+    pass(&house, 10, || house.stage(second) == Stage::Forwarded);
+    assert_eq!(house.stage(second), Stage::Forwarded);
+    assert_eq!(world.shelf.sends(), 1);
+    house.decide(first, Act::Retry).unwrap();
+    house.settle();
+    assert_eq!(house.stage(first), Stage::Forwarded, "a person may try it");
+}
+
+#[test]
+fn a_stop_in_good_order_is_no_death() {
+    let world = World::new("stops");
+    let mut id = None;
+    for _ in 0..5 {
+        let house = world.start();
+        id = id.or_else(|| Some(house.send(&claim("4711"), None, &[&photo(1), &photo(2)]).unwrap().record.id()));
+        house.line.step();
+        house.line.stop();
+        house.line.finish();
+    }
+    let house = world.start();
+    let record = house.record(id.unwrap());
+    assert!(record.items.iter().all(|i| i.legs[0].schedule.attempts == 0 && i.legs[0].schedule.deaths == 0));
+    house.settle();
+    assert_eq!(house.stage(id.unwrap()), Stage::Forwarded);
+}
+
+#[test]
+fn only_one_suspect_is_in_hand_at_a_time_so_that_a_death_tells() {
+    let world = World::new("suspects");
+    let mut house = world.start();
+    let ids = send_many(&world, &house, 4, None);
+    for _ in 0..2 {
+        house.line.step();
+        drop(house);
+        house = world.start();
+    }
+    house.line.step();
+    let deaths = |house: &House| ids.iter().map(|id| house.record(*id).items[0].legs[0].schedule.deaths).collect::<Vec<_>>();
+    assert_eq!(deaths(&house), [2; 4]);
+    house.clock.advance_ms(5_000);
+    for _ in &ids {
+        house.line.step();
+        let open = ids.iter().filter(|id| house.record(**id).items[0].legs[0].schedule.open).count();
+        assert_eq!(open, 1);
+        assert!(house.line.work_one() && !house.line.work_one());
+    }
+    house.settle();
+    assert_eq!((deaths(&house), world.stored()), (vec![0; 4], 4));
+}
+
+#[test]
+fn a_clock_that_was_wrong_puts_nothing_off() {
+    const YEAR_MS: i64 = 365 * 24 * 60 * MINUTE_MS;
+    let mut world = World::new("clock");
+    let right = world.now;
+    world.now = Timestamp::from_millisecond(right.as_millisecond() + YEAR_MS).unwrap();
+    *world.shelf.away.lock().unwrap() = Some(FailureCode::ArchiveUnreachable);
+    let house = world.start();
+    let ids = send_many(&world, &house, 3, None);
+    house.settle();
+    *world.shelf.away.lock().unwrap() = None;
+    // Set right while it runs, and then at the next start.
+    house.clock.advance_ms(-YEAR_MS);
+    pass(&house, 90, || house.stage(ids[2]) == Stage::Forwarded);
+    assert_eq!(house.stage(ids[2]), Stage::Forwarded);
+    house.clock.advance_ms(YEAR_MS);
+    *world.shelf.refuse.lock().unwrap() = vec![FailureCode::ArchiveBusy];
+    let last = house.send(&claim("4711"), None, &[&photo(9)]).unwrap().record.id();
+    house.settle();
+    drop(house);
+    world.now = right;
+    let house = world.start();
+    pass(&house, 90, || house.stage(last) == Stage::Forwarded);
+    assert_eq!(house.stage(last), Stage::Forwarded);
+}
+
+#[test]
+fn a_decision_for_one_archive_is_not_repeated_at_the_others() {
+    let world = World::new("leg-retry");
+    let other = Arc::<Shelf>::default();
+    *other.refuse.lock().unwrap() = vec![FailureCode::ArchiveRefusedObject];
+    let house = world.start_at(&[("pacs", &world.shelf), ("vna", &other)]);
+    let id = house.send(&claim("4711"), None, &[&photo(1)]).unwrap().record.id();
+    house.settle();
+    assert_eq!((house.leg(id, "pacs").0, house.leg(id, "vna").0, house.stage(id)), (Stage::Forwarded, Stage::Held, Stage::Held));
+    house.decide(id, Act::Retry).unwrap();
+    house.settle();
+    assert_eq!((house.stage(id), world.shelf.sends(), other.sends()), (Stage::Forwarded, 1, 2));
+}
+
+#[test]
+fn whoever_waits_for_the_patient_a_person_named_is_woken_by_that_patients_message() {
+    let world = World::new("named");
+    world.hospital.admit("0815", "1999-09-09");
+    let house = world.start();
+    *world.shelf.away.lock().unwrap() = Some(FailureCode::ArchiveUnreachable);
+    let id = house.send(&claim("4711"), None, &[&photo(1)]).unwrap().record.id();
+    house.settle();
+    house.decide(id, to_patient("0815")).unwrap();
+    world.hospital.0.lock().unwrap().remove("0815");
+    pass(&house, 5, || house.stage(id) == Stage::Held);
+    assert_eq!(house.leg(id, "pacs"), (Stage::Held, Some(FailureCode::PatientUnknown)));
+    world.hospital.admit("0815", "1999-09-09");
+    assert_eq!(house.journal.waiting(&["0815".into()]).unwrap(), [id], "nobody would know before the next walk");
+    house.line.facts_changed();
+    house.line.wake(vec![id]);
+    *world.shelf.away.lock().unwrap() = None;
+    pass(&house, 5, || house.stage(id) == Stage::Forwarded);
+    assert_eq!(house.stage(id), Stage::Forwarded);
+}
+
+#[test]
+fn a_row_that_cannot_be_read_stops_nobody() {
+    let world = World::new("unreadable");
+    let house = world.start_watched_by_nobody();
+    let bad = house.send(&claim("4711"), None, &[&photo(1)]).unwrap().record.id();
+    house.line.step();
+    assert!(house.line.work_one());
+    // Settled, held, woken, due: wherever its name stands, the row is rubbish.
+    let mut rubbish = Batch::new();
+    rubbish.put([&[0x10], &bad.to_bytes()[..]].concat(), b"rubbish".to_vec());
+    world.store.commit(rubbish).unwrap();
+    house.line.wake(vec![bad]);
+    let good = send_many(&world, &house, 3, None);
+    let held = house.send(&claim("815"), None, &[&photo(2)]).unwrap().record.id();
+    house.settle();
+    assert!(good.iter().all(|id| house.stage(*id) == Stage::Forwarded));
+    assert_eq!(house.stage(held), Stage::Held);
+    house.clock.advance_ms(10 * MINUTE_MS);
+    house.settle();
+}
+
+/// The row of a capture, as JSON, in the hands of somebody with the store.
+fn rewrite(store: &MemoryStore, id: CaptureId, change: impl FnOnce(&mut Value)) {
+    let key = [&[0x10], &id.to_bytes()[..]].concat();
+    let mut row: Value = serde_json::from_slice(&store.get(&key).unwrap().unwrap()).unwrap();
+    change(&mut row);
+    let mut batch = Batch::new();
+    batch.put(key, serde_json::to_vec(&row).unwrap());
+    store.commit(batch).unwrap();
+}
+
+/// Takes the legs out of a row, and its place in the archive's queue, as an older gateway wrote it.
+fn as_format_1(world: &World, id: CaptureId) {
+    rewrite(&world.store, id, |row| {
+        row["version"] = json!(1);
+        for item in row["items"].as_array_mut().unwrap() {
+            item.as_object_mut().unwrap().remove("legs");
+        }
+        let members = row.as_object_mut().unwrap();
+        members.remove("patient_key");
+        members.remove("also_waits_for");
+    });
+    let mut batch = Batch::new();
+    for row in world.store.scan(&[0x18], &[0x19], 1_000).unwrap() {
+        batch.delete(row.key);
+    }
+    let due =
+        serde_json::from_slice::<Value>(&world.store.get(&[&[0x10], &id.to_bytes()[..]].concat()).unwrap().unwrap()).unwrap();
+    if let Some(due) = due["items"][0]["schedule"]["due"].as_str() {
+        let due: Timestamp = due.parse().unwrap();
+        let sortable = due.as_nanosecond().cast_unsigned() ^ (1 << 127);
+        batch.put([&[0x11], &sortable.to_be_bytes()[..], &id.to_bytes()].concat(), Vec::new());
+    }
+    world.store.commit(batch).unwrap();
+}
+
+#[test]
+fn rows_of_an_older_gateway_go_on_where_they_were() {
+    for (n, (code, commitment, then)) in [
+        (Some(FailureCode::ArchiveUnreachable), Commitment::None, Stage::Forwarded),
+        (Some(FailureCode::ArchiveRefusedObject), Commitment::None, Stage::Held),
+        (None, Commitment::Required, Stage::Committed),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut world = World::new(&format!("old-{n}"));
+        world.commitment = commitment;
+        *world.shelf.refuse.lock().unwrap() = code.into_iter().collect();
+        let house = world.start();
+        let id = house.send(&claim("4711"), None, &[&photo(1)]).unwrap().record.id();
+        house.settle();
+        let before = house.stage(id);
+        drop(house);
+        as_format_1(&world, id);
+        *world.shelf.words.lock().unwrap() = vec![Says::Kept];
+        let other = Arc::<Shelf>::default();
+        let house = world.start_at(&[("pacs", &world.shelf), ("vna", &other)]);
+        assert_eq!(house.stage(id), before);
+        house.settle();
+        pass(&house, 200, || house.stage(id) == then);
+        let record = house.record(id);
+        assert_eq!((record.stage(), record.version), (then, Record::VERSION), "{code:?}");
+        // What was sent went to the only archive there was; what was not goes to both.
+        let sends = if then == Stage::Forwarded { (2, 1) } else { (1, 0) };
+        assert_eq!((world.shelf.sends(), other.sends()), sends, "{code:?}");
+        if then == Stage::Held {
+            house.decide(id, Act::Retry).unwrap();
+            house.settle();
+            assert_eq!(house.stage(id), Stage::Forwarded);
+        }
+    }
+}
+
+#[test]
+fn a_row_of_a_newer_gateway_is_refused_and_left_alone() {
+    let world = World::new("newer");
+    let house = world.start_watched_by_nobody();
+    let id = house.send(&claim("815"), None, &[&photo(1)]).unwrap().record.id();
+    house.settle();
+    rewrite(&world.store, id, |row| row["version"] = json!(Record::VERSION + 1));
+    assert_eq!(house.journal.get(id), Err(JournalError::Newer(Record::VERSION + 1)));
+    world.hospital.admit("815", "1999-09-09");
+    house.clock.advance_ms(10 * MINUTE_MS);
+    house.settle();
+    assert_eq!(world.shelf.sends(), 0);
+}
+
+#[test]
+fn the_queue_of_an_archive_is_read_in_pages_and_survives_the_index_being_counted_anew() {
+    let world = World::new("pages");
+    *world.shelf.away.lock().unwrap() = Some(FailureCode::ArchiveUnreachable);
+    let house = world.start();
+    let ids = send_many(&world, &house, 10, None);
+    house.settle();
+    let (mut found, mut place) = (Vec::new(), None::<Vec<u8>>);
+    loop {
+        let span = Span { after: place.as_deref(), ..Span::default() };
+        let page = house.journal.queued("pacs", Queue::Ready, &span, 4).unwrap();
+        let Some(last) = page.last() else { break };
+        place = Some(last.place.clone());
+        found.extend(page.iter().map(|row| row.id));
+    }
+    let aside: Vec<CaptureId> =
+        house.journal.queued("pacs", Queue::Aside, &Span::default(), 9).unwrap().iter().map(|row| row.id).collect();
+    assert_eq!([aside, found].concat(), ids);
+    let before = house.journal.waiting_for("pacs");
+    assert_eq!(before.iter().map(|(_, count)| count).sum::<u64>(), 10);
+    drop(house);
+    assert_eq!(world.start().journal.waiting_for("pacs"), before);
+}
