@@ -371,6 +371,21 @@ fn what_was_kept_once_and_is_lost_now_is_not_taken_for_kept() {
     assert_eq!(house.stage(id), Stage::Forwarded, "an old word counted against a newer one");
 }
 
+#[test]
+fn an_old_word_of_the_archive_stays_old_when_the_clock_is_set_back() {
+    let mut world = World::new("order-clock");
+    let words = [Says::Nothing, Says::NotKept(0x0112), Says::Nothing];
+    let (house, id) = asked(&mut world, Commitment::Required, &words, &[&photo(1)]);
+    let (transaction, committed) = world.shelf.last_question();
+    house.clock.advance_ms(-3_600_000);
+    house.decide(id, Act::Retry).unwrap();
+    house.settle(); // asked again: lost; sent again; asked a third time
+    assert_eq!((world.shelf.questions(), world.shelf.sends()), (3, 2));
+    assert_eq!(house.line.report(&Report { transaction, committed, failed: Vec::new() }), Ok(()));
+    house.settle();
+    assert_eq!(house.stage(id), Stage::Forwarded, "what the archive lost would be erased");
+}
+
 const TEN_MINUTES_MS: i64 = 10 * 60 * 1_000;
 
 #[test]

@@ -88,8 +88,6 @@ impl Request {
 struct Promise {
     request: usize,
     uids: Vec<Uid>,
-    /// Its bytes are going, or have gone.
-    is_erased: bool,
 }
 
 /// An object at the archive.
@@ -107,6 +105,8 @@ struct Object {
 pub struct Books {
     pub requests: Vec<Request>,
     promises: BTreeMap<CaptureId, Promise>,
+    /// Captures whose bytes are going, or have gone.
+    erased: BTreeSet<CaptureId>,
     objects: BTreeMap<Uid, Object>,
     /// Which patient a study is of.
     studies: BTreeMap<String, usize>,
@@ -164,7 +164,7 @@ impl Books {
             Some(_) => {}
             None => {
                 self.requests[request].heard = Some(id);
-                self.promises.insert(id, Promise { request, uids: uids.clone(), is_erased: false });
+                self.promises.insert(id, Promise { request, uids: uids.clone() });
             }
         }
         for (uid, photo) in uids.iter().zip(photos) {
@@ -280,9 +280,8 @@ impl Books {
     }
 
     fn erasing(&mut self, item: ItemId) {
-        let Some(promise) = self.promises.get_mut(&item.capture) else { return };
-        promise.is_erased = true;
-        let promise = &self.promises[&item.capture];
+        self.erased.insert(item.capture);
+        let Some(promise) = self.promises.get(&item.capture) else { return };
         let (request, uids) = (promise.request, &promise.uids);
         if uids.iter().all(|uid| self.is_kept(uid)) {
             return;
@@ -316,7 +315,7 @@ impl Books {
 
     /// The index is lost. What is not in the spool any more is known to nobody.
     pub fn forget(&mut self) {
-        for promise in self.promises.values().filter(|p| p.is_erased) {
+        for (_, promise) in self.promises.iter().filter(|(id, _)| self.erased.contains(*id)) {
             self.requests[promise.request].is_forgotten = true;
         }
         // The sender of these has not heard yet, and will send them again.
