@@ -396,7 +396,12 @@ fn a_question_for_commitment_is_found_again_until_it_is_old() {
     let transaction = |n: u64| Transaction {
         archive: "pacs".to_owned(),
         asked_at: at(n.cast_signed()),
-        items: vec![Covered { capture: id(n), index: 1, sop: SopRef { sop_class: uid(1), sop_instance: uid(n) } }],
+        items: vec![Covered {
+            capture: id(n),
+            index: 1,
+            sop: SopRef { sop_class: uid(1), sop_instance: uid(n) },
+            history_lines: 0,
+        }],
     };
     let transactions: Vec<_> = (0..700).map(|n| (uid(n), transaction(n))).collect();
     journal.commit(Commit { transactions, ..Commit::default() }).unwrap();

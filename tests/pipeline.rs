@@ -388,6 +388,54 @@ fn what_was_kept_once_and_is_lost_now_is_not_taken_for_kept() {
     assert_eq!(house.stage(id), Stage::Forwarded, "an old word counted against a newer one");
 }
 
+#[test]
+fn an_item_that_fails_waits_also_when_the_clock_was_set_back() {
+    let world = World::new("clock-back");
+    let house = world.start();
+    *world.shelf.refuse.lock().unwrap() = vec![FailureCode::ArchiveBusy; 90];
+    let id = house.send(&claim("4711"), None, &[&photo(1)]).unwrap().record.id();
+    house.clock.advance_ms(-3_600_000);
+    house.settle();
+    assert_eq!(world.shelf.attempts.load(Ordering::SeqCst), 1, "tried without a pause");
+    world.shelf.refuse.lock().unwrap().clear();
+    house.clock.advance_ms(3_700_000);
+    house.settle();
+    assert_eq!(house.stage(id), Stage::Forwarded);
+}
+
+#[test]
+fn nobody_waits_behind_a_capture_that_became_another_patients() {
+    let world = World::new("behind");
+    world.hospital.admit("0815", "1999-09-09");
+    let house = world.start();
+    *world.shelf.refuse.lock().unwrap() = vec![FailureCode::ArchiveUnreachable];
+    let first = house.send(&claim("4711"), None, &[&photo(1)]).unwrap().record.id();
+    house.settle();
+    house.clock.advance_ms(100);
+    house.decide(first, to_patient("0815")).unwrap();
+    house.settle();
+    house.clock.advance_ms(100_000);
+    house.settle();
+    let second = house.send(&claim("4711"), None, &[&photo(2)]).unwrap().record.id();
+    house.settle();
+    assert_eq!((house.stage(first), house.stage(second)), (Stage::Forwarded, Stage::Forwarded));
+}
+
+#[test]
+fn an_old_word_of_the_archive_stays_old_when_the_clock_is_set_back() {
+    let mut world = World::new("order-clock");
+    let words = [Says::Nothing, Says::NotKept(0x0112), Says::Nothing];
+    let (house, id) = asked(&mut world, Commitment::Required, &words, &[&photo(1)]);
+    let (transaction, committed) = world.shelf.last_question();
+    house.clock.advance_ms(-3_600_000);
+    house.decide(id, Act::Retry).unwrap();
+    house.settle(); // asked again: lost; sent again; asked a third time
+    assert_eq!((world.shelf.questions(), world.shelf.sends()), (3, 2));
+    assert_eq!(house.line.report(&Report { transaction, committed, failed: Vec::new() }), Ok(()));
+    house.settle();
+    assert_eq!(house.stage(id), Stage::Forwarded, "what the archive lost would be erased");
+}
+
 const TEN_MINUTES_MS: i64 = 10 * 60 * 1_000;
 
 #[test]

@@ -233,6 +233,26 @@ fn a_binding_in_doubt_is_not_read_before_it_was_written_anew() {
     }
 }
 
+/// Its sender was told to send again, so it would be filed twice.
+#[test]
+fn a_promise_that_could_not_be_taken_back_at_once_is_taken_back_with_the_probe() {
+    for seed in 0..40 {
+        let bench = Bench::new(seed);
+        let (first, second) = (CaptureId::new(1, [1; 10]).item(0), CaptureId::new(2, [2; 10]).item(0));
+        let spool = bench.open();
+        let promise = |item| spool.promise(vec![spool.draft(item)?.finish(b"")?]);
+        bench.power.arm(Some(Point::SyncNames), 1);
+        promise(first).unwrap_err();
+        bench.power.on();
+        assert_eq!(spool.health(), Ok(()));
+        assert_eq!(promise(second), Ok(()));
+        drop(spool);
+        bench.disk.cut_power();
+        let spool = bench.open();
+        assert_eq!((spool.has(first), spool.has(second)), (Ok(false), Ok(true)), "seed {seed}");
+    }
+}
+
 #[test]
 fn a_seed_takes_the_same_way_each_time() {
     for seed in 0..10 {

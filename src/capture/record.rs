@@ -382,6 +382,12 @@ impl Record {
         self.history.iter().enumerate().map(move |(index, event)| (number(index), event)).filter(move |(n, _)| *n >= first)
     }
 
+    /// The number of the history's next line.
+    #[must_use]
+    pub fn history_lines(&self) -> u64 {
+        self.history_from(0).last().map_or(0, |(number, _)| number.saturating_add(1))
+    }
+
     /// True where the gateway has nothing left to do by itself for any item.
     #[must_use]
     pub fn is_at_rest(&self) -> bool {

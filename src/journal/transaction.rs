@@ -29,6 +29,10 @@ pub struct Covered {
     pub capture: CaptureId,
     pub index: u16,
     pub sop: SopRef,
+    /// Lines that its history had by then: what was written behind them came later, whatever the
+    /// clock said.
+    #[serde(default)]
+    pub history_lines: u64,
 }
 
 impl Covered {

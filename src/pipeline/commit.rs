@@ -41,8 +41,8 @@ pub struct Answer {
     pub item: ItemId,
     /// Whose word it is.
     pub archive: String,
-    /// When the question was asked that this answers.
-    pub asked_at: Timestamp,
+    /// Lines that the history had when the question was asked that this answers.
+    pub history_lines: u64,
     pub word: Word,
 }
 
@@ -178,23 +178,24 @@ impl Line {
 
     fn question(&self, lane: usize, target: &NamedArchive, items: &[ItemId]) -> Vec<Answer> {
         let works = self.works();
-        let answer = |item, asked_at, word| Answer { item, archive: target.name.clone(), asked_at, word };
+        let unasked = |item, failure: &Failure| Answer {
+            item,
+            archive: target.name.clone(),
+            history_lines: 0,
+            word: Word::Unasked(failure.clone()),
+        };
         let (mut covered, mut answers) = (Vec::new(), Vec::new());
         for item in items {
             match reference(works, target, *item) {
                 Ok(None) => {}
-                Ok(Some(sop)) => covered.push(Covered { capture: item.capture, index: item.index, sop }),
-                Err(failure) => answers.push(answer(*item, works.clock.now(), Word::Unasked(failure))),
+                Ok(Some(of_item)) => covered.push(of_item),
+                Err(failure) => answers.push(unasked(*item, &failure)),
             }
         }
         if covered.is_empty() {
             return answers;
         }
         let wanted: Vec<SopRef> = covered.iter().map(|c| c.sop.clone()).collect();
-        let unasked = |failure: &Failure| {
-            let one = |c: &Covered| answer(c.item(), failure.at, Word::Unasked(failure.clone()));
-            covered.iter().map(one).collect::<Vec<Answer>>()
-        };
         let asked =
             write_down(works, target, &covered).and_then(|transaction| target.archive.ask_commitment(&transaction, &wanted));
         match asked {
@@ -211,7 +212,7 @@ impl Line {
                 if failure.class != Class::Permanent && code != FailureCode::StoreUnavailable {
                     self.question_ended(lane, Some(&failure));
                 }
-                answers.extend(unasked(&failure));
+                answers.extend(covered.iter().map(|c| unasked(c.item(), &failure)));
             }
         }
         answers
@@ -230,7 +231,7 @@ fn write_down(works: &Works, target: &NamedArchive, covered: &[Covered]) -> Resu
 }
 
 /// Under which name the archive has an item; `None` where it is no longer to be asked about.
-fn reference(works: &Works, target: &NamedArchive, item: ItemId) -> Result<Option<SopRef>, Failure> {
+fn reference(works: &Works, target: &NamedArchive, item: ItemId) -> Result<Option<Covered>, Failure> {
     let failure = |code, detail: &str| Failure::new(code, detail, works.clock.now());
     let stored = works.journal.get(item.capture).map_err(|e| failure(FailureCode::StoreUnavailable, &e.to_string()))?;
     let Some(record) = stored else { return Ok(None) };
@@ -240,18 +241,24 @@ fn reference(works: &Works, target: &NamedArchive, item: ItemId) -> Result<Optio
     let binding = forward::binding(works, record.id()).map_err(|failed| failed.failure)?;
     let wrapped = wrap::wrap(&works.spool, &record, item.index, &binding).map_err(|(code, detail)| failure(code, &detail))?;
     let instance = wrapped.instance;
-    Ok(Some(SopRef { sop_class: instance.sop_class, sop_instance: instance.sop_instance }))
+    let sop = SopRef { sop_class: instance.sop_class, sop_instance: instance.sop_instance };
+    Ok(Some(Covered { capture: item.capture, index: item.index, sop, history_lines: record.history_lines() }))
 }
 
 /// What a report says about the items of its question, and of how many others it speaks.
 fn resolve(transaction: &Transaction, archive: &str, report: &Report) -> (Vec<Answer>, usize) {
-    let asked: BTreeMap<&SopRef, ItemId> = transaction.items.iter().map(|c| (&c.sop, c.item())).collect();
+    let asked: BTreeMap<&SopRef, &Covered> = transaction.items.iter().map(|c| (&c.sop, c)).collect();
     let kept = report.committed.iter().map(|sop| (sop, Word::Kept));
     let lost = report.failed.iter().map(|(sop, reason)| (sop, Word::NotKept(*reason)));
     let (mut answers, mut strange) = (Vec::new(), 0);
     for (sop, word) in kept.chain(lost) {
         match asked.get(sop) {
-            Some(item) => answers.push(Answer { item: *item, archive: archive.to_owned(), asked_at: transaction.asked_at, word }),
+            Some(of_item) => answers.push(Answer {
+                item: of_item.item(),
+                archive: archive.to_owned(),
+                history_lines: of_item.history_lines,
+                word,
+            }),
             None => strange += 1,
         }
     }
@@ -319,8 +326,9 @@ pub(super) fn settle(works: &Works, record: &mut Record, answer: &Answer, now: T
     let (index, archive) = (answer.item.index, answer.archive.as_str());
     let Some(leg) = record.leg(index, archive).filter(|leg| is_open(leg)).cloned() else { return };
     match &answer.word {
-        // What the archive kept then it has lost since, by its own word.
-        Word::Kept if losses(record, index, archive).any(|at| at > answer.asked_at) => {}
+        // What the archive kept then it has lost since, by its own word. Times would not tell: clocks
+        // are set back.
+        Word::Kept if losses(record, index, archive).any(|line| line >= answer.history_lines) => {}
         Word::Kept => kept(works, record, index, archive, now),
         Word::NotKept(NO_SUCH_INSTANCE) => missing(record, index, archive, now),
         Word::NotKept(reason) => {
@@ -347,11 +355,11 @@ fn kept(works: &Works, record: &mut Record, index: u16, archive: &str, now: Time
     }
 }
 
-/// When the archive said that it does not have the object. Lines of an older format name none.
-fn losses(record: &Record, index: u16, archive: &str) -> impl Iterator<Item = Timestamp> {
+/// Lines that say that the archive does not have the object. Those of an older format name none.
+fn losses(record: &Record, index: u16, archive: &str) -> impl Iterator<Item = u64> {
     let is_of = move |name: &Option<String>| name.as_ref().is_none_or(|name| name == archive);
-    let lost = record.history.iter().filter(move |e| e.item == index && e.why.as_deref() == Some(LOST) && is_of(&e.archive));
-    lost.map(|e| e.at)
+    let is_loss = move |e: &Event| e.item == index && e.why.as_deref() == Some(LOST) && is_of(&e.archive);
+    record.history_from(0).filter(move |(_, e)| is_loss(e)).map(|(line, _)| line)
 }
 
 /// 0112: the archive has no such instance, whatever it said before. It is sent again under the

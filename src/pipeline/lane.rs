@@ -93,22 +93,30 @@ impl Breaker {
 pub(super) struct Order {
     /// By patient, captures that wait for their time.
     aside: BTreeMap<u64, BTreeSet<CaptureId>>,
+    /// Under which patient each of them stands there: it may be another's meanwhile.
+    patients: BTreeMap<CaptureId, u64>,
 }
 
 impl Order {
     /// Remembers, or forgets, that others wait behind a capture.
     pub(super) fn note(&mut self, record: &Record, archive: &str) {
-        let (id, Some(key)) = (record.id(), record.patient_key) else { return };
+        let id = record.id();
         let mut legs = record.items.iter().flat_map(|item| item.legs.iter().filter(|leg| leg.archive == archive));
-        if legs.any(|leg| may_not_be_overtaken(leg, record)) {
-            if self.aside.len() < REMEMBERED_MAX {
-                self.aside.entry(key).or_default().insert(id);
-            }
-        } else if let Some(ids) = self.aside.get_mut(&key) {
+        let wanted = record.patient_key.filter(|_| legs.any(|leg| may_not_be_overtaken(leg, record)));
+        if self.patients.get(&id).copied() == wanted {
+            return;
+        }
+        if let Some(key) = self.patients.remove(&id)
+            && let Some(ids) = self.aside.get_mut(&key)
+        {
             ids.remove(&id);
             if ids.is_empty() {
                 self.aside.remove(&key);
             }
+        }
+        if let Some(key) = wanted.filter(|_| self.patients.len() < REMEMBERED_MAX) {
+            self.aside.entry(key).or_default().insert(id);
+            self.patients.insert(id, key);
         }
     }
 

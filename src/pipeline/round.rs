@@ -282,6 +282,9 @@ impl<'w> Round<'w> {
                 let closed = self.view.lanes.get(lane).and_then(|l| l.breaker.closed_until(self.now, &self.works.retry));
                 // The archive's own wait holds for whoever met that it is away.
                 let due = closed.filter(|_| failure.code.concerns_the_archive()).unwrap_or_else(|| later(self.now, ms));
+                // Until its acceptance it would stand among those that were never tried: with a clock
+                // that was set back since, it would be tried without a pause.
+                let due = due.max(later(record.acceptance.accepted_at, 1));
                 change_leg(record, index, &archive, |leg| (leg.failure, leg.schedule.due) = (Some(failure.clone()), Some(due)));
             }
             Next::Hold => self.hold(record, index, Some(&archive), &failure, |leg| leg.archive == archive),

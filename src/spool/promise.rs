@@ -119,18 +119,24 @@ fn place(inner: &Inner, files: Vec<Finished>, placed: &mut Vec<Placed>) -> Resul
 fn withdraw(inner: &Inner, placed: &[Placed]) {
     let (heads, others): (Vec<_>, Vec<_>) = placed.iter().filter(|p| p.was_free).partition(|p| p.name.is_head());
     for place in heads.into_iter().chain(others) {
-        // Where even this fails the file stays as one that nobody was told of: it is forwarded once more.
+        // Where even this fails it is tried again with the probe, before anything else is accepted.
         let _ = inner.disk.remove(&place.path);
     }
     inner.doubtful().extend(placed.iter().map(|p| p.name));
 }
 
-/// Writes anew what is in doubt: another sync of the same names would prove nothing.
+/// Ends every doubt. What stays is written anew: another sync of the same names would prove nothing.
 fn renew(inner: &Inner) -> Result<(), SpoolError> {
     let names = inner.doubtful().clone();
     for name in &names {
-        match renew_file(inner, &inner.live_path(*name)) {
-            // It was withdrawn.
+        let path = inner.live_path(*name);
+        let done = match name {
+            // Nobody was promised it, and its sender may have sent it again since.
+            Name::Item(_) => inner.disk.remove(&path).map_err(SpoolError::io("taking back a promise that failed")),
+            Name::Binding(_) | Name::Derived(_) => renew_file(inner, &path),
+        };
+        match done {
+            // It was withdrawn at once.
             Err(SpoolError::Missing) => {}
             other => other?,
         }

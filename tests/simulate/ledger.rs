@@ -33,7 +33,9 @@ pub struct Request {
     pub photos: Vec<usize>,
     /// The birth date in the claim is not the patient's: it must be held.
     pub is_contradictory: bool,
-    /// Under whom it may be filed.
+    /// Under whom it may be filed by its claim.
+    claimed: BTreeSet<usize>,
+    /// Under whom the capture may be filed of which the sender heard: a person may have said.
     pub owners: BTreeSet<usize>,
     pub assigned: Assigned,
     /// How often it was sent to its end.
@@ -43,6 +45,8 @@ pub struct Request {
     pub is_discarded: bool,
     /// The index was lost after its bytes had gone, and with it the memory of its key.
     pub is_forgotten: bool,
+    /// How many captures may have its key: one, and one more each time it was forgotten.
+    lives: usize,
 }
 
 impl Request {
@@ -61,12 +65,14 @@ impl Request {
             caption,
             photos,
             is_contradictory,
+            claimed: BTreeSet::from([patient, hospital::survivor(patient)]),
             owners: BTreeSet::from([patient, hospital::survivor(patient)]),
             assigned: Assigned::No,
             tries: 0,
             heard: None,
             is_discarded: false,
             is_forgotten: false,
+            lives: 1,
         }
     }
 }
@@ -82,8 +88,6 @@ impl Request {
 struct Promise {
     request: usize,
     uids: Vec<Uid>,
-    /// Its bytes are going, or have gone.
-    is_erased: bool,
 }
 
 /// An object at the archive.
@@ -101,6 +105,8 @@ struct Object {
 pub struct Books {
     pub requests: Vec<Request>,
     promises: BTreeMap<CaptureId, Promise>,
+    /// Captures whose bytes are going, or have gone.
+    erased: BTreeSet<CaptureId>,
     objects: BTreeMap<Uid, Object>,
     /// Which patient a study is of.
     studies: BTreeMap<String, usize>,
@@ -158,7 +164,7 @@ impl Books {
             Some(_) => {}
             None => {
                 self.requests[request].heard = Some(id);
-                self.promises.insert(id, Promise { request, uids: uids.clone(), is_erased: false });
+                self.promises.insert(id, Promise { request, uids: uids.clone() });
             }
         }
         for (uid, photo) in uids.iter().zip(photos) {
@@ -195,13 +201,13 @@ impl Books {
         let request = &self.requests[number];
         let copies = self.objects.values().filter(|o| o.photo == photo).count();
         // Without a key each try may have become a capture of its own.
-        let allowed = if request.key.is_some() { 1 } else { request.tries };
+        let allowed = if request.key.is_some() { request.lives } else { request.tries };
         if copies > allowed {
             return self.violated(format!("{uid}: photo {photo} is there under {copies} UIDs, of {} tries", request.tries));
         }
         let promised = request.heard.map(|id| &self.promises[&id].uids);
         let place = request.photos.iter().position(|p| *p == photo).unwrap_or_default();
-        if request.key.is_some() && promised.is_some_and(|uids| uids[place] != *uid) {
+        if request.key.is_some() && request.lives == 1 && promised.is_some_and(|uids| uids[place] != *uid) {
             self.violated(format!("{uid}: photo {photo} was promised under another UID"));
         }
     }
@@ -226,9 +232,11 @@ impl Books {
         if text(tags::INSTANCE_NUMBER) != (place + 1).to_string() {
             wrong.push(format!("instance number {} in place of {}", text(tags::INSTANCE_NUMBER), place + 1));
         }
+        let is_heard = request.heard.is_some_and(|id| self.promises[&id].uids.contains(uid));
+        let owners = if is_heard { &request.owners } else { &request.claimed };
         let owner = text(tags::PATIENT_ID).strip_prefix('P').and_then(|n| n.parse().ok());
         match owner {
-            Some(owner) if request.owners.contains(&owner) => {
+            Some(owner) if owners.contains(&owner) => {
                 if hospital::named(&text(tags::PATIENT_NAME)) != Some(owner) {
                     wrong.push("the number is one patient's and the name another's".to_owned());
                 }
@@ -240,9 +248,9 @@ impl Books {
                     wrong.push("its study is another patient's".to_owned());
                 }
             }
-            _ => wrong.push(format!("crosswired: {} in place of {:?}", text(tags::PATIENT_ID), request.owners)),
+            _ => wrong.push(format!("crosswired: {} in place of {:?}", text(tags::PATIENT_ID), owners)),
         }
-        if request.is_contradictory && request.assigned == Assigned::No {
+        if request.is_contradictory && !(is_heard && request.assigned != Assigned::No) {
             wrong.push("sent although its birth date is not the patient's".to_owned());
         }
         let wrong: Vec<String> = wrong.into_iter().map(|w| format!("{uid}, photo {photo} of request {number}: {w}")).collect();
@@ -272,9 +280,8 @@ impl Books {
     }
 
     fn erasing(&mut self, item: ItemId) {
-        let Some(promise) = self.promises.get_mut(&item.capture) else { return };
-        promise.is_erased = true;
-        let promise = &self.promises[&item.capture];
+        self.erased.insert(item.capture);
+        let Some(promise) = self.promises.get(&item.capture) else { return };
         let (request, uids) = (promise.request, &promise.uids);
         if uids.iter().all(|uid| self.is_kept(uid)) {
             return;
@@ -308,8 +315,13 @@ impl Books {
 
     /// The index is lost. What is not in the spool any more is known to nobody.
     pub fn forget(&mut self) {
-        for promise in self.promises.values().filter(|p| p.is_erased) {
+        for (_, promise) in self.promises.iter().filter(|(id, _)| self.erased.contains(*id)) {
             self.requests[promise.request].is_forgotten = true;
+        }
+        // The sender of these has not heard yet, and will send them again.
+        let kept: BTreeSet<usize> = self.objects.values().filter(|o| o.is_kept).map(|o| o.photo).collect();
+        for request in self.requests.iter_mut().filter(|r| r.heard.is_none() && r.photos.iter().any(|p| kept.contains(p))) {
+            request.lives += 1;
         }
     }
 

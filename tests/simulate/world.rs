@@ -1,7 +1,7 @@
 //! One run: a ward, its phones, a hospital, an archive, and a gateway that is started again and
 //! again in between. One thread; the seed decides everything.
 
-use std::collections::BTreeSet;
+use std::cell::Cell;
 use std::io::Read;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -105,6 +105,8 @@ pub struct World {
     house: Option<House>,
     uploads: Vec<Upload>,
     photos_used: usize,
+    /// When the line had something to do again, as it said last.
+    next: Cell<Option<Timestamp>>,
     /// How often a disk of this run fails, and an archive.
     fault_rate: usize,
     trouble: usize,
@@ -186,6 +188,7 @@ impl World {
             house: None,
             uploads: Vec::new(),
             photos_used: 0,
+            next: Cell::new(None),
             fault_rate,
             trouble,
             chance,
@@ -421,7 +424,8 @@ impl World {
             if !self.power.is_on() || progress == Progress::Blocked {
                 return Ok(false);
             }
-            if !worked && !matches!(progress, Progress::Did(_)) {
+            if let (false, Progress::IdleUntil(next)) = (worked, progress) {
+                self.next.set(next);
                 return Ok(true);
             }
         }
@@ -429,8 +433,7 @@ impl World {
     }
 
     fn pass_time(&self) {
-        let next_due = self.house().journal.next_due(&BTreeSet::new()).ok().flatten();
-        let to_next = next_due.map_or(0, |due| due.as_millisecond() - self.clock.now().as_millisecond());
+        let to_next = self.next.get().map_or(0, |due| due.as_millisecond() - self.clock.now().as_millisecond());
         let ms = match self.chance.below(16) {
             0..6 => 1_000 * i64::try_from(self.chance.below(60)).unwrap(),
             6..12 => to_next.max(0),
@@ -764,9 +767,19 @@ impl World {
         self.clock.advance_ms(14 * 24 * 60 * MINUTE_MS);
         self.sweep();
         self.look_after()?;
+        self.tell_what_is_open();
         self.ledger.books().settle(self.commitment);
         self.ledger.books().violation().map_or(Ok(()), Err)?;
         self.nothing_is_left()
+    }
+
+    fn tell_what_is_open(&self) {
+        for id in self.ledger.books().captures() {
+            for item in self.record(id).map(|r| r.items).unwrap_or_default() {
+                self.trace.say(|| format!("{id}: {:?}, due {:?}, {:?}", item.stage, item.schedule.due, item.failure));
+                self.trace.say(|| format!("  {:?}", item.legs));
+            }
+        }
     }
 
     fn start_well(&mut self) -> Result<(), String> {
@@ -811,11 +824,9 @@ impl World {
         }
     }
 
-    /// Nothing is due, and the archive has nothing to say.
+    /// Nothing is to come, and the archive has nothing to say.
     fn is_at_rest(&self) -> bool {
-        let house = self.house();
-        let due = house.journal.next_due(&BTreeSet::new());
-        house.pending.is_empty() && due == Ok(None) && self.pacs.outbox().is_empty()
+        self.house().pending.is_empty() && self.next.get().is_none() && self.pacs.outbox().is_empty()
     }
 
     /// A person retries what is held and need not be; whether there was any.
