@@ -115,11 +115,6 @@ pub(super) fn all_staged(store: &dyn Store, stage: Stage) -> Result<Vec<CaptureI
     all(store, &stage_prefix(stage))
 }
 
-/// How many captures have the stage.
-pub(super) fn count(store: &dyn Store, stage: Stage) -> Result<u64, JournalError> {
-    Ok(all(store, &stage_prefix(stage))?.len() as u64)
-}
-
 /// Every identifier a claim names.
 fn named(record: &Record) -> Vec<&Phi> {
     let claim = &record.acceptance.claim;
