@@ -45,6 +45,8 @@ fn run(command: Command) -> Result<u8, u8> {
         Command::JournalRebuild(settings) => upkeep::tell(gateway::rebuild_journal(&load(settings)?.config), out, err),
         Command::SpoolVerify(settings) => upkeep::tell(gateway::verify_spool(&load(settings)?.config), out, err),
         Command::AuditVerify(settings) => upkeep::tell(gateway::verify_audit(&load(settings)?.config), out, err),
+        Command::Backup { settings, out: to } => upkeep::tell(gateway::backup(&load(settings)?.config, &to), out, err),
+        Command::Restore { settings, from } => upkeep::tell(gateway::restore(&load(settings)?.config, &from), out, err),
         Command::Queue(args) => cli::queue::run(&args, &mut io::stdin().lock(), out, err),
         Command::TokenMint(args) => cli::token::mint(&args, &Clock::system(), out, err),
     })
