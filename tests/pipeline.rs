@@ -33,10 +33,10 @@ fn a_photo_reaches_the_archive_under_the_uid_of_its_receipt() {
 }
 
 #[test]
-fn what_left_is_proven_by_its_digest() {
+fn what_left_turned_is_proven_by_its_digest() {
     let world = World::new("digest");
     let house = world.start();
-    let id = house.send(&claim("4711"), None, &[&photo(1)]).unwrap().record.id();
+    let id = house.send(&claim("4711"), None, &[&turned(&jpeg(48, 32, 120), 6)]).unwrap().record.id();
     assert_eq!(house.record(id).items[0].sent_sha256, None);
     house.settle();
     let digest = house.record(id).items[0].sent_sha256.expect("it was sent");

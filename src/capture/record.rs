@@ -128,7 +128,7 @@ pub struct ItemRecord {
     pub resume: Stage,
     pub schedule: Schedule,
     pub failure: Option<Failure>,
-    /// Of the coded picture as the archive last took it.
+    /// Of the coded picture as the archive last took it; none of a photo that left as it came.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "super::hex::option")]
     pub sent_sha256: Option<Digest>,
     /// One for each archive it goes to, decided once. Empty: not decided yet, because no archive

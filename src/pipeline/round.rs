@@ -245,7 +245,7 @@ impl<'w> Round<'w> {
             }
         }
         if let Some(item) = record.items.get_mut(usize::from(index)) {
-            item.sent_sha256 = Some(delivery.sent_sha256);
+            item.sent_sha256 = delivery.sent_sha256.or(item.sent_sha256);
         }
         let before = record.items.get(usize::from(index)).map(|item| item.stage);
         wrapped(record, index, at);

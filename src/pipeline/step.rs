@@ -166,7 +166,7 @@ pub struct Delivery {
     /// For a person: what could not enter the object.
     pub notes: Vec<&'static str>,
     /// Of the coded picture as it left.
-    pub sent_sha256: Digest,
+    pub sent_sha256: Option<Digest>,
 }
 
 /// `wrapped`: the object was built, so the failure is the archive's.
