@@ -554,6 +554,14 @@ fn a_file_whose_table_is_broken_is_read_as_viewers_read_it() {
     let text = doc().write();
     let broken = [&b"%PDF-1.4\n% a line more\n"[..], &text[9..]].concat();
     assert_eq!(scrub(&broken).unwrap().0, plain, "every place is wrong");
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let astray = doc().write();
+    let page = text.lines().find(|l| l.ends_with(" n ")).unwrap();
+    let at = astray.windows(page.len()).rposition(|w| w == page.as_bytes()).unwrap() + 40;
+    let changed = [&astray[..at], b"0000000001", &astray[at + 10..]].concat();
+    assert_eq!(scrub(&changed).unwrap().0, plain, "one place is wrong");
+    assert_eq!(scrub(&[b"\r\n", &doc().write()[..]].concat()).unwrap().0, plain, "a line end before the head");
+    let text = doc().write();
     // But what lost its end may have lost its last page.
     let at = text.windows(9).rposition(|w| w == b"startxref").unwrap();
     let error = scrub(&text[..at]).unwrap_err();

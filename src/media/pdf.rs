@@ -33,6 +33,10 @@ const PACKED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 const OBJECT_STREAMS_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Bytes that are unpacked for one file, all together: a second or two of work.
 const UNPACKED_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// Bytes that are read again and again in a small file: resources that hundreds of pages share.
+const PARSED_BYTES_MIN: u64 = 64 * 1024 * 1024;
+/// What looking at an object costs at least, in bytes: a ring of small ones ends soon.
+const OBJECT_COST_BYTES: u64 = 256;
 /// Read at a time; most objects are shorter.
 const WINDOW_BYTES: usize = 16 * 1024;
 /// References that lead to a reference.
@@ -127,7 +131,23 @@ impl<'s> Document<'s> {
     /// # Errors
     /// [`PdfError`].
     pub fn open(source: &'s dyn Source) -> Result<Self> {
-        let mut document = Self {
+        let mut document = Self::unread(source);
+        xref::read(&mut document)?;
+        document.unlock()
+    }
+
+    /// Finds the objects without cross-references, for a file whose own lead astray.
+    ///
+    /// # Errors
+    /// [`PdfError`].
+    pub fn open_without_references(source: &'s dyn Source) -> Result<Self> {
+        let mut document = Self::unread(source);
+        xref::find(&mut document)?;
+        document.unlock()
+    }
+
+    fn unread(source: &'s dyn Source) -> Self {
+        Self {
             source,
             places: BTreeMap::new(),
             trailer: Dict::new(),
@@ -138,10 +158,14 @@ impl<'s> Document<'s> {
             object_stream_bytes: 0,
             crypt: None,
             window: (0, Vec::new()),
-            parse_budget: source.length_bytes().saturating_mul(8).saturating_add(1 << 20),
+            parse_budget: source.length_bytes().saturating_mul(8).saturating_add(PARSED_BYTES_MIN),
             unpack_budget: UNPACKED_BYTES_MAX,
-        };
-        xref::read(&mut document)?;
+        }
+    }
+
+    /// Where it is encrypted: opens it, if anybody can.
+    fn unlock(mut self) -> Result<Self> {
+        let document = &mut self;
         if let Some(encrypt) = document.trailer.get(b"Encrypt".as_slice()).cloned() {
             let encrypt = document.follow(&encrypt)?.value;
             let dict = encrypt.dict().ok_or(PdfError::Locked)?;
@@ -157,7 +181,7 @@ impl<'s> Document<'s> {
             };
             document.crypt = Some(Crypt::open(&known, &first).ok_or(PdfError::Locked)?);
         }
-        Ok(document)
+        Ok(self)
     }
 
     /// True where bytes cannot be copied from the file as they are.
@@ -235,7 +259,7 @@ impl<'s> Document<'s> {
     }
 
     fn pay(&mut self, bytes: u64) -> Result<()> {
-        let left = self.parse_budget.checked_sub(bytes.max(8));
+        let left = self.parse_budget.checked_sub(bytes.max(OBJECT_COST_BYTES));
         self.parse_budget = left.ok_or(PdfError::TooMuch("objects that lie in each other"))?;
         Ok(())
     }

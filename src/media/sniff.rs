@@ -24,7 +24,8 @@ pub fn sniff(head: &[u8]) -> Sniffed {
     if head.starts_with(&[0xFF, 0xD8, 0xFF]) {
         return Sniffed::Known(MediaKind::Jpeg);
     }
-    if head.starts_with(b"%PDF-") {
+    // Some programs write a byte order mark or a line end before it.
+    if head.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(head).trim_ascii_start().starts_with(b"%PDF-") {
         return Sniffed::Known(MediaKind::Pdf);
     }
     if head.starts_with(PNG) {
@@ -112,7 +113,7 @@ mod tests {
 
     #[test]
     fn the_first_bytes_decide_what_a_file_is() {
-        let table: [(&[u8], Sniffed); 13] = [
+        let table: [(&[u8], Sniffed); 14] = [
             (b"\xff\xd8\xff\xe0\0\x10JFIF", Sniffed::Known(MediaKind::Jpeg)),
             (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", Sniffed::Known(MediaKind::Png)),
             (b"\x89PNG\r\n", Sniffed::Other("unknown")),
@@ -121,6 +122,7 @@ mod tests {
             (b"\0\0\0\x18ftypqt  ", Sniffed::Known(MediaKind::QuickTime)),
             (b"\0\0\0\x18ftypisom", Sniffed::Known(MediaKind::Mp4)),
             (b"%PDF-1.7", Sniffed::Known(MediaKind::Pdf)),
+            (b"\xEF\xBB\xBF\r\n%PDF-1.4", Sniffed::Known(MediaKind::Pdf)),
             (b"GIF89a", Sniffed::Other("GIF")),
             (b" <!DOCTYPE html>", Sniffed::Other("HTML or XML")),
             (b"hello", Sniffed::Other("text")),

@@ -46,12 +46,26 @@ use write::{Data, Writer, name};
 /// Objects of the output. One of the source may become several, where it is used as several things.
 const OBJECTS_MAX: usize = 400_000;
 /// Bytes of the output that are written anew and held until they are copied.
-const NEW_BYTES_MAX: u64 = 256 * 1024 * 1024;
+const NEW_BYTES_MAX: u64 = 128 * 1024 * 1024;
 
 type Result<T> = std::result::Result<T, PlanError>;
 
 pub(super) fn plan(source: &dyn Source, limits: &Limits) -> Result<Decision> {
-    let document = Document::open(source)?;
+    let first = Document::open(source).map_err(PlanError::from).and_then(|document| plan_of(document, source, limits));
+    match first {
+        // Its references may lead astray; viewers look for the objects themselves then.
+        Err(PlanError::Scrub(error)) if error.code == ScrubCode::DamagedMedia => {
+            let found = Document::open_without_references(source).map_err(PlanError::from);
+            found.and_then(|document| plan_of(document, source, limits)).map_err(|again| match again {
+                PlanError::Scrub(ScrubError { code: ScrubCode::DamagedMedia, .. }) => error.into(),
+                other => other,
+            })
+        }
+        other => other,
+    }
+}
+
+fn plan_of(document: Document<'_>, source: &dyn Source, limits: &Limits) -> Result<Decision> {
     let mut planner = Planner {
         document,
         limits: *limits,

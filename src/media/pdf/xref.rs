@@ -14,6 +14,8 @@ use crate::media::Fault;
 const CUT: Fault = Fault("has no end, as if it was cut short");
 /// Revisions of one file, and parts of one revision.
 const SECTIONS_MAX: usize = 512;
+/// Where the first object says that a file is linearized.
+const LINEARIZED_WITHIN_BYTES: usize = 1024;
 /// How far before the end `startxref` may stand.
 const TAIL_BYTES: usize = 2048;
 /// A cross-reference stream: 200,000 objects of some seven bytes.
@@ -26,6 +28,12 @@ pub(super) fn read(document: &mut Document<'_>) -> Result<()> {
         Ok(()) | Err(PdfError::Fault(_)) => Err(CUT.into()),
         Err(error) => Err(error),
     }
+}
+
+/// As [`read`], where the cross-references are not to be trusted.
+pub(super) fn find(document: &mut Document<'_>) -> Result<()> {
+    start(document)?;
+    if document.has_end { rebuild(document) } else { Err(CUT.into()) }
 }
 
 /// The catalog can be read and names a tree of pages.
@@ -67,7 +75,10 @@ fn follow_chain(document: &mut Document<'_>) -> Result<()> {
             document.trailer = dict;
         }
     }
-    document.has_history = revisions > 1;
+    // A linearized file is one revision in two parts (annex F.3.4).
+    let head = document.window(0, LINEARIZED_WITHIN_BYTES)?;
+    let parts = if memmem::find(head, b"/Linearized").is_some() { 2 } else { 1 };
+    document.has_history = revisions > parts;
     Ok(())
 }
 

@@ -157,6 +157,8 @@ impl Planner<'_> {
 
     /// Writes a content anew; what its names lead to.
     pub(super) fn draw(&mut self, source: &[u8]) -> Result<(Vec<u8>, Used)> {
+        // Reading operators costs several times what unpacking does.
+        self.document.pay_unpacked(3 * source.len() as u64)?;
         let made = content::rewrite(source, &mut |found| self.inline(found))?;
         let words = [(made.lost_comment, "pdf.comments"), (made.lost_other, "pdf.unknown"), (made.lost_mark, "pdf.structure")];
         words.iter().filter(|(is_lost, _)| *is_lost).for_each(|(_, word)| self.findings.remove(word));
