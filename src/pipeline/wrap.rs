@@ -1,6 +1,6 @@
 //! The object of one item: its header made from binding and manifest; its picture as it was
-//! sealed, or, where no transfer syntax carries that, as it was decoded, turned and coded again
-//! once and sealed beside.
+//! sealed, or, where no transfer syntax carries that, as it was made upright and baseline, in its
+//! coefficients where that can be, once and sealed beside.
 
 use std::io::Read;
 use std::sync::Mutex;
@@ -67,6 +67,9 @@ struct DerivedPicture {
     length: u64,
     /// A JPEG; else native samples.
     jpeg: bool,
+    /// A JPEG with the coefficients of its source.
+    #[serde(default)]
+    lossless: bool,
 }
 
 /// Builds the object of one item. Doing it again builds the same one.
@@ -100,7 +103,11 @@ pub fn in_memory(facts: &ItemFacts, coded: Vec<u8>) -> Result<(Picture, Vec<u8>,
 }
 
 fn essence_of(derived: &DerivedPicture) -> Essence {
-    if derived.jpeg { Essence::Reencoded } else { Essence::Unchanged }
+    match (derived.jpeg, derived.lossless) {
+        (true, true) => Essence::Rotated,
+        (true, false) => Essence::Reencoded,
+        (false, _) => Essence::Unchanged,
+    }
 }
 
 /// True for an upright baseline JPEG: .50 carries it as it came.
@@ -129,6 +136,8 @@ fn coded_again(facts: &ItemFacts, derived: &DerivedPicture) -> Picture {
         samples: derived.samples,
         pixels: if derived.jpeg { Pixels::Jpeg { length } } else { Pixels::Native { length } },
         history: match facts.media {
+            // Its coefficients are the camera's (PS3.3 §C.7.6.1.1.5).
+            MediaKind::Jpeg if derived.lossless => LossyHistory::Original,
             MediaKind::Jpeg => LossyHistory::Reencoded {
                 from: Some(LossyStep { method: LossyMethod::Jpeg, ratio: ratio(facts, derived.samples) }),
             },
@@ -175,20 +184,20 @@ fn derived(spool: &Spool, id: ItemId, facts: &ItemFacts) -> Result<DerivedPictur
 fn decode(facts: &ItemFacts, coded: &[u8]) -> Result<(DerivedPicture, Vec<u8>), Doubt> {
     let orientation = facts.facts.orientation;
     let undecodable = |e: raster::RasterError| failed(&format!("the picture cannot be decoded: {e}"));
-    let (width, height, samples, bytes, jpeg) = match facts.media {
+    let (width, height, samples, bytes, jpeg, lossless) = match facts.media {
         MediaKind::Jpeg => {
             let made = raster::upright_jpeg(coded, orientation, QUALITY).map_err(undecodable)?;
-            (made.width, made.height, made.components, made.jpeg, true)
+            (made.width, made.height, made.components, made.jpeg, true, made.is_lossless)
         }
         MediaKind::Png => {
             let made = raster::native(coded, orientation).map_err(undecodable)?;
-            (made.width, made.height, made.samples, made.bytes, false)
+            (made.width, made.height, made.samples, made.bytes, false, false)
         }
         // The door does not take it in, so none lies here.
         MediaKind::Heic | MediaKind::Mp4 | MediaKind::QuickTime => return Err(failed("HEIC and video cannot be decoded here")),
     };
     let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-    Ok((DerivedPicture { width, height, samples, length, jpeg }, bytes))
+    Ok((DerivedPicture { width, height, samples, length, jpeg, lossless }, bytes))
 }
 
 fn seal(spool: &Spool, id: ItemId, picture: &DerivedPicture, bytes: &[u8]) -> Result<(), SpoolError> {
