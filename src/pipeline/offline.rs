@@ -91,7 +91,7 @@ impl Offline {
     }
 
     fn scrub(&self, file: &mut dyn Read) -> Result<(ItemFacts, Vec<u8>, Scrubbed), Unwrapped> {
-        let mut sieve = Scrubber::new(Purpose::Object, &Limits::default());
+        let mut sieve = Scrubber::new(Purpose::Object, &Limits::walking());
         let (mut received, mut size_bytes, mut coded) = (Hasher::new(), 0u64, Vec::new());
         let mut buffer = vec![0; READ_BYTES];
         loop {
