@@ -346,6 +346,32 @@ fn a_walked_picture_that_breaks_off_is_refused_and_a_whole_one_is_not_touched() 
     }
 }
 
+#[test]
+fn a_scan_that_goes_on_behind_its_last_mcu_is_seen_while_it_passes() {
+    let secrets: [&[u8]; 3] = [b"+47.3769+008.5417/", &[0xA5, 0x17, 0x00, 0xC3, 0x99], b"\x40\x47\xb0\x3d\0\0\x40\x21\x15\x5a"];
+    let mut seen = 0;
+    for (form, source) in forms(320, 240) {
+        let coding_of = |file: &[u8], portion| {
+            let (out, scrubbed) = scrub(file, Purpose::Object, &Limits::default(), portion).unwrap();
+            assert_eq!(out, file, "{form}: what passes is not cut");
+            scrubbed.facts.format.coding
+        };
+        if jpeg::process(&source) != Some(jpeg::Process::Baseline) {
+            continue;
+        }
+        let end = *ends_of_data(&source).last().unwrap();
+        for portion in [100, 1 << 16] {
+            assert_ne!(coding_of(&source, portion), Coding::JpegOther, "{form}");
+            for secret in secrets {
+                let hidden = [&source[..end], secret, &source[end..]].concat();
+                seen += usize::from(coding_of(&hidden, portion) == Coding::JpegOther);
+            }
+        }
+    }
+    // One in two hundred reads as MCUs by chance.
+    assert!(seen + 1 >= 6 * secrets.len() * 2, "{seen}");
+}
+
 fn corpus() -> Vec<PathBuf> {
     let beside = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared");
     let shared = std::env::var_os("SHUTTERBRIDGE_SHARED").map_or(beside, PathBuf::from);

@@ -11,6 +11,7 @@ mod read;
 mod samples;
 pub mod scan;
 mod sequential;
+pub mod tail;
 mod transcode;
 mod turn;
 mod write;
@@ -18,6 +19,7 @@ mod write;
 use std::fmt;
 
 pub use encode::{Encoding, encode};
+pub use read::process;
 pub use transcode::{Transcoded, upright};
 
 use super::Fault;

@@ -18,6 +18,7 @@ use super::policy::{APP_WORDS, Limits, PROFILE_BYTES_MAX, PROFILE_CHUNK_BYTES, P
 use super::{ScrubCode, ScrubError};
 use crate::capture::media::{Coding, PictureFormat};
 use crate::media::jpeg::scan::{Next, Walker};
+use crate::media::jpeg::tail::Tail;
 use crate::media::jpeg::{Frame, Tables, check_restart_interval, marker};
 use crate::media::location::has_flir_position;
 use crate::media::{Fault, exif, iptc};
@@ -77,6 +78,8 @@ pub(super) struct Planner {
     profile: Profile,
     /// Where scans are walked: their tables, and how far it is.
     walker: Option<Box<Walker>>,
+    /// Where they are not: whether they seem to end with their last MCU.
+    tail: Tail,
 }
 
 /// The colour profile, while its segments arrive. A whole one is written in the place of the last
@@ -144,6 +147,7 @@ impl Planner {
             has_exif: false,
             profile: Profile::default(),
             walker: limits.walks_scans.then(Box::default),
+            tail: Tail::default(),
         }
     }
 
@@ -174,7 +178,11 @@ impl Planner {
         };
         self.findings.finder.end();
         let (width, height) = (u32::from(frame.width), u32::from(frame.height));
-        let format = PictureFormat { width, height, coding: frame.coding(self.is_jfif, self.adobe_transform) };
+        let coding = match frame.coding(self.is_jfif, self.adobe_transform) {
+            _ if self.tail.is_in_doubt() => Coding::JpegOther,
+            coding => coding,
+        };
+        let format = PictureFormat { width, height, coding };
         Ok((format, self.findings))
     }
 
@@ -264,9 +272,11 @@ impl Planner {
             }
             marker::DHT => {
                 self.tables.define_huffman(payload).map_err(damaged)?;
-                if let Some(walker) = &mut self.walker {
-                    walker.define_huffman(payload).map_err(damaged)?;
+                match &mut self.walker {
+                    Some(walker) => walker.define_huffman(payload),
+                    None => self.tail.define_huffman(payload),
                 }
+                .map_err(damaged)?;
                 out.keep(bytes, "dht")
             }
             marker::DRI => {
@@ -331,8 +341,9 @@ impl Planner {
         if self.scans > self.limits.scans_max {
             return Err(ScrubError::too_large(format!("The JPEG has more than {} scans.", self.limits.scans_max)));
         }
-        if let Some(walker) = &mut self.walker {
-            walker.begin_scan(payload).map_err(damaged)?;
+        match &mut self.walker {
+            Some(walker) => walker.begin_scan(payload).map_err(damaged)?,
+            None => self.tail.begin_scan(payload, frame),
         }
         if self.scans > 1 {
             return Ok(());
@@ -603,23 +614,37 @@ impl Planner {
     /// Entropy-coded data at the start of `rest`: all bytes up to a marker that is neither a
     /// stuffed FF nor a restart (T.81 §B.1.1.5).
     ///
-    /// It walks from marker to marker and does not decode: bytes before the marker that belong to
-    /// no MCU, as some phones write them there, pass as picture.
+    /// From marker to marker: bytes before the marker that belong to no MCU, as some phones write
+    /// them there, pass as picture here. Their look puts the scan in doubt, and it is walked before
+    /// it leaves.
     fn scan<'c, O: Edits>(&mut self, rest: &'c [u8], out: &mut O) -> Result<&'c [u8], O::Stop> {
-        let mut from = 0;
+        let (mut from, mut watched) = (0, 0);
         while let Some(found) = rest.get(from..).and_then(|tail| memchr(0xFF, tail)) {
             let at = from + found;
             match rest.get(at + 1) {
-                Some(0 | marker::RST0..=marker::RST7) => from = at + 2,
+                Some(0) => from = at + 2,
+                Some(marker::RST0..=marker::RST7) => {
+                    self.tail.push(rest.get(watched..at).unwrap_or_default());
+                    self.tail.end_interval();
+                    from = at + 2;
+                    watched = from;
+                }
                 next => {
                     let (entropy, tail) = rest.split_at_checked(at).unwrap_or((rest, &[]));
                     out.keep(entropy, "scan")?;
-                    self.at = if matches!(next, None | Some(0xFF)) { At::ScanFill(0) } else { At::Segments };
+                    self.tail.push(entropy.get(watched..).unwrap_or_default());
+                    if matches!(next, None | Some(0xFF)) {
+                        self.at = At::ScanFill(0);
+                    } else {
+                        self.tail.end_scan();
+                        self.at = At::Segments;
+                    }
                     return Ok(tail);
                 }
             }
         }
         out.keep(rest, "scan")?;
+        self.tail.push(rest.get(watched..).unwrap_or_default());
         Ok(&[])
     }
 
@@ -638,14 +663,19 @@ impl Planner {
             self.count_segment()?;
             self.drop_stray(fill - 1, out);
         }
-        if matches!(next, 0 | marker::RST0..=marker::RST7) {
-            out.keep(&[0xFF], "scan")?;
-            self.at = At::Scan;
-        } else {
-            self.held.push(0xFF);
-            self.at = At::Segments;
+        match next {
+            0 => self.tail.push(&[0xFF, 0]),
+            marker::RST0..=marker::RST7 => self.tail.end_interval(),
+            _ => {
+                self.tail.end_scan();
+                self.held.push(0xFF);
+                self.at = At::Segments;
+                return Ok(tail);
+            }
         }
-        Ok(tail)
+        out.keep(&[0xFF, next], "scan")?;
+        self.at = At::Scan;
+        Ok(tail.get(1..).unwrap_or_default())
     }
 }
 

@@ -123,6 +123,18 @@ impl Bits<'_> {
         value + (below & (1 - (1 << size)))
     }
 
+    /// Bits that are left; 0 behind the end.
+    pub(super) fn left(&self) -> usize {
+        (self.length + self.have as usize).saturating_sub(self.at * 8)
+    }
+
+    /// True where what is left is ones, or nothing.
+    pub(super) fn is_all_ones(&mut self) -> bool {
+        self.need();
+        let left = self.left().min(32);
+        self.word.leading_ones() as usize >= left
+    }
+
     /// True where more bits were taken than there were.
     pub(super) fn is_past_end(&self) -> bool {
         self.at * 8 > self.length + self.have as usize

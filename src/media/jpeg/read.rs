@@ -93,6 +93,20 @@ pub(super) fn read(jpeg: &[u8]) -> Result<Picture, Unfit> {
     }
 }
 
+/// By which process a JPEG is coded: what its frame header says.
+#[must_use]
+pub fn process(jpeg: &[u8]) -> Option<Process> {
+    let mut rest = jpeg.get(2..)?;
+    loop {
+        let (code, payload, behind) = segment(rest).ok()?;
+        match code {
+            marker::SOF0..=marker::SOF2 => return Some(Frame::read(code, payload).ok()?.process),
+            marker::SOS | marker::EOI => return None,
+            _ => rest = behind,
+        }
+    }
+}
+
 /// The next marker, the content of its segment, and what follows.
 pub(super) fn segment(bytes: &[u8]) -> Result<(u8, &[u8], &[u8]), Fault> {
     const CUT: Fault = Fault("ends before its picture does");
