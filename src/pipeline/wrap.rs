@@ -191,14 +191,16 @@ fn decode(facts: &ItemFacts, coded: &[u8]) -> Result<(DerivedPicture, Vec<u8>), 
     let orientation = facts.facts.orientation;
     let undecodable = |e: raster::RasterError| failed(&format!("the picture cannot be decoded: {e}"));
     let ((width, height), samples, bytes, jpeg, essence) = match facts.media {
-        MediaKind::Jpeg => match walked(facts, coded) {
-            Some((format, bytes)) => ((format.width, format.height), samples_of(format.coding), bytes, true, Essence::Unchanged),
-            None => {
+        MediaKind::Jpeg => {
+            if let Some((format, bytes)) = walked(facts, coded) {
+                let size = (format.width, format.height);
+                (size, samples_of(format.coding), bytes, true, Essence::Unchanged)
+            } else {
                 let made = raster::upright_jpeg(coded, orientation, QUALITY).map_err(undecodable)?;
                 let essence = if made.is_lossless { Essence::Rotated } else { Essence::Reencoded };
                 ((made.width, made.height), made.components, made.jpeg, true, essence)
             }
-        },
+        }
         MediaKind::Png => {
             let made = raster::native(coded, orientation).map_err(undecodable)?;
             ((made.width, made.height), made.samples, made.bytes, false, Essence::Unchanged)
@@ -274,17 +276,17 @@ mod tests {
         };
         let mut scrubber = Scrubber::new(Purpose::Object, &Limits::default());
         scrubber.push(file, &mut sink).unwrap();
-        let scrubbed = scrubber.finish(&mut sink).unwrap();
+        let found = scrubber.finish(&mut sink).unwrap();
         let facts = ItemFacts {
-            media: scrubbed.media,
+            media: found.media,
             size_bytes: file.len() as u64,
             sha256: [0; 32],
-            sealed_bytes: scrubbed.kept_bytes,
+            sealed_bytes: found.kept_bytes,
             sop_instance_uid: Uid::from_uuid_bytes([1; 16]),
-            location_found: scrubbed.location_found,
-            removed: scrubbed.removed,
-            essence: scrubbed.essence,
-            facts: Facts { orientation: Orientation::from_exif(turn).unwrap(), ..scrubbed.facts },
+            location_found: found.location_found,
+            removed: found.removed,
+            essence: found.essence,
+            facts: Facts { orientation: Orientation::from_exif(turn).unwrap(), ..found.facts },
         };
         (facts, sealed)
     }

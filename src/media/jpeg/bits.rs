@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn numbers_have_a_sign() {
-        let mut intervals = Intervals::new(&[0b0_1_00_01_10, 0b11_000_111, 0]);
+        let mut intervals = Intervals::new(&[0b0100_0110, 0b1100_0111, 0]);
         let mut bits = intervals.next().unwrap();
         bits.fill();
         let taken: Vec<i32> = [1, 1, 2, 2, 2, 2, 3, 3, 0].map(|size| bits.take_signed(size)).to_vec();

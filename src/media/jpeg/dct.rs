@@ -61,7 +61,8 @@ mod tests {
     #[test]
     fn there_and_back_is_the_same_block() {
         let basis = Basis::new();
-        let samples: Square = std::array::from_fn(|y| std::array::from_fn(|x| ((x * 37 + y * 101) % 256) as f32 - 128.0));
+        let sample = |at: usize| f32::from(u8::try_from(at * 37 % 256).unwrap_or_default()) - 128.0;
+        let samples: Square = std::array::from_fn(|y| std::array::from_fn(|x| sample(x + y * 11)));
         let coefficients = basis.forward(&samples);
         let mean: f32 = samples.as_flattened().iter().sum::<f32>() / 64.0;
         assert!((coefficients[0][0] - mean * 8.0).abs() < 0.01, "DC is eight times the mean");

@@ -169,11 +169,12 @@ fn pass_block(bits: &mut super::bits::Bits, dc: &Reading, ac: &Reading) -> bool 
             bits.skip(1);
             return false;
         }
-        bits.skip(length + u32::from(symbol & 15));
-        match symbol {
-            0xF0 => at += 16,
-            _ if symbol & 15 == 0 => return true,
-            _ => at += u32::from(symbol >> 4) + 1,
+        let (run, size) = (u32::from(symbol >> 4), u32::from(symbol & 15));
+        bits.skip(length + size);
+        match (run, size) {
+            (15, 0) => at += 16,
+            (_, 0) => return true,
+            _ => at += run + 1,
         }
     }
     at == 64
