@@ -80,8 +80,10 @@ pub fn upright_jpeg(jpeg: &[u8], orientation: Orientation, quality: u8) -> Resul
     };
     let mut bytes = buffer(decoder.total_bytes())?;
     decoder.read_image(&mut bytes).map_err(|_| RasterError::Undecodable)?;
-    // RGB and CMYK have all their colour in every pixel.
-    let encoding = jpeg::Encoding { quality, has_full_chroma: true };
+    // RGB and CMYK have all their colour in every pixel; of the largest pictures that is too much
+    // to hold.
+    let has_full_chroma = u64::from(width) * u64::from(height) <= PIXELS_MAX / 2;
+    let encoding = jpeg::Encoding { quality, has_full_chroma };
     let jpeg = jpeg::encode(bytes, (width, height), components, orientation, encoding).map_err(|_| RasterError::Uncodable)?;
     let (width, height) = if orientation.swaps_sides() { (height, width) } else { (width, height) };
     Ok(Upright { jpeg, width, height, components, is_lossless: false })

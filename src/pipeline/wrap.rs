@@ -23,7 +23,7 @@ use crate::spool::{Name, PayloadReader, Spool, SpoolError};
 /// at twice the size.
 const QUALITY: u8 = 95;
 
-/// One picture is decoded at a time: a 100 MP picture takes 300 MB while it is turned.
+/// One picture is turned or decoded at a time: it may hold 384 MiB of coefficients.
 static RASTER: Mutex<()> = Mutex::new(());
 
 /// An object that is ready to be sent as often as it takes.

@@ -4,7 +4,8 @@ use super::dct::Basis;
 use super::plane::{Layout, Plane};
 use super::read::Picture;
 use super::samples::Samples;
-use super::turn::{Turn, ZIGZAG};
+use super::transcode::has_baseline_steps;
+use super::turn::{Moves, Turn, ZIGZAG};
 use super::{Unfit, write};
 use crate::capture::media::Orientation;
 
@@ -31,16 +32,21 @@ fn steps(table: &[u8; 64], quality: u8) -> [u16; 64] {
     })
 }
 
-/// Turns a picture whose blocks cannot stay where they are: decodes its components, turns them and
-/// codes them again in the source's own sampling. No colour is converted and no chroma scaled, and
-/// the steps of quantization are half the source's: what is lost is a quarter of what its own
-/// coding has lost.
+/// Turns a picture of which some blocks cannot stay: moves those of the components that can keep
+/// them; decodes the other components, turns them and codes them again in the source's own sampling.
+/// No colour is converted and no chroma scaled, and their steps of quantization are half the
+/// source's: what is lost is a quarter of what its own coding has lost.
 pub(super) fn turned(picture: Picture, orientation: Orientation) -> Result<Vec<u8>, Unfit> {
     const NO_STEPS: Unfit = Unfit::Kind("it has no quantization table");
     let turn = Turn::upright(orientation);
     let (layout, basis) = (turn.layout(&picture.layout), Basis::new());
     let mut planes = Vec::with_capacity(picture.planes.len());
+    let moves = Moves::new(turn);
     for plane in picture.planes {
+        if has_baseline_steps(&plane) && turn.keeps_blocks(&plane, &picture.layout) {
+            planes.push(moves.plane(&plane, &layout));
+            continue;
+        }
         let steps = plane.steps.ok_or(NO_STEPS)?;
         let samples = Samples::decode(&plane, &steps, &picture.layout, &basis);
         let shift = plane.shift(&picture.layout, &samples);
@@ -80,8 +86,8 @@ pub fn encode(
     }
     let (components, factors) = match samples {
         1 => (vec![Samples { width, height, bytes }], vec![(1, 1)]),
-        3 if has_full_chroma => (ycbcr::<1>(&bytes, width, height), vec![(1, 1); 3]),
-        3 => (ycbcr::<2>(&bytes, width, height), vec![(2, 2), (1, 1), (1, 1)]),
+        3 if has_full_chroma => (ycbcr::<1>(bytes, width, height), vec![(1, 1); 3]),
+        3 => (ycbcr::<2>(bytes, width, height), vec![(2, 2), (1, 1), (1, 1)]),
         _ => return Err(Unfit::Kind("its samples are neither grey nor RGB")),
     };
     let turn = Turn::upright(orientation);
@@ -100,7 +106,9 @@ pub fn encode(
 }
 
 /// Luma of each pixel, and chroma of each `EVERY` by `EVERY` (1 or 2): their mean.
-fn ycbcr<const EVERY: usize>(rgb: &[u8], width: u32, height: u32) -> Vec<Samples> {
+/// `rgb` is given away, for it is large.
+#[allow(clippy::needless_pass_by_value)]
+fn ycbcr<const EVERY: usize>(rgb: Vec<u8>, width: u32, height: u32) -> Vec<Samples> {
     let every = u32::try_from(EVERY).unwrap_or(1);
     let (w, (cw, ch)) = (width as usize, (width.div_ceil(every), height.div_ceil(every)));
     let pixels = rgb.as_chunks::<3>().0;

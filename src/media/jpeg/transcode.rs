@@ -28,10 +28,11 @@ pub struct Transcoded {
 
 /// Turns a JPEG upright, whatever its process.
 ///
-/// Where an edge of incomplete MCUs would come to lie inside the picture, no block can stay where
-/// it is: the picture is coded again, with finer steps of quantization than its own, rather than
-/// lose rows at the edge or show what lies behind it. So is one whose steps have more than 8 bits,
-/// which baseline does not know (T.81 §B.2.4.1). `is_lossless` tells.
+/// Where an incomplete block of an edge would come to lie inside the picture, no block of its
+/// component can stay: such a component is coded again, with finer steps of quantization than its
+/// own, rather than lose rows at the edge or show what lies behind it. (Of 4000 × 3000 pixels in
+/// 4:2:0 that is the chroma; the luma stays.) So is one whose steps have more than 8 bits, which
+/// baseline does not know (T.81 §B.2.4.1). `is_lossless` tells.
 ///
 /// # Errors
 /// [`Unfit`] where it is not YCbCr or grey, where baseline cannot hold it, or where it is damaged.
@@ -43,13 +44,13 @@ pub fn upright(jpeg: &[u8], orientation: Orientation) -> Result<Transcoded, Unfi
     }
     let turn = Turn::upright(orientation);
     let layout = turn.layout(&picture.layout);
-    let is_lossless = turn.fits(&picture.layout) && picture.planes.iter().all(has_baseline_steps);
+    let is_lossless = picture.planes.iter().all(|p| has_baseline_steps(p) && turn.keeps_blocks(p, &picture.layout));
     let jpeg =
         if is_lossless { write::write(&picture.layout, &picture.planes, turn)? } else { encode::turned(picture, orientation)? };
     let components = u8::try_from(ids.len()).unwrap_or_default();
     Ok(Transcoded { jpeg, width: layout.width, height: layout.height, components, is_lossless })
 }
 
-fn has_baseline_steps(plane: &Plane) -> bool {
+pub(super) fn has_baseline_steps(plane: &Plane) -> bool {
     plane.steps.is_some_and(|steps| steps.iter().all(|step| (1..=255).contains(step)))
 }

@@ -3,7 +3,7 @@
 //! A mirror changes the sign of the odd frequencies across it, a transposition swaps the axes
 //! (they are cosines), and the blocks move as the pixels do.
 
-use super::plane::{Block, Layout, Plane};
+use super::plane::{Block, EMPTY, Layout, Plane};
 use crate::capture::media::Orientation;
 
 /// Row and column of the coefficients in zigzag order (T.81 figure A.6).
@@ -59,12 +59,13 @@ impl Turn {
         Self { swaps, mirrors_across, mirrors_down }
     }
 
-    /// True where no padding of an edge would come to lie inside: it is on the right and at the
-    /// bottom, and a mirrored axis needs whole MCUs.
-    pub(super) fn fits(self, layout: &Layout) -> bool {
+    /// True where the blocks of a component can stay as they are: its grid begins on the left and
+    /// at the top, so that a mirrored axis must end with a whole block, just where the picture does.
+    pub(super) fn keeps_blocks(self, plane: &Plane, layout: &Layout) -> bool {
         let (across, down) =
             if self.swaps { (self.mirrors_down, self.mirrors_across) } else { (self.mirrors_across, self.mirrors_down) };
-        (!across || layout.width.is_multiple_of(8 * layout.h_max)) && (!down || layout.height.is_multiple_of(8 * layout.v_max))
+        (!across || (layout.width * plane.h).is_multiple_of(8 * layout.h_max))
+            && (!down || (layout.height * plane.v).is_multiple_of(8 * layout.v_max))
     }
 
     pub(super) fn layout(self, layout: &Layout) -> Layout {
@@ -121,6 +122,27 @@ impl Moves {
         moves
     }
 
+    /// A component with its blocks where the turn brings them.
+    pub(super) fn plane(&self, plane: &Plane, layout: &Layout) -> Plane {
+        let (h, v) = if self.turn.swaps { (plane.v, plane.h) } else { (plane.h, plane.v) };
+        let [(across, down), (stride, rows)] = layout.blocks(h, v);
+        let mut blocks = vec![EMPTY; stride as usize * rows as usize];
+        let mut moved = EMPTY;
+        for (row, line) in (0..down).zip(blocks.chunks_exact_mut(stride as usize)) {
+            for (column, block) in (0..across).zip(line) {
+                let mut mask = self.block(plane, row, column, &mut moved);
+                while mask != 0 {
+                    let at = mask.trailing_zeros() as usize;
+                    mask &= mask - 1;
+                    if let (Some(to), Some(value)) = (block.get_mut(at), moved.get(at)) {
+                        *to = *value;
+                    }
+                }
+            }
+        }
+        Plane { id: plane.id, h, v, across, down, stride, steps: plane.steps.map(|steps| self.turn.steps(&steps)), blocks }
+    }
+
     /// The block of `plane` that comes to lie at `row` and `column`. The answer has one bit for
     /// each coefficient that is not zero; what the others hold means nothing.
     #[inline]
@@ -174,9 +196,13 @@ mod tests {
     }
 
     #[test]
-    fn a_mirrored_axis_needs_whole_mcus_and_a_transposed_one_does_not() {
+    fn a_mirrored_axis_needs_whole_blocks_and_a_transposed_one_does_not() {
         let layout = Layout::new(96, 72, [(2, 2), (1, 1)].into_iter());
-        let fits: Vec<bool> = (1..=8).map(|o| Turn::upright(Orientation::from_exif(o).unwrap()).fits(&layout)).collect();
-        assert_eq!(fits, [true, true, false, false, true, false, false, true]);
+        let plane = |h, v| Plane { id: 1, h, v, across: 0, down: 0, stride: 0, steps: None, blocks: Vec::new() };
+        let keeps = |plane: Plane| -> Vec<bool> {
+            (1..=8).map(|o| Turn::upright(Orientation::from_exif(o).unwrap()).keeps_blocks(&plane, &layout)).collect()
+        };
+        assert_eq!(keeps(plane(2, 2)), [true; 8]);
+        assert_eq!(keeps(plane(1, 1)), [true, true, false, false, true, false, false, true]);
     }
 }
