@@ -180,8 +180,9 @@ pub enum Coding {
     JpegBaselineGrey,
     /// SOF0, 8 bit, three components in YCbCr.
     JpegBaselineYcbcr,
-    /// Every other JPEG that decodes: progressive, extended, RGB, CMYK, YCCK, 12 bit.
-    /// No transfer syntax of ours carries it as it is.
+    /// Every other JPEG that decodes: progressive, extended, RGB, CMYK, YCCK. No transfer syntax
+    /// of ours carries it as it is. Also a baseline one whose scan seems to go on behind its last
+    /// MCU: what is no picture has to leave it first.
     JpegOther,
     /// `colour`: PNG colour type (0, 2, 3, 4, 6); `bits` per sample.
     Png { colour: u8, bits: u8, interlaced: bool },

@@ -119,7 +119,7 @@ fn scrub_into(file: File, output: &mut Output) -> Result<Scrubbed, Stopped> {
 
 /// The whole file is never in memory.
 fn stream(mut file: File, output: &mut Output) -> Result<Scrubbed, Stopped> {
-    let mut scrubber = Scrubber::new(Purpose::File, &Limits::default());
+    let mut scrubber = Scrubber::new(Purpose::File, &Limits::walking());
     let mut sink = |bytes: &[u8]| output.write_all(bytes);
     let mut buffer = vec![0u8; READ_BYTES];
     loop {

@@ -234,7 +234,7 @@ pub(super) fn general_image(to: &mut DataSet, source: &Source) {
     if is_derived {
         let text = match source.picture.pixels {
             Pixels::Jpeg { .. } => {
-                "Decoded and compressed again as JPEG baseline, because no transfer syntax carries the source as it was coded"
+                "Decoded and compressed again as JPEG baseline, because the source as it was coded could not be sent, or not be turned upright"
             }
             Pixels::Native { .. } | Pixels::Document { .. } => {
                 "Decoded to native samples, because no transfer syntax carries the source as it was coded"
@@ -332,7 +332,7 @@ pub(super) fn sop_common(to: &mut DataSet, source: &Source) {
 pub(super) fn contributing_equipment(to: &mut DataSet, source: &Source) {
     let done = match source.picture.history {
         _ if matches!(source.picture.pixels, Pixels::Document { .. }) => "metadata removed, pages kept, encapsulated",
-        LossyHistory::Original => "metadata removed, coded picture kept, encapsulated",
+        LossyHistory::Original => "metadata removed, coefficients kept, encapsulated",
         LossyHistory::Lossless => "metadata removed, samples kept, wrapped",
         LossyHistory::Reencoded { .. } => "metadata removed, coded again, wrapped",
     };

@@ -107,7 +107,7 @@ impl Offline {
             return self.scrub_document(&mut head.as_slice().chain(file));
         }
         let file: &mut dyn Read = &mut head.as_slice().chain(file);
-        let mut sieve = Scrubber::new(Purpose::Object, &Limits::default());
+        let mut sieve = Scrubber::new(Purpose::Object, &Limits::walking());
         let (mut received, mut size_bytes, mut coded) = (Hasher::new(), 0u64, Vec::new());
         let mut buffer = vec![0; READ_BYTES];
         loop {

@@ -28,6 +28,17 @@ pub struct Limits {
     pub segments_max: u32,
     /// Scans in one JPEG.
     pub scans_max: u32,
+    /// Reads every Huffman code of a JPEG, so that what stands in a scan and belongs to no MCU goes
+    /// too. Costs some milliseconds for a photo.
+    pub walks_scans: bool,
+}
+
+impl Limits {
+    /// The defaults, and scans are walked.
+    #[must_use]
+    pub fn walking() -> Self {
+        Self { walks_scans: true, ..Self::default() }
+    }
 }
 
 impl Default for Limits {
@@ -41,6 +52,7 @@ impl Default for Limits {
             // A progressive picture has ten, or some sixty where a packer went through all. Each
             // costs its reader a pass over the whole picture.
             scans_max: 200,
+            walks_scans: false,
         }
     }
 }
