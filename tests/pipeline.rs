@@ -191,7 +191,7 @@ fn a_request_that_is_refused_or_cut_leaves_nothing() {
 }
 
 #[test]
-fn a_turned_photo_arrives_upright_and_says_that_it_was_coded_again() {
+fn a_turned_photo_arrives_upright_and_is_still_the_original() {
     let world = World::new("turned");
     let house = world.start();
     house.send(&claim("4711"), None, &[&turned(&jpeg(48, 32, 120), 6)]).unwrap();
@@ -199,7 +199,7 @@ fn a_turned_photo_arrives_upright_and_says_that_it_was_coded_again() {
     let stored = world.shelf.stored.lock().unwrap();
     let object = &stored.values().next().expect("one object")[0];
     let holds = |text: &str| object.windows(text.len()).any(|w| w == text.as_bytes());
-    assert!(holds("DERIVED\\PRIMARY"), "a picture that was coded again must not claim to be original");
+    assert!(holds("ORIGINAL\\PRIMARY"), "its coefficients were only moved");
     // Rows 48, Columns 32: (0028,0010) and (0028,0011), both US.
     assert!(object.windows(10).any(|w| w == b"\x28\0\x10\0US\x02\0\x30\0"), "rows");
     assert!(object.windows(10).any(|w| w == b"\x28\0\x11\0US\x02\0\x20\0"), "columns");
