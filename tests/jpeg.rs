@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use image::codecs::jpeg::JpegEncoder;
 use image::{ExtendedColorType, ImageEncoder};
-use shutterbridge::capture::media::{Coding, Orientation};
+use shutterbridge::capture::media::{Coding, Essence, Orientation};
 use shutterbridge::media::{jpeg, raster};
 use shutterbridge::scrub::{Limits, Purpose, PushError, ScrubCode, ScrubError, Scrubbed, Scrubber};
 
@@ -326,6 +326,7 @@ fn bytes_that_belong_to_no_mcu_do_not_leave() {
                     let (out, scrubbed) = scrub(&hidden, Purpose::File, &Limits::walking(), portion).unwrap();
                     assert!(out == clean, "{form}: {} bytes at {at} by {portion}", secret.len());
                     assert_eq!(scrubbed.removed, ["jpeg.stray"], "{form}");
+                    assert_eq!(scrubbed.essence, Essence::Rotated, "{form}: the coefficients are kept");
                     assert_eq!(scrubbed.location_found, secret.starts_with(b"GPS"), "{form}");
                 }
             }
@@ -339,6 +340,7 @@ fn a_walked_picture_that_breaks_off_is_refused_and_a_whole_one_is_not_touched() 
         let (out, scrubbed) = scrub(&source, Purpose::File, &Limits::walking(), 333).unwrap();
         let plain = scrub(&source, Purpose::File, &Limits::default(), 333).unwrap();
         assert!(out == plain.0 && scrubbed.removed.is_empty(), "{form}");
+        assert_eq!(scrubbed.essence, Essence::Unchanged, "{form}");
         let last = *ends_of_data(&source).last().unwrap();
         let cut = [&source[..last - 9], &source[last..]].concat();
         let refused = scrub(&cut, Purpose::File, &Limits::walking(), 333).map(|_| ());

@@ -92,7 +92,8 @@ impl MediaKind {
 pub enum Essence {
     /// Bit-identical.
     Unchanged,
-    /// Coefficients kept: a lossless turn, or progressive to baseline.
+    /// Coefficients kept: a lossless turn, progressive to baseline, or a scan without what stood in
+    /// it and belonged to no MCU.
     Rotated,
     Reencoded,
 }

@@ -91,7 +91,7 @@ pub fn wrap(spool: &Spool, record: &Record, index: u16, binding: &Binding) -> Re
         return Ok(Wrapped { instance, essence: Essence::Unchanged, item: id, source: Source::Sealed });
     }
     let (picture, source, essence) = if goes_as_it_is(facts) {
-        (as_it_is(facts), Source::Sealed, Essence::Unchanged)
+        (as_it_is(facts), Source::Sealed, facts.essence)
     } else {
         let derived = derived(spool, id, facts)?;
         (coded_again(facts, &derived), Source::Derived, essence_of(&derived))
@@ -107,7 +107,7 @@ pub fn wrap(spool: &Spool, record: &Record, index: u16, binding: &Binding) -> Re
 /// A [`Doubt`] where it cannot be decoded.
 pub fn in_memory(facts: &ItemFacts, coded: Vec<u8>) -> Result<(Picture, Vec<u8>, Essence), Doubt> {
     if goes_as_it_is(facts) {
-        return Ok((as_it_is(facts), coded, Essence::Unchanged));
+        return Ok((as_it_is(facts), coded, facts.essence));
     }
     let (derived, bytes) = decode(facts, &coded)?;
     Ok((coded_again(facts, &derived), bytes, essence_of(&derived)))
@@ -204,9 +204,9 @@ fn decode(facts: &ItemFacts, coded: &[u8]) -> Result<(DerivedPicture, Vec<u8>), 
     let undecodable = |e: raster::RasterError| failed(&format!("the picture cannot be decoded: {e}"));
     let ((width, height), samples, bytes, jpeg, essence) = match facts.media {
         MediaKind::Jpeg => {
-            if let Some((format, bytes)) = walked(facts, coded) {
+            if let Some((format, bytes, essence)) = walked(facts, coded) {
                 let size = (format.width, format.height);
-                (size, samples_of(format.coding), bytes, true, Essence::Unchanged)
+                (size, samples_of(format.coding), bytes, true, essence)
             } else {
                 let made = raster::upright_jpeg(coded, orientation, QUALITY).map_err(undecodable)?;
                 let essence = if made.is_lossless { Essence::Rotated } else { Essence::Reencoded };
@@ -226,7 +226,7 @@ fn decode(facts: &ItemFacts, coded: &[u8]) -> Result<(DerivedPicture, Vec<u8>), 
 /// An upright baseline picture whose scan was in doubt, without what belongs to none of its MCUs:
 /// every code is read now. `None`: it is another kind of picture, or its codes do not make one; then
 /// it is coded anew, which leaves nothing behind either.
-fn walked(facts: &ItemFacts, coded: &[u8]) -> Option<(PictureFormat, Vec<u8>)> {
+fn walked(facts: &ItemFacts, coded: &[u8]) -> Option<(PictureFormat, Vec<u8>, Essence)> {
     if !facts.facts.orientation.is_upright() || jpeg::process(coded) != Some(Process::Baseline) {
         return None;
     }
@@ -237,8 +237,9 @@ fn walked(facts: &ItemFacts, coded: &[u8]) -> Option<(PictureFormat, Vec<u8>)> {
     };
     let mut scrubber = Scrubber::new(Purpose::Object, &Limits::walking());
     scrubber.push(coded, &mut sink).ok()?;
-    let format = scrubber.finish(&mut sink).ok()?.facts.format;
-    is_baseline(format.coding).then_some((format, bytes))
+    let walked = scrubber.finish(&mut sink).ok()?;
+    let format = walked.facts.format;
+    is_baseline(format.coding).then_some((format, bytes, walked.essence))
 }
 
 fn seal(spool: &Spool, id: ItemId, picture: &DerivedPicture, bytes: &[u8]) -> Result<(), SpoolError> {
@@ -347,6 +348,6 @@ mod tests {
         assert!(sealed.len() > plain.len(), "the door lets it pass");
         let (made, bytes, essence) = in_memory(&facts, sealed).unwrap();
         assert!(bytes == plain, "{} and not {} bytes", bytes.len(), plain.len());
-        assert_eq!((essence, made.history), (Essence::Unchanged, LossyHistory::Original));
+        assert_eq!((essence, made.history), (Essence::Rotated, LossyHistory::Original));
     }
 }

@@ -14,6 +14,8 @@ pub(super) struct Findings {
     pub finder: Finder,
     /// The block that turns the picture and says when it was taken: the first that can be read.
     pub exif: Option<Block>,
+    /// Bytes were cut out of a scan: its picture is the same, its run of bytes is not.
+    pub is_scan_cut: bool,
     /// The profile that left the stream.
     pub profile: Option<Vec<u8>>,
 }

@@ -578,6 +578,7 @@ impl Planner {
         let (stray, tail) = rest.split_at_checked(length).unwrap_or((rest, &[]));
         if !stray.is_empty() {
             self.findings.finder.push(stray);
+            self.findings.is_scan_cut = true;
             self.drop_stray(stray.len(), out);
         }
         if !tail.is_empty() {
@@ -597,6 +598,7 @@ impl Planner {
             }
             (0, _) | (marker::RST0..=marker::RST7, None) => {
                 self.findings.finder.push(&[0xFF, *code]);
+                self.findings.is_scan_cut = true;
                 self.drop_stray(2, out);
                 self.at = At::Gap { restart, is_marker: false };
             }

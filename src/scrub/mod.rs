@@ -225,7 +225,7 @@ impl Run {
             media,
             location_found: findings.finder.has_found(),
             removed: findings.removed.into_iter().map(str::to_owned).collect(),
-            essence: Essence::Unchanged,
+            essence: if findings.is_scan_cut { Essence::Rotated } else { Essence::Unchanged },
             facts,
             kept_bytes: self.ledger.kept_bytes,
             plan: self.ledger.plan,
