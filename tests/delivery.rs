@@ -165,6 +165,7 @@ fn an_archive_that_is_added_later_gets_what_comes_in_from_then_on() {
     *world.shelf.away.lock().unwrap() = None;
     let other = Arc::<Shelf>::default();
     let house = world.start_at(&[("pacs", &world.shelf), ("vna", &other)]);
+    house.clock.advance_ms(1);
     let late = house.send(&claim("4711"), None, &[&photo(2)]).unwrap().record.id();
     pass(&house, 10, || house.stage(early) == Stage::Forwarded);
     assert_eq!((taken(&world.shelf), taken(&other)), (uids(&house, &[early, late]), uids(&house, &[late])));
