@@ -60,7 +60,10 @@ fn main() {
     }
     let port = archive.as_ref().map_or(NO_ARCHIVE_PORT, |a| a.port);
     let mut gateway = Gateway::start(env!("CARGO_BIN_EXE_shutterbridge"), port, "");
-    hospital::tell(gateway.mllp, &[hospital::admit("4711"), hospital::order("4711", "A123")]);
+    let most = options.phones.iter().max().copied().unwrap_or(0);
+    let known: Vec<String> =
+        (0..most).flat_map(|n| [hospital::admit(&patient(n)), hospital::order(&patient(n), &accession(n))]).collect();
+    hospital::tell(gateway.mllp, &known);
 
     println!("phones  photos  photos/s  forwarded/s  ack p50 ms  ack p99 ms  CPU-ms/photo  peak RSS MiB  CPU/floor  refused");
     for (n, phones) in options.phones.iter().enumerate() {
@@ -95,13 +98,14 @@ fn run(gateway: &Gateway, photo: &Photo, phones: usize, seconds: u64, series: u6
     let forwarded_before = forwarded(gateway);
     let (cpu_before, start) = (cpu_ms(gateway.pid()), Instant::now());
     let until = start + Duration::from_secs(seconds);
-    let claim = json!({ "patient": { "id": "4711", "issuer": "HOSP" }, "order": { "accession": "A123" }, "department": "derm" });
     let token = gateway.issuer.token(&json!({}));
     let results: Vec<(Vec<Duration>, usize)> = std::thread::scope(|scope| {
         let start_one = |n: usize| {
-            let (mut photo, claim, token) = (photo.clone(), &claim, &token);
+            let (mut photo, token) = (photo.clone(), &token);
+            // The photos of one patient leave one after another: a phone each, as on a ward.
+            let claim = json!({ "patient": { "id": patient(n), "issuer": "HOSP" }, "order": { "accession": accession(n) }, "department": "derm" });
             let first = series * 1_000_000_000 + n as u64 * 1_000_000;
-            scope.spawn(move || one_phone(Phone::connect(gateway.https, token), &mut photo, claim, first, until))
+            scope.spawn(move || one_phone(Phone::connect(gateway.https, token), &mut photo, &claim, first, until))
         };
         let running: Vec<_> = (0..phones).map(start_one).collect();
         running.into_iter().map(|phone| phone.join().expect("a phone ends")).collect()
@@ -146,6 +150,14 @@ fn one_phone(mut phone: Phone, photo: &mut Photo, claim: &Value, first: u64, unt
         }
     }
     (times, refused)
+}
+
+fn patient(phone: usize) -> String {
+    format!("{}", 4711 + phone)
+}
+
+fn accession(phone: usize) -> String {
+    format!("A{}", 123 + phone)
 }
 
 fn forwarded(gateway: &Gateway) -> f64 {

@@ -17,7 +17,7 @@ use crate::archive::reports::{self, Reports};
 use crate::archive::{AeTitle, Report, ReportSink, Unwanted};
 use crate::audit::{self, Audit, Event, Object, Outcome};
 use crate::capture::retry::RetryPolicy;
-use crate::capture::{Claim, FailureCode, MediaKind, Patient, Stage};
+use crate::capture::{Claim, FailureCode, ItemId, MediaKind, Patient, Stage};
 use crate::cli::serve::{DemoPersons, Doors, Running};
 use crate::cli::upkeep::{self, Upkeep};
 use crate::clock::Clock;
@@ -34,7 +34,7 @@ use crate::ops::door::{Door, Shown};
 use crate::ops::metrics::{Answered, Attempt, Metrics};
 use crate::ops::readiness::{Check, Condition, Readiness, Watch};
 use crate::ops::tls::{self, DevCa, Identity};
-use crate::ops::{files, key, log, open_files};
+use crate::ops::{backup, files, key, log, open_files};
 use crate::pipeline::accept::{DepartmentRule, FrontDesk, Options, Quotas, Reception};
 use crate::pipeline::bind::Place;
 use crate::pipeline::desk::Counter;
@@ -191,6 +191,46 @@ pub fn verify_spool(config: &Config) -> Result<Upkeep, String> {
 pub fn verify_audit(config: &Config) -> Result<Upkeep, String> {
     let kek = open_key(config).map_err(|StartError(why)| why)?;
     upkeep::verify_audit(&config.audit.file, &audit::Seal::of(&kek))
+}
+
+fn places(config: &Config) -> backup::Places {
+    let dir = &config.data.dir;
+    let at = |name: &str| dir.join(name);
+    backup::Places { spool: at("spool"), index: at("index"), hospital: at("hospital"), audit: config.audit.file.clone() }
+}
+
+/// A copy of everything but the key, while the gateway runs or stands.
+///
+/// # Errors
+/// Text for the administrator.
+pub fn backup(config: &Config, out: &Path) -> Result<Upkeep, String> {
+    let mark = Clock::system().now();
+    let label = backup::take(&places(config), out, mark).map_err(|e| format!("The backup is not whole: {e}"))?;
+    let mut faults = Vec::new();
+    if !label.has_hospital {
+        faults.push(
+            "the hospital's facts are not in it: they were written to all the time, or there are none yet; try again".to_owned(),
+        );
+    }
+    Ok(Upkeep { summary: format!("{} captures, everything acknowledged before {mark}", label.captures), faults })
+}
+
+/// A backup put where there is no data, and whether this key opens it.
+///
+/// # Errors
+/// Text for the administrator.
+pub fn restore(config: &Config, from: &Path) -> Result<Upkeep, String> {
+    let whole = |StartError(why)| why;
+    if matches!(&config.data.key, KeySource::File(path) if !path.exists()) {
+        return Err("The key file is missing: bring back the one that the backup was sealed with. A new one would open nothing."
+            .to_owned());
+    }
+    let kek = open_key(config).map_err(whole)?;
+    files::make_private_folder(&config.data.dir).map_err(|e| format!("data.dir cannot be made: {e}"))?;
+    let label = backup::restore(from, &places(config)).map_err(|e| format!("Nothing was restored: {e}"))?;
+    let verified = upkeep::verify_spool(&*open_spool(config, &kek).map_err(whole)?)?;
+    let index = if label.has_index { "" } else { "; the index is made at the next start" };
+    Ok(Upkeep { summary: format!("everything acknowledged before {}: {}{index}", label.mark, verified.summary), ..verified })
 }
 
 fn open_doors(config: &Config, persons: Option<DemoPersons>) -> Result<Gateway, StartError> {
@@ -415,7 +455,7 @@ fn open_https(config: &Config, house: &House, identity: &Identity, persons: Opti
         .map_err(cannot(&format!("server.listen {} cannot be opened", config.server.listen)))?;
     let files = u64::from(config.limits.request_files);
     let limits = http::Limits {
-        body_max_bytes: files * (config.limits.photo_bytes + (1 << 16)) + (1 << 20),
+        body_max_bytes: files * (config.limits.photo_bytes.max(config.limits.video_bytes) + (1 << 16)) + (1 << 20),
         parts_max: usize::from(config.limits.request_files) + 1,
         ..http::Limits::default()
     };
@@ -440,6 +480,7 @@ fn front_desk(config: &Config, house: &House) -> FrontDesk {
     FrontDesk(Arc::new(Reception {
         options: Options {
             photo_bytes: config.limits.photo_bytes,
+            video_bytes: config.limits.video_bytes,
             request_files: config.limits.request_files,
             scrub: scrub::Limits::default(),
             departments: departments.collect(),
@@ -636,6 +677,14 @@ impl Observer for Counting {
             }
         };
         self.metrics.forward_attempted(archive, how);
+    }
+
+    fn sent(&self, item: ItemId, sha256: &[u8; 32]) {
+        let (at, action, object) = (self.clock.now(), "item.send", Object::Sent(item, sha256));
+        // It is at the archive already: that the trail lacks the line is told, and stops acceptance.
+        if let Err(e) = self.audit.record(&Event { at, actor: None, action, outcome: Outcome::Done, object, detail: "" }) {
+            log::error("audit-blocked", &[("cause", &e)]);
+        }
     }
 
     fn delivered(&self, seconds: f64) {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use shutterbridge::cli::args::{self, Command, Settings};
 use shutterbridge::cli::{self, demo, status, upkeep};
 use shutterbridge::clock::Clock;
-use shutterbridge::config::{self, Loaded, Sources};
+use shutterbridge::config::{self, Loaded, Problems, Sources};
 use shutterbridge::gateway;
 use shutterbridge::ops::signals::Stop;
 
@@ -35,9 +35,7 @@ fn run(command: Command) -> Result<u8, u8> {
             loaded.warnings.iter().for_each(|warning| drop(writeln!(err, "warning: {warning}")));
             cli::serve::run(|| gateway::start(&loaded.config, None), || stop.wait(), err)
         }
-        Command::Check { settings, json } => {
-            cli::check::tell(&gateway::check::rows(config::load(&sources(settings)), &Clock::system()), json, out)
-        }
+        Command::Check { settings, json } => cli::check::tell(&gateway::check::rows(read(settings)), json, out),
         Command::Scrub(args) => cli::scrub::run(&args, out, err),
         Command::Wrap(args) => {
             let config = load(args.settings.clone())?.config;
@@ -47,17 +45,19 @@ fn run(command: Command) -> Result<u8, u8> {
         Command::JournalRebuild(settings) => upkeep::tell(gateway::rebuild_journal(&load(settings)?.config), out, err),
         Command::SpoolVerify(settings) => upkeep::tell(gateway::verify_spool(&load(settings)?.config), out, err),
         Command::AuditVerify(settings) => upkeep::tell(gateway::verify_audit(&load(settings)?.config), out, err),
+        Command::Backup { settings, out: to } => upkeep::tell(gateway::backup(&load(settings)?.config, &to), out, err),
+        Command::Restore { settings, from } => upkeep::tell(gateway::restore(&load(settings)?.config, &from), out, err),
         Command::Queue(args) => cli::queue::run(&args, &mut io::stdin().lock(), out, err),
         Command::TokenMint(args) => cli::token::mint(&args, &Clock::system(), out, err),
     })
 }
 
-fn sources(Settings { config: file, flags }: Settings) -> Sources {
-    Sources { file, environment: std::env::vars_os().collect(), flags }
+fn read(Settings { config: file, flags }: Settings) -> Result<Loaded, Problems> {
+    config::load(&Sources { file, environment: std::env::vars_os().collect(), flags })
 }
 
 fn load(settings: Settings) -> Result<Loaded, u8> {
-    config::load(&sources(settings)).map_err(|problems| fail(&problems, status::FAILED))
+    read(settings).map_err(|problems| fail(&problems, status::FAILED))
 }
 
 fn fail(why: &dyn std::fmt::Display, code: u8) -> u8 {

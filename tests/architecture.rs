@@ -63,6 +63,7 @@ const COLLEAGUES: &[(&str, &[&str], &str)] = &[
     ("actix-server", &["http", "ops"], "accepts connections, a worker for each core"),
     ("actix-service", &["http", "ops"], "joins accept, TLS and HTTP"),
     ("actix-web", &["http", "web", "ops"], "routes and requests; its types stay at the door"),
+    ("aes", &["media/pdf/crypt"], "opens a PDF that is encrypted and has no password"),
     ("base64", &["anywhere"], "RFC 4648; pure"),
     ("dicom-core", &["dicom", "archive"], "DICOM values and tags"),
     ("dicom-dictionary-std", &["dicom", "archive"], "the standard's data dictionary"),
@@ -78,6 +79,7 @@ const COLLEAGUES: &[(&str, &[&str], &str)] = &[
     ("jsonwebtoken", &["identity/token"], "verifies tokens; one file, so that one review covers it"),
     ("kamadak-exif", &["media/exif"], "reads the times of an Exif block"),
     ("lexopt", &["cli", "main"], "splits the command line"),
+    ("md-5", &["media/pdf/crypt"], "the keys of old PDF files; a signature of nothing"),
     ("memchr", &["anywhere"], "finds a byte fast; pure"),
     ("png", &["media/raster"], "decodes PNG with limits"),
     ("rcgen", &["ops"], "makes the dev CA; nothing in production"),
@@ -86,6 +88,7 @@ const COLLEAGUES: &[(&str, &[&str], &str)] = &[
     ("rustls", &["http", "web", "mllp", "cli", "ops", "archive", "config", "gateway", "main"], "TLS, with ring"),
     ("serde", &["anywhere"], "derives the JSON forms"),
     ("serde_json", &["anywhere"], "JSON"),
+    ("sha2", &["media/pdf/crypt"], "the keys of new PDF files; all other digests are seal's"),
     ("signal-hook", &["ops"], "hears SIGTERM"),
     ("sled", &["store"], "the journal's engine; may change, so nobody else knows it"),
     ("socket2", &["http", "mllp", "ops", "archive"], "socket options: timeouts, keep-alive"),
@@ -366,7 +369,11 @@ fn room_named<'p>(file: &Source, named: &'p Path) -> Option<&'p str> {
 }
 
 fn crate_name(package: &str) -> String {
-    if package == "kamadak-exif" { "exif".to_owned() } else { package.replace('-', "_") }
+    match package {
+        "kamadak-exif" => "exif".to_owned(),
+        "md-5" => "md5".to_owned(),
+        _ => package.replace('-', "_"),
+    }
 }
 
 fn at(file: &Source, named: &Path) -> String {

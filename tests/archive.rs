@@ -107,12 +107,16 @@ fn an_archive_that_takes_only_implicit_vr_gets_native_pixels_and_no_jpeg() {
 
 #[test]
 fn a_jpeg_is_decoded_for_an_archive_that_takes_its_class_without_compression() {
-    let dir = TempDir::new("decoded");
-    let Some(archive) = Other::storescp(dir.path(), &["+xe"]) else { return };
-    let mut options = options(&archive.address.to_string());
-    options.profile.fallback = true;
-    let to = Dimse::new(options);
-    for (number, samples, photometric) in [(31, 3, "RGB"), (32, 1, "MONOCHROME2")] {
+    for (takes, syntax, number, samples, photometric) in [
+        ("+xe", "1.2.840.10008.1.2.1", 31, 3, "RGB"),
+        ("+xe", "1.2.840.10008.1.2.1", 32, 1, "MONOCHROME2"),
+        ("+xi", "1.2.840.10008.1.2", 33, 3, "RGB"),
+    ] {
+        let dir = TempDir::new("decoded");
+        let Some(archive) = Other::storescp(dir.path(), &[takes]) else { return };
+        let mut options = options(&archive.address.to_string());
+        options.profile.fallback = true;
+        let to = Dimse::new(options);
         let payload = jpeg(61, 47, samples);
         let instance =
             dicom::build(&full_binding(), &manifest(full_claim(), number), &jpeg_picture(&payload, 61, 47, samples)).unwrap();
@@ -122,7 +126,7 @@ fn a_jpeg_is_decoded_for_an_archive_that_takes_its_class_without_compression() {
         assert_eq!(validator_errors(&file), Vec::<String>::new());
         let object = dicom_object::open_file(&file).unwrap();
         let text = |tag| object.element(tag).unwrap().to_str().unwrap().trim().to_owned();
-        assert_eq!(object.meta().transfer_syntax().trim_end_matches('\0'), "1.2.840.10008.1.2.1");
+        assert_eq!(object.meta().transfer_syntax().trim_end_matches('\0'), syntax);
         assert_eq!(text(tags::PHOTOMETRIC_INTERPRETATION), photometric);
         // What was lost stays lost.
         assert_eq!(

@@ -150,45 +150,81 @@ fn a_port_that_speaks_something_else_is_recognised() {
     assert_eq!(key, "archive.address");
 }
 
+/// An archive with TLS and what is configured of it.
+struct Secure {
+    dir: TempDir,
+    kept: TempDir,
+    hospital: Authority,
+    server: Leaf,
+}
+
+impl Secure {
+    fn new(name: &str) -> Self {
+        let (dir, kept) = (TempDir::new(name), TempDir::new(name));
+        let hospital = Authority::new(dir.path(), "hospital");
+        let server = hospital.leaf("server", &["localhost"]);
+        Self { dir, kept, hospital, server }
+    }
+
+    fn archive(&self, more: &[&str]) -> Option<Other> {
+        let (key, cert) = (self.server.key.to_str().unwrap(), self.server.cert.to_str().unwrap());
+        let args: Vec<&str> = ["+xa", "+tls", key, cert].into_iter().chain(more.iter().copied()).collect();
+        Other::storescp(self.kept.path(), &args)
+    }
+}
+
+fn with_ca(archive: &Other, authority: &Authority, more: &str) -> String {
+    let (port, ca) = (archive.address.port(), authority.ca.display());
+    format!("[[archive]]\nname = \"p\"\naddress = \"localhost:{port}\"\ncalled_ae = \"PACS\"\ntls_ca = \"{ca}\"\n{more}")
+}
+
 #[test]
 fn tls_where_it_is_not_expected_and_the_reverse_are_told() {
-    let (dir, kept) = (TempDir::new("check-tls"), TempDir::new("check-tls-kept"));
-    let (hospital, stranger) = (Authority::new(dir.path(), "hospital"), Authority::new(dir.path(), "stranger"));
-    let server = hospital.leaf("server", &["localhost"]);
-    let text = |path: &Path| path.to_str().unwrap().to_owned();
-    let (key, cert) = (text(&server.key), text(&server.cert));
-    let with_tls = |more: &[&str]| {
-        let args: Vec<&str> = ["+xa", "+tls", &key, &cert].into_iter().chain(more.iter().copied()).collect();
-        Other::storescp(kept.path(), &args)
-    };
-    let (Some(tls), Some(plain)) = (with_tls(&["-ic"]), Other::storescp(kept.path(), &["+xa"])) else { return };
-    let at = |archive: &Other, authority: &Authority| {
-        let port = archive.address.port();
-        let ca = authority.ca.display();
-        format!("[[archive]]\nname = \"p\"\naddress = \"localhost:{port}\"\ncalled_ae = \"PACS\"\ntls_ca = \"{ca}\"\n")
-    };
+    let site = Secure::new("check-tls");
+    let (Some(tls), Some(plain)) = (site.archive(&["-ic"]), Other::storescp(site.kept.path(), &["+xa"])) else { return };
     let (says, key, _) = failure(&dimse(tls.address, ""));
     assert!(says.contains("speaks TLS"), "{says}");
     assert_eq!(key, "archive.tls_ca");
-    let (says, key, at_line) = failure(&at(&plain, &hospital));
+    let (says, key, at_line) = failure(&with_ca(&plain, &site.hospital, ""));
     assert!(says.contains("speaks DICOM without TLS"), "{says}");
     assert_eq!((key.as_str(), at_line.as_str()), ("archive.tls_ca", "gw.toml:22"));
-    let (says, key, _) = failure(&at(&tls, &stranger));
-    assert!(says.contains("signed by nobody in tls_ca"), "{says}");
-    assert_eq!(key, "archive.tls_ca");
-    let (says, key, _) = failure(&at(&tls, &hospital).replace("localhost", "127.0.0.1"));
-    assert!(says.contains("is for another name"), "{says}");
-    assert_eq!(key, "archive.address");
-    let Some(strict) = with_tls(&["+cf", &text(&hospital.ca)]) else { return };
-    let (says, key, _) = failure(&at(&strict, &hospital));
-    assert!(says.contains("does not accept the certificate of this gateway, or wants one"), "{says}");
-    assert_eq!(key, "archive.tls_cert");
-    let site_folder = TempDir::new("check-tls-right");
-    let (rows, ok) = check(&site(site_folder.path(), &at(&tls, &hospital)));
-    assert!(ok && rows.iter().any(|r| r["says"].as_str().unwrap().contains("answers C-ECHO (TLS 1.3)")), "{rows:#?}");
     let (says, key, _) = failure(&stow(&format!("http://{}/x", tls.address), ""));
     assert!(says.contains("speaks TLS"), "{says}");
     assert_eq!(key, "archive.url");
+}
+
+#[test]
+fn a_certificate_of_an_archive_that_does_not_hold_is_told_with_its_reason() {
+    let site = Secure::new("check-tls-certs");
+    let stranger = Authority::new(site.dir.path(), "stranger");
+    let ca = site.hospital.ca.to_str().unwrap();
+    let (Some(tls), Some(strict)) = (site.archive(&["-ic"]), site.archive(&["+cf", ca])) else { return };
+    let by_number = with_ca(&tls, &site.hospital, "").replace("localhost", "127.0.0.1");
+    let untrusted = with_ca(&tls, &stranger, "");
+    let anonymous = with_ca(&strict, &site.hospital, "");
+    for (archive, wanted, wanted_key) in [
+        (untrusted, "signed by nobody in tls_ca", "archive.tls_ca"),
+        (by_number, "is for another name", "archive.address"),
+        (anonymous, "does not accept the certificate of this gateway, or wants one", "archive.tls_cert"),
+    ] {
+        let (says, key, _) = failure(&archive);
+        assert!(says.contains(wanted), "{wanted}: {says}");
+        assert_eq!(key, wanted_key);
+    }
+}
+
+#[test]
+fn an_archive_over_tls_passes_unless_our_own_certificate_has_ended() {
+    let site_of = Secure::new("check-tls-right");
+    let Some(tls) = site_of.archive(&["-ic"]) else { return };
+    let folder = TempDir::new("check-tls-site");
+    let (rows, ok) = check(&site(folder.path(), &with_ca(&tls, &site_of.hospital, "")));
+    assert!(ok && rows.iter().any(|r| r["says"].as_str().unwrap().contains("answers C-ECHO (TLS 1.3)")), "{rows:#?}");
+    let old = site_of.hospital.leaf_until("old", &["gateway"], 2021);
+    let ours = format!("tls_cert = \"{}\"\ntls_key = \"{}\"\n", old.cert.display(), old.key.display());
+    let (says, key, _) = failure(&with_ca(&tls, &site_of.hospital, &ours));
+    assert!(says.contains("expired at 2021-01-01"), "{says}");
+    assert_eq!(key, "archive.tls_cert");
 }
 
 #[test]

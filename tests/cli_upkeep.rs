@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use jiff::Timestamp;
 use serde_json::json;
 use shutterbridge::audit::{Audit, Event, Object, Outcome, Seal};
-use shutterbridge::capture::media::{Coding, Orientation, PictureFormat};
+use shutterbridge::capture::media::{Coding, Details, Orientation, PictureFormat};
 use shutterbridge::capture::record::{Acceptance, ItemFacts, SealedManifest};
 use shutterbridge::capture::{CaptureId, Claim, Essence, Facts, MediaKind, Operator, Phi, Uid};
 use shutterbridge::cli::upkeep::{tell, verify_audit, verify_spool};
@@ -67,6 +67,7 @@ fn manifest(n: u8, payload: &[u8], items: u16) -> SealedManifest {
         make: None,
         model: None,
         software: None,
+        details: Details::default(),
         icc_profile: None,
     };
     let item = ItemFacts {
@@ -78,6 +79,8 @@ fn manifest(n: u8, payload: &[u8], items: u16) -> SealedManifest {
         location_found: false,
         removed: Vec::new(),
         essence: Essence::Unchanged,
+        verifier: 1,
+        sealed_as_received: None,
         facts,
     };
     let version = SealedManifest::VERSION;

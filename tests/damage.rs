@@ -171,6 +171,7 @@ impl House {
         let desk = FrontDesk(Arc::new(Reception {
             options: Options {
                 photo_bytes: 8 << 20,
+                video_bytes: 8 << 20,
                 request_files: 3,
                 scrub: scrub::Limits::default(),
                 departments: vec![DepartmentRule { id: "derm".to_owned(), body_site_required: false }],
@@ -372,7 +373,13 @@ fn check(folder: &Folder, house: &House, records: &[Record], sound: &Objects, wh
             }
             let now = house.record(record.id());
             let held = now.as_ref().is_some_and(|r| r.items[index].stage == Stage::Held && r.items[index].failure.is_some());
-            assert!(held || folder.is_aside(record.id()), "{where_}: {} is neither there nor explained: {now:?}", record.id());
+            // What may be sealed under another key, or by a newer gateway, stays where it is and is told at the start.
+            let told = house.recovered.damaged.iter().any(|(name, _)| name.starts_with(&record.id().to_string()));
+            assert!(
+                held || told || folder.is_aside(record.id()),
+                "{where_}: {} is neither there nor explained: {now:?}",
+                record.id()
+            );
             explained += 1;
         }
     }

@@ -68,7 +68,7 @@ fn whoever_asks_before_sending_hears_the_final_word_at_once() {
     let table = [
         (upload_head("no", expect, 20 * MIB), 401),
         (upload_head(&gateway.token(&[]), expect, 20 * MIB), 403),
-        (upload_head(&token, expect, 7_000_000_000), 413),
+        (upload_head(&token, expect, 500_000_000_000), 413),
         (upload_head(&token, expect, 10).replace("multipart/form-data", "text/plain"), 415),
         (upload_head(&token, expect, 10).replace("/captures", "/nothing"), 404),
         (upload_head("no", expect, 0).replace("Content-Length: 0", "Transfer-Encoding: chunked"), 401),

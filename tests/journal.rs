@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use jiff::Timestamp;
 use serde_json::json;
 use shutterbridge::capture::binding::StudyBinding;
-use shutterbridge::capture::media::{Coding, Orientation, PictureFormat};
+use shutterbridge::capture::media::{Coding, Details, Orientation, PictureFormat};
 use shutterbridge::capture::record::{Acceptance, Digest, Idempotency, ItemFacts, Schedule};
 use shutterbridge::capture::{CaptureId, Claim, Essence, Facts, MediaKind, Operator, Phi, Record, SopRef, Stage, Uid};
 use shutterbridge::journal::{Commit, Covered, Filter, Journal, JournalError, StudyRow, Transaction};
@@ -68,6 +68,8 @@ fn facts(n: u64) -> ItemFacts {
         location_found: true,
         removed: vec!["exif.gps".to_owned(), "xmp".to_owned()],
         essence: Essence::Unchanged,
+        verifier: 1,
+        sealed_as_received: None,
         facts: Facts {
             format,
             orientation: Orientation::UPRIGHT,
@@ -75,6 +77,7 @@ fn facts(n: u64) -> ItemFacts {
             make: None,
             model: None,
             software: None,
+            details: Details::default(),
             icc_profile: None,
         },
     }

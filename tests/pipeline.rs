@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use shutterbridge::archive::{Report, Unwanted};
 use shutterbridge::capture::{CaptureId, Commitment, FailureCode, Operator, SopRef, Stage, Uid};
 use shutterbridge::pipeline::{Acceptor, Act, Receipt, RefusalCode};
+use shutterbridge::seal::digest::sha256;
 use shutterbridge::store::memory::MemoryStore;
 
 use line_support::*;
@@ -29,6 +30,22 @@ fn a_photo_reaches_the_archive_under_the_uid_of_its_receipt() {
     let stored = world.shelf.stored.lock().unwrap();
     let copies = stored.get(item.facts.sop_instance_uid.as_str()).expect("the UID of the receipt");
     assert_eq!((stored.len(), copies.len()), (1, 1));
+}
+
+#[test]
+fn what_left_turned_is_proven_by_its_digest() {
+    let world = World::new("digest");
+    let house = world.start();
+    let id = house.send(&claim("4711"), None, &[&turned(&jpeg(48, 32, 120), 6)]).unwrap().record.id();
+    assert_eq!(house.record(id).items[0].sent_sha256, None);
+    house.settle();
+    let digest = house.record(id).items[0].sent_sha256.expect("it was sent");
+    let stored = world.shelf.stored.lock().unwrap();
+    let object = &stored.values().next().unwrap()[0];
+    // The fragment is the scrubbed picture: from its SOI on, a pad byte behind it at most.
+    let start = object.windows(3).rposition(|w| w == [0xFF, 0xD8, 0xFF]).unwrap();
+    let ends = (start..=object.len()).filter(|end| object[start..*end].ends_with(&[0xFF, 0xD9]));
+    assert!(ends.into_iter().any(|end| sha256(&object[start..end]) == digest));
 }
 
 #[test]
@@ -174,7 +191,7 @@ fn a_request_that_is_refused_or_cut_leaves_nothing() {
 }
 
 #[test]
-fn a_turned_photo_arrives_upright_and_says_that_it_was_coded_again() {
+fn a_turned_photo_arrives_upright_and_is_still_the_original() {
     let world = World::new("turned");
     let house = world.start();
     house.send(&claim("4711"), None, &[&turned(&jpeg(48, 32, 120), 6)]).unwrap();
@@ -182,7 +199,7 @@ fn a_turned_photo_arrives_upright_and_says_that_it_was_coded_again() {
     let stored = world.shelf.stored.lock().unwrap();
     let object = &stored.values().next().expect("one object")[0];
     let holds = |text: &str| object.windows(text.len()).any(|w| w == text.as_bytes());
-    assert!(holds("DERIVED\\PRIMARY"), "a picture that was coded again must not claim to be original");
+    assert!(holds("ORIGINAL\\PRIMARY"), "its coefficients were only moved");
     // Rows 48, Columns 32: (0028,0010) and (0028,0011), both US.
     assert!(object.windows(10).any(|w| w == b"\x28\0\x10\0US\x02\0\x30\0"), "rows");
     assert!(object.windows(10).any(|w| w == b"\x28\0\x11\0US\x02\0\x20\0"), "columns");
@@ -486,6 +503,17 @@ fn what_a_crash_left_unerased_is_erased_at_the_next_start() {
     house.clock.advance_ms(TEN_MINUTES_MS);
     assert_eq!(house.line.sweep(), Ok(1));
     assert_eq!(files_in(&world.spool_folder().join("live")), Vec::<String>::new());
+}
+
+#[test]
+fn a_clock_that_is_set_back_does_not_keep_what_is_committed() {
+    let mut world = World::new("sweep-clock");
+    let (house, id) = asked(&mut world, Commitment::Required, &[Says::Kept], &[&photo(1)]);
+    assert_eq!(house.stage(id), Stage::Committed);
+    house.clock.advance_ms(-365 * 24 * 60 * 60 * 1_000);
+    assert_eq!(house.line.sweep(), Ok(0));
+    house.clock.advance_ms(TEN_MINUTES_MS);
+    assert_eq!(house.line.sweep(), Ok(1));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use shutterbridge::capture::{CaptureId, ItemId};
+use shutterbridge::media::source::Source;
 use shutterbridge::seal::aead::Kek;
 use shutterbridge::seal::secret::Secret;
 use shutterbridge::spool::{Damage, Entry, FreeMin, Name, Options, Present, Spool, SpoolError, Swept};
@@ -509,4 +510,100 @@ fn sixteen_threads_promise_list_and_remove_and_nothing_is_lost_or_invented() {
         assert_eq!(present.items.len(), usize::from(n % 3) + 1);
         assert_eq!(read(&spool, Name::Binding(present.id)).unwrap()[1], n);
     }
+}
+
+// ---------------------------------------------------------------- drafts whose key is in memory
+
+fn read_at(source: &dyn Source, at: usize, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    source.read_at(at as u64, &mut bytes).unwrap();
+    bytes
+}
+
+fn draft_bytes(folder: &Folder) -> Vec<u8> {
+    let drafts: Vec<_> = fs::read_dir(folder.spool().join("draft")).unwrap().collect();
+    assert_eq!(drafts.len(), 1);
+    fs::read(drafts[0].as_ref().unwrap().path()).unwrap()
+}
+
+#[test]
+fn a_draft_without_its_key_is_read_back_at_any_place_and_opened_by_nobody() {
+    let folder = Folder::new();
+    let spool = open(&folder);
+    for length in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 5 * CHUNK, 5 * CHUNK + 7] {
+        let bytes = payload(length);
+        let mut draft = spool.unkeyed_draft(capture(1).item(0)).unwrap();
+        draft.write(&bytes).unwrap();
+        let back = draft.read_back().unwrap();
+        assert_eq!(back.length_bytes(), length as u64);
+        for (at, many) in
+            [(0, length), (length / 2, length / 3), (length.saturating_sub(1), length.min(1)), (CHUNK - 3, 6), (0, 1)]
+        {
+            if at + many <= length {
+                assert_eq!(read_at(&back, at, many), bytes[at..at + many], "{many} at {at} of {length}");
+            }
+        }
+        let mut beyond = [0; 2];
+        assert!(back.read_at(length as u64, &mut beyond).is_err() && back.read_at(u64::MAX, &mut beyond).is_err());
+        assert_eq!(back.failure(), None, "that was no fault of the disk");
+        let lies = draft_bytes(&folder);
+        assert!(lies[..128].iter().all(|b| *b == 0), "a key is on the disk");
+        assert!(length < 64 || !lies.windows(32).any(|w| w == &bytes[..32]));
+        assert_eq!(draft.write(b"more"), Err(SpoolError::Broken), "what was read back is complete");
+    }
+    assert_eq!(fs::read_dir(folder.spool().join("draft")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_draft_sealed_anew_over_itself_holds_the_new_and_nothing_of_the_old() {
+    let folder = Folder::new();
+    let spool = open(&folder);
+    for (n, (before, after)) in
+        [(5 * CHUNK + 7, 5 * CHUNK + 7), (5 * CHUNK, 3 * CHUNK), (4 * CHUNK + 1, 4 * CHUNK), (10, 0)].into_iter().enumerate()
+    {
+        let item = capture(n as u8).item(0);
+        let old = payload(before);
+        let mut received = spool.unkeyed_draft(item).unwrap();
+        received.write(&old).unwrap();
+        let source = received.read_back().unwrap();
+        let was = draft_bytes(&folder);
+        let mut kept = spool.reseal(received).unwrap();
+        let mut new = Vec::new();
+        for at in (0..after).step_by(10_000) {
+            let mut part = read_at(&source, at, 10_000.min(after - at));
+            part[0] ^= 1;
+            kept.write(&part).unwrap();
+            new.extend(part);
+        }
+        drop(source);
+        let back = kept.read_back().unwrap();
+        assert_eq!(read_at(&back, 0, after), new);
+        let is = draft_bytes(&folder);
+        assert!(is[..128].iter().all(|b| *b == 0), "a key is on the disk before the end");
+        for (a, b) in was[128..128 + after].chunks(CHUNK + 16).zip(is[128..].chunks(CHUNK + 16)) {
+            assert!(a.len() < 32 || a[..16] != b[..16], "a chunk was left as it was");
+        }
+        spool.promise(vec![kept.finish(b"manifest").unwrap()]).unwrap();
+        let mut opened = Vec::new();
+        spool.payload(item).unwrap().read_to_end(&mut opened).unwrap();
+        assert_eq!(opened, new);
+        assert_eq!(spool.manifest(item).unwrap(), b"manifest");
+        let chunks = after.div_ceil(CHUNK).max(1);
+        assert_eq!(fs::metadata(folder.live(Name::Item(item))).unwrap().len(), (128 + after + 16 * chunks + 8 + 16 + 48) as u64);
+    }
+}
+
+#[test]
+fn what_was_written_over_cannot_be_read_by_whoever_still_reads_the_old() {
+    let folder = Folder::new();
+    let spool = open(&folder);
+    let mut received = spool.unkeyed_draft(capture(1).item(0)).unwrap();
+    received.write(&payload(8 * CHUNK)).unwrap();
+    let source = received.read_back().unwrap();
+    let mut kept = spool.reseal(received).unwrap();
+    kept.write(&payload(5 * CHUNK)).unwrap();
+    let mut byte = [0];
+    assert!(source.read_at(0, &mut byte).is_err());
+    assert_eq!(source.failure(), Some(SpoolError::Damaged(Damage::Altered)));
+    assert!(source.read_at(7 * CHUNK as u64, &mut byte).is_ok(), "the rest is as it was");
 }

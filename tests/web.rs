@@ -198,7 +198,7 @@ fn what_is_wrong_is_said_at_its_field_and_what_was_written_stays() {
     };
     let gif = good(&mut browser, &[b"GIF89a"]);
     assert_eq!(gif.status, 415);
-    assert!(gif.text().contains("JPG or PNG") && gif.text().contains("value=\"4711\""), "{}", gif.text());
+    assert!(gif.text().contains("JPG, PNG, HEIC, MP4, MOV") && gif.text().contains("value=\"4711\""), "{}", gif.text());
     for (code, status, words) in [
         (RefusalCode::SpoolFull, 507, "tell your IT department"),
         (RefusalCode::UnknownPatient, 422, "scan the wristband again"),

@@ -29,7 +29,7 @@ const PURPOSES: [Purpose; 2] = [Purpose::File, Purpose::Object];
 
 /// A small picture is as good as a large one, and a target that decodes none stays quick.
 fn limits() -> Limits {
-    Limits { pixels_max: 1 << 26, decoded_pixels_max: 1 << 24, segments_max: 4096, scans_max: 100 }
+    Limits { pixels_max: 1 << 26, decoded_pixels_max: 1 << 24, segments_max: 4096, scans_max: 100, walks_scans: true }
 }
 
 /// JPEG and PNG, scrubbed while they arrive in portions.

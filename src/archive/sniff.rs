@@ -11,8 +11,9 @@ use super::link::{Fault, Link, Patience, Tongue, host_of};
 use super::tls::TlsFault;
 use crate::dicom::{Syntax, iod};
 
-/// For each language, milliseconds.
-const WAIT_MS: u64 = 2_000;
+/// For each language, milliseconds: an archive that serves one caller after the other needs a
+/// moment to be done with the question before.
+const WAIT_MS: u64 = 4_000;
 /// Enough of an answer to know it.
 const BEGIN_BYTES: usize = 8;
 

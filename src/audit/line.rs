@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Event, Outcome};
+use super::{Event, Object, Outcome, Proof};
 use crate::seal::digest::{hex, sha256};
 
 /// What the first line follows.
@@ -35,6 +35,10 @@ pub(super) struct Line {
     outcome: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     detail: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    proof: Option<Proof>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sent_sha256: Option<String>,
     /// Hash of the line before.
     pub prev: String,
 }
@@ -55,6 +59,11 @@ impl Line {
             Outcome::Refused => "refused",
             Outcome::Failed => "failed",
         };
+        let (proof, sent_sha256) = match event.object {
+            Object::Scrubbed(_, proof) => (Some(proof.clone()), None),
+            Object::Sent(_, sha256) => (None, Some(hex(sha256))),
+            Object::None | Object::Capture(_) | Object::Identifier(_) => (None, None),
+        };
         let actor = event.actor.map(|operator| Actor {
             issuer: operator.issuer.clone(),
             subject: operator.subject.clone(),
@@ -68,6 +77,8 @@ impl Line {
             object,
             outcome: outcome.to_owned(),
             detail: event.detail.to_owned(),
+            proof,
+            sent_sha256,
             prev: last.hash.clone(),
         }
     }

@@ -18,8 +18,9 @@ use std::time::Duration;
 use std::{fmt, thread};
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
-use crate::capture::{CaptureId, Operator, Phi};
+use crate::capture::{CaptureId, ItemId, Operator, Phi};
 use crate::seal::aead::Kek;
 use crate::seal::digest::{hex, hmac_sha256};
 use crate::seal::secret::Secret;
@@ -65,6 +66,24 @@ pub enum Object<'a> {
     /// A patient's, visit's or order's number: it is written as a keyed hash, so that whoever has
     /// the number and the key finds its lines, and nobody else the number.
     Identifier(&'a Phi),
+    /// An item, and what was taken out of it before it was sealed.
+    Scrubbed(ItemId, &'a Proof),
+    /// An item, and the SHA-256 of its coded picture as the archive got it.
+    Sent(ItemId, &'a [u8; 32]),
+}
+
+/// What was done to one file before it was sealed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Proof {
+    pub media: String,
+    pub location_found: bool,
+    /// Words of the code.
+    pub removed: Vec<String>,
+    /// Of the bytes as they were received.
+    pub received_sha256: String,
+    /// Version of the verifier that read the sealed bytes to their end.
+    pub verifier: u16,
 }
 
 /// Carries no path.
@@ -259,6 +278,7 @@ impl Audit {
         match object {
             Object::None => String::new(),
             Object::Capture(id) => format!("capture:{id}"),
+            Object::Scrubbed(item, _) | Object::Sent(item, _) => format!("item:{item}"),
             Object::Identifier(text) => {
                 format!("identifier:{}", hex(&hmac_sha256(self.key.expose(), &[text.expose().as_bytes()])))
             }

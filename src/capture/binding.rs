@@ -22,6 +22,9 @@ pub struct Binding {
     pub order: Option<Order>,
     pub study: StudyBinding,
     pub series: SeriesBinding,
+    /// Where the capture has documents: they are a series of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document_series: Option<SeriesBinding>,
     /// Instance numbers, one per item, in the items' order (0020,0013).
     pub instance_numbers: Vec<u32>,
     pub site: SiteNames,

@@ -51,6 +51,8 @@ failure_codes! {
     OrderCancelled "order-cancelled" Permanent "desk" "The order was cancelled; assign another order or send without one.";
     LookupUnavailable "lookup-unavailable" Transient "operations" "The hospital index could not be read; look at the disk.";
     WrapFailed "wrap-failed" Permanent "support" "The object could not be built; keep it and report the capture id.";
+    NeedsTranscoding "needs-transcoding" Permanent "operations" "No transfer syntax carries it as it is, and there is nothing here that makes it one; retry once there is.";
+    SignedDocument "signed-document" Permanent "desk" "It bears a digital signature, which a scrub would break; it is kept sealed and never sent. File it by another way, then discard it.";
     SpoolUnreadable "spool-unreadable" Permanent "operations" "The sealed file cannot be opened; see `spool verify`.";
     StoreUnavailable "store-unavailable" Transient "operations" "The disk did not take a write; look at space and health.";
     ArchiveUnreachable "archive-unreachable" Transient "operations" "The archive does not answer; check address, port and network.";

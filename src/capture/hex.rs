@@ -38,12 +38,13 @@ fn value(digit: u8) -> Option<u8> {
 
 /// The same where there may be none.
 pub mod option {
+    use serde::de::Error as _;
     use serde::{Deserialize, Deserializer, Serializer};
 
     /// # Errors
     /// The serializer's own.
     #[allow(clippy::ref_option)] // serde's `with` asks for this shape
-    pub fn serialize<S: Serializer>(bytes: &Option<Vec<u8>>, s: S) -> Result<S::Ok, S::Error> {
+    pub fn serialize<S: Serializer, B: AsRef<[u8]>>(bytes: &Option<B>, s: S) -> Result<S::Ok, S::Error> {
         match bytes {
             Some(bytes) => super::serialize(bytes, s),
             None => s.serialize_none(),
@@ -52,10 +53,11 @@ pub mod option {
 
     /// # Errors
     /// As for [`super::deserialize`].
-    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Vec<u8>>, D::Error> {
+    pub fn deserialize<'de, D: Deserializer<'de>, T: TryFrom<Vec<u8>>>(d: D) -> Result<Option<T>, D::Error> {
         #[derive(Deserialize)]
         struct Bytes(#[serde(with = "super")] Vec<u8>);
-        Ok(Option::<Bytes>::deserialize(d)?.map(|Bytes(bytes)| bytes))
+        let bytes = Option::<Bytes>::deserialize(d)?.map(|Bytes(bytes)| T::try_from(bytes));
+        bytes.transpose().map_err(|_| D::Error::custom("not so many bytes in hexadecimal"))
     }
 }
 

@@ -1,5 +1,7 @@
 //! What was photographed, as far as the bytes tell.
 
+use std::collections::BTreeMap;
+
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
 use serde::{Deserialize, Serialize};
@@ -19,14 +21,45 @@ pub enum MediaKind {
     Mp4,
     #[serde(rename = "video/quicktime")]
     QuickTime,
+    #[serde(rename = "application/pdf")]
+    Pdf,
 }
 
 impl MediaKind {
-    /// Every kind that the door accepts, in the order in which an answer lists them: those that
-    /// are scrubbed while they arrive.
-    pub const ACCEPTED: [Self; 2] = [Self::Jpeg, Self::Png];
-    /// Every kind that `scrub` can do: also those that have to be there whole.
-    pub const SCRUBBED: [Self; 5] = [Self::Jpeg, Self::Png, Self::Heic, Self::Mp4, Self::QuickTime];
+    /// Every kind that is accepted.
+    pub const ACCEPTED: [Self; 6] = [Self::Jpeg, Self::Png, Self::Heic, Self::Mp4, Self::QuickTime, Self::Pdf];
+    /// The same as the types that phones give their files, in the order in which an answer lists
+    /// them: HEIF, 3GP and M4V are told from HEIC and MP4 by nothing that matters here.
+    pub const ACCEPTED_TYPES: [&str; 9] = [
+        "image/jpeg",
+        "image/png",
+        "image/heic",
+        "image/heif",
+        "video/mp4",
+        "video/quicktime",
+        "video/3gpp",
+        "video/x-m4v",
+        "application/pdf",
+    ];
+
+    /// True where it moves: its size has a limit of its own.
+    #[must_use]
+    pub fn is_video(self) -> bool {
+        match self {
+            Self::Mp4 | Self::QuickTime => true,
+            Self::Jpeg | Self::Png | Self::Heic | Self::Pdf => false,
+        }
+    }
+
+    /// True where it has an index and is scrubbed when it is there whole; else it is scrubbed while it
+    /// arrives.
+    #[must_use]
+    pub fn has_index(self) -> bool {
+        match self {
+            Self::Heic | Self::Mp4 | Self::QuickTime | Self::Pdf => true,
+            Self::Jpeg | Self::Png => false,
+        }
+    }
 
     #[must_use]
     pub fn mime(self) -> &'static str {
@@ -36,6 +69,7 @@ impl MediaKind {
             Self::Heic => "image/heic",
             Self::Mp4 => "video/mp4",
             Self::QuickTime => "video/quicktime",
+            Self::Pdf => "application/pdf",
         }
     }
 
@@ -47,6 +81,7 @@ impl MediaKind {
             Self::Heic => "heic",
             Self::Mp4 => "mp4",
             Self::QuickTime => "mov",
+            Self::Pdf => "pdf",
         }
     }
 }
@@ -145,8 +180,9 @@ pub enum Coding {
     JpegBaselineGrey,
     /// SOF0, 8 bit, three components in YCbCr.
     JpegBaselineYcbcr,
-    /// Every other JPEG that decodes: progressive, extended, RGB, CMYK, YCCK, 12 bit.
-    /// No transfer syntax of ours carries it as it is.
+    /// Every other JPEG that decodes: progressive, extended, RGB, CMYK, YCCK. No transfer syntax
+    /// of ours carries it as it is. Also a baseline one whose scan seems to go on behind its last
+    /// MCU: what is no picture has to leave it first.
     JpegOther,
     /// `colour`: PNG colour type (0, 2, 3, 4, 6); `bits` per sample.
     Png { colour: u8, bits: u8, interlaced: bool },
@@ -155,6 +191,51 @@ pub enum Coding {
     Heic,
     /// The pictures of MP4 or `QuickTime`; its turn is in the file.
     Video,
+    /// A document of so many pages, which has no size in pixels.
+    Document { pages: u32 },
+}
+
+/// A number as Exif has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Number {
+    Whole(i64),
+    /// The first over the second, which is never zero.
+    Ratio(i64, i64),
+}
+
+/// Who said when a picture was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TimeSource {
+    /// `DateTimeOriginal`, with its zone where `OffsetTimeOriginal` has one.
+    Exif,
+    /// The date with a zone that `QuickTime` metadata holds.
+    QuickTime,
+    /// `mvhd`, which counts in UTC.
+    MovieHeader,
+}
+
+/// What else is known of how a picture was taken: the record keeps it, the way to the archive does
+/// not need it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Details {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub taken_from: Option<TimeSource>,
+    /// Of a video.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
+    /// How the container turns its picture (`irot` and `imir` in HEIF, the matrix of a track); that
+    /// turn is still in the file. `None` where it does something else, or there is no such thing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub turn: Option<Orientation>,
+    /// Exif asks for another turn than the container, which alone decides: a person has to look.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_turn_disputed: bool,
+    /// Numbers of the exposure by their Exif tag, those that DICOM has attributes for.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub exposure: BTreeMap<u16, Number>,
 }
 
 /// What the record needs of a file's metadata, read before it is removed. Never location, owner,
@@ -168,8 +249,27 @@ pub struct Facts {
     pub make: Option<String>,
     pub model: Option<String>,
     pub software: Option<String>,
+    #[serde(default)]
+    pub details: Details,
     /// The colour profile that left the stream, its words rewritten, class as in the source.
     /// Only from scrubs made for an object.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "super::hex::option")]
     pub icc_profile: Option<Vec<u8>>,
+}
+
+impl Facts {
+    /// Of a document that was not looked into.
+    #[must_use]
+    pub fn unread() -> Self {
+        Self {
+            format: PictureFormat { width: 0, height: 0, coding: Coding::Document { pages: 0 } },
+            orientation: Orientation::UPRIGHT,
+            taken_at: None,
+            make: None,
+            model: None,
+            software: None,
+            details: Details::default(),
+            icc_profile: None,
+        }
+    }
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::claim::Claim;
-use super::failure::Failure;
+use super::failure::{Failure, FailureCode};
 use super::id::CaptureId;
 use super::leg::Leg;
 use super::media::{Essence, Facts, MediaKind};
@@ -55,6 +55,13 @@ pub struct ItemFacts {
     pub location_found: bool,
     pub removed: Vec<String>,
     pub essence: Essence,
+    /// Version of the verifier that read what was sealed; 0 where an older gateway did not say.
+    #[serde(default)]
+    pub verifier: u16,
+    /// It was sealed as it was received, for a scrub would destroy what it is worth (a signature): so
+    /// nothing was taken out, nothing is known of what it tells, and it never leaves. Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed_as_received: Option<FailureCode>,
     pub facts: Facts,
 }
 
@@ -121,6 +128,9 @@ pub struct ItemRecord {
     pub resume: Stage,
     pub schedule: Schedule,
     pub failure: Option<Failure>,
+    /// Of the coded picture as the archive last took it; none of a photo that left as it came.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "super::hex::option")]
+    pub sent_sha256: Option<Digest>,
     /// One for each archive it goes to, decided once. Empty: not decided yet, because no archive
     /// is configured or none takes it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -215,19 +225,21 @@ impl Record {
         let items = items
             .into_iter()
             .map(|mut facts| ItemRecord {
-                // It may be large; it is read from the sealed manifest when the object is built.
+                // They may be large; they are read from the sealed manifest when the object is built.
                 facts: {
                     facts.facts.icc_profile = None;
+                    facts.facts.details.exposure.clear();
                     facts
                 },
                 stage: Stage::Accepted,
                 resume: Stage::Accepted,
                 schedule: Schedule { due: Some(at), ..Schedule::default() },
                 failure: None,
+                sent_sha256: None,
                 legs: Vec::new(),
             })
             .collect();
-        Self {
+        let mut record = Self {
             version: Self::VERSION,
             acceptance,
             items,
@@ -237,7 +249,21 @@ impl Record {
             notes: Vec::new(),
             history,
             left_out: 0,
-        }
+        };
+        record.notes = record.turn_notes().collect();
+        record
+    }
+
+    /// A note for each file that asks for two turns: a person alone can tell which is right (field.md
+    /// rule 2).
+    pub fn turn_notes(&self) -> impl Iterator<Item = String> + use<> {
+        let disputed: Vec<u32> =
+            self.items.iter().zip(1..).filter(|(item, _)| item.facts.facts.details.is_turn_disputed).map(|(_, n)| n).collect();
+        disputed.into_iter().map(|number| {
+            format!(
+                "File {number}: its Exif block asks for another turn than the file itself has. The file's own turn was used, as the standard says; look whether the picture is upright."
+            )
+        })
     }
 
     #[must_use]
@@ -402,7 +428,7 @@ impl Record {
 mod tests {
     use super::*;
     use crate::capture::MediaKind;
-    use crate::capture::media::{Coding, Orientation, PictureFormat};
+    use crate::capture::media::{Coding, Details, Orientation, PictureFormat};
 
     fn record() -> Record {
         let claim = serde_json::json!({"patient": {"id": "4711"}, "department": "derm"});
@@ -421,6 +447,7 @@ mod tests {
             make: None,
             model: None,
             software: None,
+            details: Details::default(),
             icc_profile: None,
         };
         let item = ItemFacts {
@@ -432,6 +459,8 @@ mod tests {
             location_found: false,
             removed: Vec::new(),
             essence: Essence::Unchanged,
+            verifier: 1,
+            sealed_as_received: None,
             facts,
         };
         Record::accepted(acceptance, vec![item])

@@ -30,6 +30,14 @@ pub enum Command {
     JournalRebuild(Settings),
     SpoolVerify(Settings),
     AuditVerify(Settings),
+    Backup {
+        settings: Settings,
+        out: PathBuf,
+    },
+    Restore {
+        settings: Settings,
+        from: PathBuf,
+    },
     TokenMint(MintArgs),
     Queue(QueueArgs),
 }
@@ -208,6 +216,18 @@ const COMMANDS: &[Row] = &[
         read: |o| Ok(Command::AuditVerify(o.settings(true)?)),
     },
     Row {
+        words: "backup",
+        usage: "--config FILE --out DIR",
+        what: "Copies spool, index, hospital facts and audit to a new folder, also while the gateway runs. Never the key.",
+        read: |o| Ok(Command::Backup { settings: o.settings(true)?, out: o.need_path("out", "DIR")? }),
+    },
+    Row {
+        words: "restore",
+        usage: "--config FILE --from DIR",
+        what: "Puts a backup where there is no data yet. Bring the key file first.",
+        read: |o| Ok(Command::Restore { settings: o.settings(true)?, from: o.need_path("from", "DIR")? }),
+    },
+    Row {
         words: "queue ls",
         usage: "--to URL --token-file FILE [--ca FILE] [--stage STAGE] [--json]",
         what: "What waits in a running gateway: held first, then what is on its way.",
@@ -284,6 +304,7 @@ const VALUES: &[&str] = &[
     "claim",
     "config",
     "data",
+    "from",
     "hours",
     "issuer",
     "jwks",

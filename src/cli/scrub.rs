@@ -109,7 +109,7 @@ fn scrub_into(file: File, output: &mut Output) -> Result<Scrubbed, Stopped> {
     match sniff(head.get(..length).unwrap_or_default()) {
         Sniffed::Known(MediaKind::Jpeg | MediaKind::Png) => stream(file, output),
         _ if length == 0 => stream(file, output),
-        Sniffed::Known(MediaKind::Heic | MediaKind::Mp4 | MediaKind::QuickTime) | Sniffed::Other(_) => {
+        Sniffed::Known(MediaKind::Heic | MediaKind::Mp4 | MediaKind::QuickTime | MediaKind::Pdf) | Sniffed::Other(_) => {
             let mut sink = |bytes: &[u8]| output.write_all(bytes);
             let source = OpenFile { file, length_bytes };
             Ok(container::scrub(&source, Purpose::File, &Limits::default(), &mut sink)?)
@@ -119,7 +119,7 @@ fn scrub_into(file: File, output: &mut Output) -> Result<Scrubbed, Stopped> {
 
 /// The whole file is never in memory.
 fn stream(mut file: File, output: &mut Output) -> Result<Scrubbed, Stopped> {
-    let mut scrubber = Scrubber::new(Purpose::File, &Limits::default());
+    let mut scrubber = Scrubber::new(Purpose::File, &Limits::walking());
     let mut sink = |bytes: &[u8]| output.write_all(bytes);
     let mut buffer = vec![0u8; READ_BYTES];
     loop {

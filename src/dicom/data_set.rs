@@ -42,6 +42,13 @@ impl DataSet {
         self.0.put(DataElement::new(tag, VR::US, PrimitiveValue::from(value)));
     }
 
+    /// Left out where it has no room; nothing of that length is made here.
+    pub(super) fn put_long(&mut self, tag: Tag, value: u64) {
+        if let Ok(value) = u32::try_from(value) {
+            self.0.put(DataElement::new(tag, VR::UL, PrimitiveValue::from(value)));
+        }
+    }
+
     pub(super) fn put_bytes(&mut self, tag: Tag, value: Vec<u8>) {
         self.0.put(DataElement::new(tag, VR::OB, PrimitiveValue::U8(C::from_vec(value))));
     }

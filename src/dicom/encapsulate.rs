@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use dicom_object::InMemDicomObject;
 use dicom_transfer_syntax_registry::entries::{EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN};
 
-use super::{DicomError, Instance, Pixels, Syntax};
+use super::{DicomError, Instance, Pixels, Syntax, document};
 
 /// (7FE0,0010) OB of undefined length, an empty Basic Offset Table, and the tag of the one
 /// fragment; its length follows (PS3.5 §A.4).
@@ -34,6 +34,13 @@ pub struct DataSetStream<'a> {
     size_bytes: u64,
 }
 
+impl<'a> DataSetStream<'a> {
+    fn new(head: Vec<u8>, payload: &'a mut dyn Read, length: u64, tail: Vec<u8>) -> Self {
+        let size_bytes = head.len() as u64 + length + tail.len() as u64;
+        Self { head, head_at: 0, payload, payload_left: length, tail, tail_at: 0, size_bytes }
+    }
+}
+
 impl DataSetStream<'_> {
     /// Of the whole data set.
     #[must_use]
@@ -48,6 +55,9 @@ impl Instance {
     /// # Errors
     /// [`DicomError::SyntaxUnfit`] where the picture would have to be coded again.
     pub fn stream<'a>(&self, syntax: Syntax, payload: &'a mut dyn Read) -> Result<DataSetStream<'a>, DicomError> {
+        if let Pixels::Document { length } = self.pixels {
+            return self.document_stream(length, syntax, payload);
+        }
         let mut head = encode(&self.dataset, syntax)?;
         let length = self.pixels.length();
         let length_field = u32::try_from(length + length % 2).map_err(|_| DicomError::Picture("too long for one element"))?;
@@ -62,8 +72,28 @@ impl Instance {
             _ => return Err(DicomError::SyntaxUnfit { syntax }),
         }
         head.extend_from_slice(&length_field.to_le_bytes());
-        let size_bytes = head.len() as u64 + length + tail.len() as u64;
-        Ok(DataSetStream { head, head_at: 0, payload, payload_left: length, tail, tail_at: 0, size_bytes })
+        Ok(DataSetStream::new(head, payload, length, tail))
+    }
+
+    /// A document stands in the middle of its data set: (0042,0012) and (0042,0015) follow it.
+    fn document_stream<'a>(
+        &self,
+        length: u64,
+        syntax: Syntax,
+        payload: &'a mut dyn Read,
+    ) -> Result<DataSetStream<'a>, DicomError> {
+        let (before, behind) = document::split(&self.dataset);
+        let mut head = encode(&before, syntax)?;
+        let length_field = u32::try_from(length + length % 2).map_err(|_| DicomError::Picture("too long for one element"))?;
+        head.extend_from_slice(match syntax {
+            Syntax::ExplicitLe => &[0x42, 0, 0x11, 0, b'O', b'B', 0, 0],
+            Syntax::ImplicitLe => &[0x42, 0, 0x11, 0],
+            Syntax::JpegBaseline => return Err(DicomError::SyntaxUnfit { syntax }),
+        });
+        head.extend_from_slice(&length_field.to_le_bytes());
+        let mut tail = vec![0; usize::from(length % 2 == 1)];
+        tail.extend(encode(&behind, syntax)?);
+        Ok(DataSetStream::new(head, payload, length, tail))
     }
 }
 

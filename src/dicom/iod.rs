@@ -2,6 +2,8 @@
 
 /// VL Photographic Image Storage (PS3.4 §B.5).
 pub const VL_PHOTOGRAPHIC: &str = "1.2.840.10008.5.1.4.1.1.77.1.4";
+/// Encapsulated PDF Storage (PS3.4 §B.5).
+pub const ENCAPSULATED_PDF: &str = "1.2.840.10008.5.1.4.1.1.104.1";
 /// Verification (PS3.4 §A.4).
 pub const VERIFICATION: &str = "1.2.840.10008.1.1";
 /// Storage Commitment Push Model, and its one instance (PS3.4 §J.3.5).
@@ -50,5 +52,9 @@ pub const PHOTOGRAPH: Iod = Iod {
     contexts: &[&[Syntax::JpegBaseline], &[Syntax::ExplicitLe, Syntax::ImplicitLe]],
 };
 
+/// A document of a patient.
+pub const DOCUMENT: Iod =
+    Iod { sop_class: ENCAPSULATED_PDF, modality: "DOC", contexts: &[&[Syntax::ExplicitLe, Syntax::ImplicitLe]] };
+
 /// Everything that is made here.
-pub const ALL: &[&Iod] = &[&PHOTOGRAPH];
+pub const ALL: &[&Iod] = &[&PHOTOGRAPH, &DOCUMENT];

@@ -7,6 +7,7 @@ mod build;
 pub mod check;
 pub mod commitment;
 mod data_set;
+mod document;
 mod encapsulate;
 pub mod icc;
 pub mod iod;
@@ -26,6 +27,7 @@ use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 
 pub use build::build;
+pub use document::build_document;
 pub use encapsulate::DataSetStream;
 pub use iod::Syntax;
 pub use part10::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, file_prefix};
@@ -46,13 +48,15 @@ pub struct Picture {
     pub icc_profile: Option<Vec<u8>>,
 }
 
-/// How the payload becomes (7FE0,0010).
+/// How the payload becomes (7FE0,0010), or (0042,0011).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pixels {
     /// One JPEG baseline stream of so many bytes: transfer syntax .50, empty offset table, one fragment.
     Jpeg { length: u64 },
     /// Native samples, interleaved by pixel, so many bytes.
     Native { length: u64 },
+    /// A document of so many bytes, which is no picture.
+    Document { length: u64 },
 }
 
 impl Pixels {
@@ -60,7 +64,7 @@ impl Pixels {
     #[must_use]
     pub fn length(self) -> u64 {
         match self {
-            Self::Jpeg { length } | Self::Native { length } => length,
+            Self::Jpeg { length } | Self::Native { length } | Self::Document { length } => length,
         }
     }
 }
@@ -107,7 +111,7 @@ pub struct Instance {
     pub sop_class: Uid,
     pub sop_instance: Uid,
     pub pixels: Pixels,
-    /// Everything but (7FE0,0010).
+    /// Everything but the payload's own element.
     pub dataset: InMemDicomObject,
     /// For a person: what could not enter the object and why. Never patient data.
     pub notes: Vec<&'static str>,
@@ -130,7 +134,7 @@ impl Instance {
     pub fn transfer_syntax(&self) -> Syntax {
         match self.pixels {
             Pixels::Jpeg { .. } => Syntax::JpegBaseline,
-            Pixels::Native { .. } => Syntax::ExplicitLe,
+            Pixels::Native { .. } | Pixels::Document { .. } => Syntax::ExplicitLe,
         }
     }
 
@@ -139,7 +143,7 @@ impl Instance {
     pub fn syntaxes(&self) -> &'static [Syntax] {
         match self.pixels {
             Pixels::Jpeg { .. } => &[Syntax::JpegBaseline],
-            Pixels::Native { .. } => &[Syntax::ExplicitLe, Syntax::ImplicitLe],
+            Pixels::Native { .. } | Pixels::Document { .. } => &[Syntax::ExplicitLe, Syntax::ImplicitLe],
         }
     }
 }
@@ -155,6 +159,7 @@ const PERSONAL: &[Tag] = &[
     tags::PHYSICIANS_OF_RECORD,
     tags::OPERATORS_NAME,
     tags::SERIES_DESCRIPTION,
+    tags::DOCUMENT_TITLE,
 ];
 
 impl Instance {

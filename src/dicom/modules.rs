@@ -14,7 +14,7 @@ use crate::capture::order::Code;
 use crate::capture::{Order, Uid};
 
 /// What this program calls itself in an object.
-const PRODUCT: &str = "Shutterbridge";
+pub(super) const PRODUCT: &str = "Shutterbridge";
 /// Coding scheme of staff numbers: the token's subject, which is the hospital's own.
 const STAFF_SCHEME: &str = "99STAFF";
 /// Where nothing was ordered (CID 8131).
@@ -234,9 +234,11 @@ pub(super) fn general_image(to: &mut DataSet, source: &Source) {
     if is_derived {
         let text = match source.picture.pixels {
             Pixels::Jpeg { .. } => {
-                "Decoded and compressed again as JPEG baseline, because no transfer syntax carries the source as it was coded"
+                "Decoded and compressed again as JPEG baseline, because the source as it was coded could not be sent, or not be turned upright"
             }
-            Pixels::Native { .. } => "Decoded to native samples, because no transfer syntax carries the source as it was coded",
+            Pixels::Native { .. } | Pixels::Document { .. } => {
+                "Decoded to native samples, because no transfer syntax carries the source as it was coded"
+            }
         };
         to.put(tags::DERIVATION_DESCRIPTION, VR::ST, description(text, ST_MAX));
         to.put_items(tags::DERIVATION_CODE_SEQUENCE, macros::code("113040", "DCM", "Lossy Compression"));
@@ -274,7 +276,7 @@ pub(super) fn image_pixel(to: &mut DataSet, source: &Source) -> Result<(), Dicom
     let photometric = match (picture.samples, picture.pixels) {
         (1, _) => "MONOCHROME2",
         (_, Pixels::Jpeg { .. }) => "YBR_FULL_422",
-        (_, Pixels::Native { .. }) => "RGB",
+        (_, Pixels::Native { .. } | Pixels::Document { .. }) => "RGB",
     };
     to.put(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, photometric);
     if picture.samples > 1 {
@@ -329,7 +331,8 @@ pub(super) fn sop_common(to: &mut DataSet, source: &Source) {
 /// The gateway's own part in the object (§C.12.1.1.5).
 pub(super) fn contributing_equipment(to: &mut DataSet, source: &Source) {
     let done = match source.picture.history {
-        LossyHistory::Original => "metadata removed, coded picture kept, encapsulated",
+        _ if matches!(source.picture.pixels, Pixels::Document { .. }) => "metadata removed, pages kept, encapsulated",
+        LossyHistory::Original => "metadata removed, coefficients kept, encapsulated",
         LossyHistory::Lossless => "metadata removed, samples kept, wrapped",
         LossyHistory::Reencoded { .. } => "metadata removed, coded again, wrapped",
     };

@@ -30,7 +30,7 @@ const PROBE: &str = ".shutterbridge-check";
 
 /// Tries everything; the rows in the order of the configuration.
 #[must_use]
-pub fn rows(loaded: Result<Loaded, Problems>, clock: &Clock) -> Vec<Row> {
+pub fn rows(loaded: Result<Loaded, Problems>) -> Vec<Row> {
     let loaded = match loaded {
         Ok(loaded) => loaded,
         Err(Problems(problems)) => {
@@ -39,7 +39,7 @@ pub fn rows(loaded: Result<Loaded, Problems>, clock: &Clock) -> Vec<Row> {
             return problems.iter().map(row).collect();
         }
     };
-    let look = Look { loaded: &loaded, config: &loaded.config, clock };
+    let look = Look { loaded: &loaded, config: &loaded.config, clock: Clock::system() };
     let mut rows = vec![Row::pass("config", "every key is known and reads")];
     rows.extend(
         loaded.warnings.iter().map(|w| Row::new("config", Grade::Warn, w.to_string(), "set it, where it is not meant so")),
@@ -56,7 +56,7 @@ pub fn rows(loaded: Result<Loaded, Problems>, clock: &Clock) -> Vec<Row> {
 struct Look<'a> {
     loaded: &'a Loaded,
     config: &'a Config,
-    clock: &'a Clock,
+    clock: Clock,
 }
 
 impl Look<'_> {
@@ -245,6 +245,11 @@ impl Look<'_> {
             let place = |row: Row, key: &str| {
                 if key.is_empty() { row } else { row.at(format!("archive.{key}"), self.line("archive", index, key)) }
             };
+            rows.extend(
+                self.own_certificate(&options.peer)
+                    .map(|found| place(found, "tls_cert"))
+                    .map(|row| Row { check: check.clone(), ..row }),
+            );
             match archives::open(options) {
                 Ok(archive) => rows.extend(
                     archive
@@ -259,6 +264,24 @@ impl Look<'_> {
             }
         }
         rows
+    }
+}
+
+impl Look<'_> {
+    /// A certificate that an archive is shown: nothing tells of its end but an archive that
+    /// suddenly takes no more.
+    fn own_certificate(&self, peer: &ArchivePeer) -> Option<Row> {
+        let (ArchivePeer::Dimse { tls, .. } | ArchivePeer::Stow { tls, .. }) = peer else { return None };
+        let (cert, key) = tls.as_ref()?.identity.as_ref()?;
+        match tls::load(cert, key, self.clock.now()) {
+            Ok(identity) => {
+                let expires = identity.expires?;
+                let days = expires.duration_since(self.clock.now()).as_hours() / 24;
+                let says = format!("the certificate of this gateway is good for {days} days, until {expires}");
+                (days < CERTIFICATE_DAYS_MIN).then(|| Row::new("", Grade::Warn, says, "renew it before the archive refuses it"))
+            }
+            Err(why) => Some(Row::new("", Grade::Fail, why.to_string(), "name a certificate in PEM and its key")),
+        }
     }
 }
 

@@ -33,6 +33,7 @@ pub fn capture(record: &Record) -> Value {
         let mut members = receipt_item(&id, item);
         members.insert("failure".to_owned(), failure(item.failure.as_ref(), &item.schedule));
         members.insert("legs".to_owned(), item.legs.iter().map(leg).collect());
+        members.insert("sent_sha256".to_owned(), json!(item.sent_sha256.as_ref().map(|digest| hex(digest))));
         Value::Object(members)
     };
     let items: Vec<Value> = items(record).map(item).collect();
@@ -74,6 +75,7 @@ fn receipt_item(id: &str, item: &ItemRecord) -> Map<String, Value> {
         "location_found": facts.location_found,
         "removed": facts.removed,
         "essence": facts.essence,
+        "verifier": facts.verifier,
     });
     match members {
         Value::Object(members) => members,

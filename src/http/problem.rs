@@ -151,7 +151,7 @@ fn document(refusal: &Refusal, request_id: &str) -> Value {
         members.insert("errors".to_owned(), json!(refusal.errors));
     }
     if code == RefusalCode::UnsupportedMedia {
-        members.insert("accepted".to_owned(), json!(MediaKind::ACCEPTED.map(MediaKind::mime)));
+        members.insert("accepted".to_owned(), json!(MediaKind::ACCEPTED_TYPES));
     }
     document
 }

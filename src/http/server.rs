@@ -39,7 +39,7 @@ const RECEIVE_BYTES: usize = 32 * 1024;
 /// What one client, or all together, may cost.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Whole body of one request. The default: a hundred photos of the largest size, and their claim.
+    /// Whole body of one request. The default: a hundred files of the largest size, and their claim.
     pub body_max_bytes: u64,
     /// Parts of one upload: a claim and a hundred files.
     pub parts_max: usize,
@@ -74,7 +74,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            body_max_bytes: 100 * (64 << 20) + (1 << 20),
+            body_max_bytes: 100 * (4 << 30) + (1 << 20),
             parts_max: 101,
             uploads_max: 64,
             streams_max: 64,

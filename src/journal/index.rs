@@ -137,11 +137,6 @@ pub(super) fn due_after(store: &dyn Store, after: Timestamp, limit: usize) -> Re
     ids(store, &after_prefix(&due_prefix(after)), &after_prefix(&[DUE]), limit)
 }
 
-/// How many captures have the stage.
-pub(super) fn count(store: &dyn Store, stage: Stage) -> Result<u64, JournalError> {
-    Ok(all(store, &stage_prefix(stage))?.len() as u64)
-}
-
 /// Every identifier a claim names, and those beside it that the capture waits for.
 fn named(record: &Record) -> Vec<&Phi> {
     let claim = &record.acceptance.claim;

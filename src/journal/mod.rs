@@ -50,6 +50,8 @@ pub struct Journal {
     miscounted: AtomicBool,
     /// An index that was put aside is being made anew.
     rebuilding: AtomicBool,
+    /// What was counted at opening, for the recovery that comes next: 16 bytes a capture.
+    counted: Mutex<Option<Vec<CaptureId>>>,
     usage: Mutex<Usage>,
     /// Somebody waits for another page of it.
     usage_wanted: AtomicBool,
@@ -124,6 +126,15 @@ impl fmt::Display for JournalError {
 
 impl std::error::Error for JournalError {}
 
+impl JournalError {
+    /// True where the row itself is the trouble: reading it again gives the same until somebody
+    /// repairs it.
+    #[must_use]
+    pub fn is_of_the_row(&self) -> bool {
+        matches!(self, Self::Broken(_) | Self::Newer(_) | Self::Store(StoreError::Sealed | StoreError::Unexpected))
+    }
+}
+
 impl From<StoreError> for JournalError {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
@@ -145,21 +156,28 @@ impl Journal {
             counts,
             miscounted: AtomicBool::new(false),
             rebuilding: AtomicBool::new(false),
+            counted: Mutex::default(),
             usage: Mutex::default(),
             usage_wanted: AtomicBool::new(false),
             lanes: Mutex::default(),
         };
-        journal.recount()?;
+        let ids = journal.recount()?;
+        *journal.counted.lock().unwrap_or_else(PoisonError::into_inner) = Some(ids);
         Ok(journal)
     }
 
-    fn recount(&self) -> Result<(), JournalError> {
+    /// Counts all captures; answers which there are, ascending.
+    fn recount(&self) -> Result<Vec<CaptureId>, JournalError> {
         *self.usage() = Usage::default();
         *self.lanes() = queue::counts(&*self.store)?;
+        let mut ids = Vec::new();
         for (stage, count) in Stage::ALL.into_iter().zip(&self.counts) {
-            count.store(index::count(&*self.store, stage)?, Ordering::Relaxed);
+            let mut staged = index::all_staged(&*self.store, stage)?;
+            count.store(staged.len() as u64, Ordering::Relaxed);
+            ids.append(&mut staged);
         }
-        Ok(())
+        ids.sort_unstable();
+        Ok(ids)
     }
 
     /// False from the first commit that the disk did not confirm until [`Journal::health`] mended
@@ -176,6 +194,7 @@ impl Journal {
     /// Errors of the store, and what `fill` says.
     pub fn rebuild<T>(&self, fill: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
         self.rebuilding.store(true, Ordering::SeqCst);
+        *self.counted.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let renewed = self.store.renew().map_err(|e| e.to_string());
         self.miscounted.store(true, Ordering::SeqCst);
         let filled = renewed.and_then(|()| fill())?;
@@ -206,6 +225,15 @@ impl Journal {
     pub fn commit(&self, commit: Commit) -> Result<(), JournalError> {
         let done = self.commits.run(commit, |commits| self.lead(&commits));
         done.unwrap_or(Err(JournalError::Store(StoreError::NotDurable)))
+    }
+
+    /// Every capture there is, ascending. At a start it is known from the opening.
+    ///
+    /// # Errors
+    /// As for [`Journal::get`].
+    pub fn all_ids(&self) -> Result<Vec<CaptureId>, JournalError> {
+        let counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner).take();
+        counted.map_or_else(|| self.ids(&Stage::ALL), Ok)
     }
 
     /// Every capture of these stages, ascending: 16 bytes each.

@@ -6,12 +6,16 @@
 //!
 //! Source: CIPA DC-008 (Exif 2.32), TIFF 6.0 §2.
 
+mod exposure;
+
+use std::collections::BTreeMap;
+
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
 
 use super::field::Order;
 use crate::capture::TakenAt;
-use crate::capture::media::Orientation;
+use crate::capture::media::{Number, Orientation};
 use crate::capture::text::is_plain;
 
 /// What precedes the TIFF block in an APP1 segment.
@@ -45,6 +49,7 @@ mod kind {
     pub const SHORT: u16 = 3;
     pub const LONG: u16 = 4;
     pub const RATIONAL: u16 = 5;
+    pub const SIGNED_RATIONAL: u16 = 10;
 }
 
 /// What one Exif block says.
@@ -57,6 +62,8 @@ pub struct Block {
     pub make: Option<String>,
     pub model: Option<String>,
     pub software: Option<String>,
+    /// Numbers by their tag.
+    pub exposure: BTreeMap<u16, Number>,
     pub has_gps: bool,
     /// A latitude, a longitude or the name of an area; or a GPS directory that cannot be read.
     pub has_position: bool,
@@ -86,6 +93,7 @@ impl Block {
         block.see_gps(&first);
         if let Some(exif) = first.child(tag::EXIF) {
             block.taken_at = taken_at(&exif);
+            block.exposure = exposure::read(&exif);
             block.has_maker_note = exif.find(tag::MAKER_NOTE).is_some();
             block.see_gps(&exif);
         }
@@ -163,7 +171,7 @@ impl<'t> Directory<'t> {
         let width: usize = match kind {
             kind::SHORT => 2,
             kind::LONG => 4,
-            kind::RATIONAL => 8,
+            kind::RATIONAL | kind::SIGNED_RATIONAL => 8,
             _ => 1,
         };
         let length = usize::try_from(count).ok()?.saturating_mul(width);

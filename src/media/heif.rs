@@ -9,6 +9,7 @@ use std::ops::Range;
 use super::Fault;
 use super::isobmff::{BoxAt, Fields, ReadError, boxes, bytes_of};
 use super::source::Source;
+use crate::capture::media::Orientation;
 
 /// Largest box of `meta` that is held in memory; `idat` is not. A grid of 768 tiles needs 20 KiB,
 /// and three colour profiles at our limit fit.
@@ -65,6 +66,20 @@ pub struct Index {
     pub others: Vec<[u8; 4]>,
 }
 
+/// Turns as matrices `[a, b, c, d]`: x' = a·x + b·y, y' = c·x + d·y, y downwards. The eight of Exif.
+const TURNS: [[i32; 4]; 8] =
+    [[1, 0, 0, 1], [-1, 0, 0, 1], [-1, 0, 0, -1], [1, 0, 0, -1], [0, 1, 1, 0], [0, -1, 1, 0], [0, -1, -1, 0], [0, 1, -1, 0]];
+/// None, 90, 180 and 270 degrees anticlockwise.
+const QUARTERS: [[i32; 4]; 4] = [[1, 0, 0, 1], [0, 1, -1, 0], [-1, 0, 0, -1], [0, -1, 1, 0]];
+/// Top and bottom change places, left and right do (ISO/IEC 23008-12:2022 §6.5.12).
+const MIRRORS: [[i32; 4]; 2] = [[1, 0, 0, -1], [-1, 0, 0, 1]];
+
+/// First `before`, then `step`.
+fn product(step: [i32; 4], before: [i32; 4]) -> [i32; 4] {
+    let ([a, b, c, d], [left, right, low_left, low_right]) = (step, before);
+    [a * left + b * low_left, a * right + b * low_right, c * left + d * low_left, c * right + d * low_right]
+}
+
 impl Index {
     /// Reads the boxes of `meta`.
     ///
@@ -107,6 +122,28 @@ impl Index {
     pub fn properties_of(&self, id: u32) -> impl Iterator<Item = (&Association, &Property)> {
         let of_item = self.associations.get(&id).into_iter().flatten();
         of_item.filter_map(|a| self.properties.get(a.property).map(|p| (a, p)))
+    }
+
+    /// How an item is turned: its `irot` and `imir`, one after the other (ISO/IEC 23008-12 §6.5.10,
+    /// §6.5.12), as one of the eight turns that Exif has.
+    #[must_use]
+    pub fn turn_of(&self, id: u32) -> Orientation {
+        // Where the corner at the top left, and its neighbours to the right and below, come to lie.
+        let mut matrix = [1, 0, 0, 1];
+        for (_, property) in self.properties_of(id) {
+            let value = property.body.first().copied().unwrap_or(0);
+            let steps: &[[i32; 4]] = match (&property.kind, value & 3) {
+                // Anticlockwise, in quarters.
+                (b"irot", quarters) => QUARTERS.get(usize::from(quarters)..).unwrap_or_default(),
+                (b"imir", axis) => MIRRORS.get(usize::from(axis & 1)..).unwrap_or_default(),
+                _ => &[],
+            };
+            if let Some(step) = steps.first() {
+                matrix = product(*step, matrix);
+            }
+        }
+        let exif = TURNS.iter().zip(1..).find(|(turn, _)| **turn == matrix).map_or(1, |(_, exif)| exif);
+        Orientation::from_exif(exif).unwrap_or_default()
     }
 
     /// What `from` refers to by references of one kind.
@@ -303,6 +340,32 @@ mod tests {
             data: Data::Lost(NOWHERE),
         };
         Index { items: [(id, item)].into(), ..Index::default() }
+    }
+
+    type Step = ([u8; 4], u8);
+
+    #[test]
+    fn turns_and_mirrors_follow_each_other_in_their_order() {
+        let (irot, imir) = (|angle| (*b"irot", angle), |axis| (*b"imir", axis));
+        let table: [(&[Step], u8); 10] = [
+            (&[], 1),
+            (&[irot(1)], 8),
+            (&[irot(2)], 3),
+            (&[irot(3)], 6),
+            (&[imir(1)], 2),
+            (&[imir(0)], 4),
+            (&[irot(1), imir(0)], 5),
+            (&[irot(3), imir(0)], 7),
+            (&[imir(0), irot(1)], 7),
+            (&[(*b"clap", 3), irot(3), (*b"pasp", 1)], 6),
+        ];
+        for (steps, exif) in table {
+            let mut index = index_of(1);
+            index.properties = steps.iter().map(|(kind, value)| Property { kind: *kind, body: vec![*value] }).collect();
+            let each = (0..steps.len()).map(|property| Association { is_essential: true, property });
+            index.associations.insert(1, each.collect());
+            assert_eq!(index.turn_of(1).to_exif(), exif, "{steps:?}");
+        }
     }
 
     #[test]

@@ -1,6 +1,27 @@
 //! The inside of a JPEG's segments (ITU-T T.81 Annex B). Each check accounts for every byte of
 //! its segment, so that nothing can sit behind a table that is shorter than its segment says.
 
+mod bits;
+mod dct;
+mod encode;
+mod huffman;
+mod plane;
+mod progressive;
+mod read;
+mod samples;
+pub mod scan;
+mod sequential;
+pub mod tail;
+mod transcode;
+mod turn;
+mod write;
+
+use std::fmt;
+
+pub use encode::{Encoding, encode};
+pub use read::process;
+pub use transcode::{Transcoded, upright};
+
 use super::Fault;
 use super::field::be16;
 use crate::capture::media::Coding;
@@ -37,6 +58,9 @@ pub enum Process {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Component {
     pub id: u8,
+    /// Sampling factors, 1 to 4.
+    pub h: u8,
+    pub v: u8,
     /// Quantization table, 0 to 3.
     pub table: u8,
 }
@@ -79,11 +103,12 @@ impl Frame {
         let mut components: Vec<Component> = Vec::with_capacity(usize::from(count));
         for spec in specs.chunks_exact(3) {
             let &[id, sampling, table] = spec else { continue };
-            let sampled = (1..=4).contains(&(sampling >> 4)) && (1..=4).contains(&(sampling & 15));
+            let (h, v) = (sampling >> 4, sampling & 15);
+            let sampled = (1..=4).contains(&h) && (1..=4).contains(&v);
             if !sampled || table > 3 || components.iter().any(|c| c.id == id) {
                 return Err(Fault("has a frame header with an impossible component"));
             }
-            components.push(Component { id, table });
+            components.push(Component { id, h, v, table });
         }
         Ok(Self { process, width, height, components })
     }
@@ -93,22 +118,53 @@ impl Frame {
         u64::from(self.width) * u64::from(self.height)
     }
 
-    /// How the samples are coded, as decoders decide it: JFIF means YCbCr, else Adobe's transform
-    /// says it, else component ids that spell RGB (T.871 §6.1; Adobe Technical Note 5116).
+    /// How the samples are coded, as decoders decide it.
     #[must_use]
     pub fn coding(&self, is_jfif: bool, adobe_transform: Option<u8>) -> Coding {
         if self.process != Process::Baseline {
             return Coding::JpegOther;
         }
         let ids: Vec<u8> = self.components.iter().map(|c| c.id).collect();
-        let is_rgb = !is_jfif && adobe_transform.map_or(ids == *b"RGB", |t| t == 0);
         match ids.len() {
             1 => Coding::JpegBaselineGrey,
-            3 if !is_rgb => Coding::JpegBaselineYcbcr,
+            3 if !is_rgb(&ids, is_jfif, adobe_transform) => Coding::JpegBaselineYcbcr,
             _ => Coding::JpegOther,
         }
     }
 }
+
+/// True where three components are red, green and blue: JFIF means YCbCr, else Adobe's transform
+/// says it, else component ids that spell RGB (T.871 §6.1; Adobe Technical Note 5116).
+fn is_rgb(ids: &[u8], is_jfif: bool, adobe_transform: Option<u8>) -> bool {
+    !is_jfif && adobe_transform.map_or(*ids == *b"RGB", |t| t == 0)
+}
+
+/// Why the coefficients of a JPEG cannot be kept. A constant text: it carries nothing of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    TooLarge,
+    /// Not what baseline JPEG with YCbCr or grey can hold; the end of "because …".
+    Kind(&'static str),
+    Damaged(Fault),
+}
+
+impl From<Fault> for Unfit {
+    fn from(fault: Fault) -> Self {
+        Self::Damaged(fault)
+    }
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLarge => f.write_str("it has more coefficients or scans than are held here"),
+            Self::Kind(why) => f.write_str(why),
+            Self::Damaged(fault) => write!(f, "it {fault}"),
+        }
+    }
+}
+
+impl std::error::Error for Unfit {}
 
 /// Which table slots were defined: one bit each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Floor 2: what a file is, as its bytes tell.
 //!
-//! Owns: the kind of a file, the structure of JPEG, PNG and HEIF, what Exif, XMP and IPTC say, and the
-//! one way to decode a picture.
+//! Owns: the kind of a file, the structure of JPEG, PNG, HEIF, films and PDF, what Exif, XMP, IPTC and the
+//! index of a film say, and the one way to decode a picture.
 //! Never: edits, files, sockets; never decides what has to go (that is `scrub`).
 
 pub mod exif;
@@ -11,7 +11,9 @@ pub mod iptc;
 pub mod isobmff;
 pub mod jpeg;
 pub mod location;
+pub mod pdf;
 pub mod png;
+pub mod quicktime;
 pub mod raster;
 pub mod sniff;
 pub mod source;

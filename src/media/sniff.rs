@@ -24,6 +24,10 @@ pub fn sniff(head: &[u8]) -> Sniffed {
     if head.starts_with(&[0xFF, 0xD8, 0xFF]) {
         return Sniffed::Known(MediaKind::Jpeg);
     }
+    // Some programs write a byte order mark or a line end before it.
+    if head.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(head).trim_ascii_start().starts_with(b"%PDF-") {
+        return Sniffed::Known(MediaKind::Pdf);
+    }
     if head.starts_with(PNG) {
         return Sniffed::Known(MediaKind::Png);
     }
@@ -55,8 +59,7 @@ fn is_mp4(brand: &[u8]) -> bool {
 }
 
 /// Signatures at offset 0, each with its word.
-const SIGNATURES: [(&[u8], &str); 17] = [
-    (b"%PDF-", "PDF"),
+const SIGNATURES: [(&[u8], &str); 16] = [
     (b"GIF8", "GIF"),
     (b"BM", "BMP"),
     (b"II*\0", "TIFF or camera raw"),
@@ -110,7 +113,7 @@ mod tests {
 
     #[test]
     fn the_first_bytes_decide_what_a_file_is() {
-        let table: [(&[u8], Sniffed); 13] = [
+        let table: [(&[u8], Sniffed); 14] = [
             (b"\xff\xd8\xff\xe0\0\x10JFIF", Sniffed::Known(MediaKind::Jpeg)),
             (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", Sniffed::Known(MediaKind::Png)),
             (b"\x89PNG\r\n", Sniffed::Other("unknown")),
@@ -118,7 +121,8 @@ mod tests {
             (b"\0\0\0\x18ftypmif1", Sniffed::Known(MediaKind::Heic)),
             (b"\0\0\0\x18ftypqt  ", Sniffed::Known(MediaKind::QuickTime)),
             (b"\0\0\0\x18ftypisom", Sniffed::Known(MediaKind::Mp4)),
-            (b"%PDF-1.7", Sniffed::Other("PDF")),
+            (b"%PDF-1.7", Sniffed::Known(MediaKind::Pdf)),
+            (b"\xEF\xBB\xBF\r\n%PDF-1.4", Sniffed::Known(MediaKind::Pdf)),
             (b"GIF89a", Sniffed::Other("GIF")),
             (b" <!DOCTYPE html>", Sniffed::Other("HTML or XML")),
             (b"hello", Sniffed::Other("text")),

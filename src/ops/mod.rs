@@ -1,8 +1,9 @@
 //! What the people who run the gateway see of it, and what it needs of the machine.
 //!
-//! Owns: metrics, readiness and their door; log lines; certificates and the key file; the signal to stop.
+//! Owns: metrics, readiness and their door; log lines; certificates and the key file; the signal to stop; backups.
 //! Never: decides about captures, reads the configuration, names a patient.
 
+pub mod backup;
 pub mod door;
 pub mod files;
 pub mod key;

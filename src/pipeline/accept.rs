@@ -1,6 +1,7 @@
 //! From the first byte of a request to the promise line.
 //!
-//! Every byte is hashed, scrubbed, verified and sealed while it arrives. Until
+//! Every byte is hashed and sealed while it arrives, and scrubbed and verified before anything is
+//! promised (`arrival`). Until
 //! [`Intake::finish`] returns, dropping the intake leaves nothing behind; after it, the capture
 //! is on disk, whatever happens to this process.
 
@@ -9,25 +10,23 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::arrival::{Arrival, Arrived, Contents};
 use super::observer::Observer;
 use super::pending::{Pending, Ticket};
 use super::refusal::{Refusal, RefusalCode};
-use crate::audit::{Audit, Event, Object, Outcome};
+use crate::audit::{Audit, Event, Object, Outcome, Proof};
 use crate::capture::record::{Acceptance, Digest, Idempotency, ItemFacts, SealedManifest};
-use crate::capture::{CaptureId, Claim, MediaKind, Operator, Record, Uid};
+use crate::capture::{CaptureId, Claim, Essence, Facts, Operator, Record, Uid};
 use crate::clock::Clock;
 use crate::journal::Journal;
-use crate::scrub::{self, PushError, ScrubError, Scrubber};
+use crate::scrub::{self, verify};
 use crate::seal::{digest, random};
-use crate::spool::{Draft, Finished, Reservation, Spool, SpoolError};
+use crate::spool::{Draft, Finished, Spool, SpoolError};
 
 /// Longest Idempotency-Key, characters: a UUID or a digest fits several times.
 const IDEMPOTENCY_KEY_MAX: usize = 255;
 /// Captures that may be promised while the journal takes none: they stand in memory.
 const PENDING_MAX: usize = 2_000;
-/// Room set aside for a file while it arrives: several usual photos. A larger one meets the same
-/// rule again at the disk.
-const RESERVE_BYTES: u64 = 16 << 20;
 
 /// What the doors ask of the pipeline.
 pub trait Acceptor: Send + Sync {
@@ -68,6 +67,8 @@ pub struct Receipt {
 pub struct Options {
     /// Largest photo, bytes received.
     pub photo_bytes: u64,
+    /// Largest video.
+    pub video_bytes: u64,
     pub request_files: u16,
     pub scrub: scrub::Limits,
     pub departments: Vec<DepartmentRule>,
@@ -198,17 +199,7 @@ struct Session {
     head: Option<Draft>,
     tail: Vec<Finished>,
     items: Vec<ItemFacts>,
-    current: Option<File>,
-}
-
-/// The file that is arriving.
-struct File {
-    scrubber: Scrubber,
-    draft: Draft,
-    /// Given back when the file has ended.
-    _room: Reservation,
-    received: digest::Hasher,
-    received_bytes: u64,
+    current: Option<Arrival>,
 }
 
 impl Intake for Session {
@@ -219,43 +210,41 @@ impl Intake for Session {
             let detail = format!("More than {limit} files in one request. Send the rest as another capture.");
             return Err(Refusal::new(RefusalCode::TooLarge, detail));
         }
-        let room = self.reception.spool.reserve(RESERVE_BYTES).map_err(|e| refuse_spool(&e))?;
-        let draft = self.reception.spool.draft(self.id.item(index)).map_err(|e| refuse_spool(&e))?;
-        let scrubber = Scrubber::new(scrub::Purpose::Object, &self.reception.options.scrub);
-        self.current = Some(File { scrubber, draft, _room: room, received: digest::Hasher::new(), received_bytes: 0 });
+        self.current = Some(Arrival::begin(Arc::clone(&self.reception), self.id.item(index), index.saturating_add(1))?);
         Ok(())
     }
 
     fn push(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
-        let part = self.part();
-        let limit = self.reception.options.photo_bytes;
-        let file = self.current.as_mut().ok_or_else(out_of_order)?;
-        file.received_bytes += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        if file.received_bytes > limit {
-            let detail = format!("File {part} is larger than {limit} bytes, the limit for a photo.");
-            return Err(Refusal { part: Some(part), limit_bytes: Some(limit), ..Refusal::new(RefusalCode::TooLarge, detail) });
-        }
-        file.received.update(bytes);
-        let File { scrubber, draft, .. } = file;
-        scrubber.push(bytes, &mut |kept: &[u8]| draft.write(kept)).map_err(|e| refuse_push(e, part))
+        self.current.as_mut().ok_or_else(out_of_order)?.push(bytes)
     }
 
     fn end_file(&mut self) -> Result<(), Refusal> {
-        let part = self.part();
         let index = u16::try_from(self.items.len()).unwrap_or(u16::MAX);
-        let File { scrubber, mut draft, _room, received, received_bytes } = self.current.take().ok_or_else(out_of_order)?;
-        let scrubbed = scrubber.finish(&mut |kept: &[u8]| draft.write(kept)).map_err(|e| refuse_push(e, part))?;
+        let Arrived { draft, contents, received, received_bytes } = self.current.take().ok_or_else(out_of_order)?.end()?;
         let uuid = random::random::<16>().map_err(|_| no_randomness())?;
-        let item = ItemFacts {
-            media: scrubbed.media,
+        let bare = ItemFacts {
+            media: contents.media(),
             size_bytes: received_bytes,
-            sha256: received.finish(),
-            sealed_bytes: scrubbed.kept_bytes,
+            sha256: received,
+            sealed_bytes: draft.payload_bytes(),
             sop_instance_uid: Uid::from_uuid_bytes(uuid),
-            location_found: scrubbed.location_found,
-            removed: scrubbed.removed,
-            essence: scrubbed.essence,
-            facts: scrubbed.facts,
+            location_found: false,
+            removed: Vec::new(),
+            essence: Essence::Unchanged,
+            verifier: 0,
+            sealed_as_received: None,
+            facts: Facts::unread(),
+        };
+        let item = match contents {
+            Contents::Scrubbed(scrubbed) => ItemFacts {
+                location_found: scrubbed.location_found,
+                removed: scrubbed.removed,
+                essence: scrubbed.essence,
+                verifier: verify::VERSION,
+                facts: scrubbed.facts,
+                ..bare
+            },
+            Contents::AsReceived { why, .. } => ItemFacts { sealed_as_received: Some(why), ..bare },
         };
         if index == 0 {
             self.head = Some(draft);
@@ -282,7 +271,7 @@ impl Intake for Session {
                 Replay::New(ticket) => Some(ticket),
             },
         };
-        self.reception.audit.record(&self.event()).map_err(|_| no_audit())?;
+        self.record_in_audit()?;
         let record = self.promise(idempotency)?;
         // From here on nothing can fail: the record is on disk, and the ticket lets those wait
         // no longer who sent the same key meanwhile.
@@ -299,11 +288,6 @@ enum Replay {
 }
 
 impl Session {
-    /// The file at hand, counted from 1.
-    fn part(&self) -> u16 {
-        u16::try_from(self.items.len() + 1).unwrap_or(u16::MAX)
-    }
-
     /// The claim by value and the bytes of the files in order: what "the same body" means.
     fn request_digest(&self) -> Digest {
         let mut hasher = digest::Hasher::new();
@@ -362,17 +346,26 @@ impl Session {
             .map_err(|_| Refusal::new(RefusalCode::Unavailable, "The record of the capture could not be written. Report this."))
     }
 
-    /// Written before the promise, so that nothing is accepted that the trail does not know.
-    fn event(&self) -> Event<'_> {
-        let object = Object::Capture(self.id);
-        Event {
-            at: self.accepted_at,
-            actor: Some(&self.operator),
-            action: "capture.accept",
-            outcome: Outcome::Done,
-            object,
-            detail: "",
+    /// Written before the promise, so that nothing is accepted that the trail does not know: what was
+    /// removed from each file, then that the capture was accepted.
+    fn record_in_audit(&self) -> Result<(), Refusal> {
+        for (index, item) in (0..).zip(&self.items) {
+            let proof = Proof {
+                media: item.media.mime().to_owned(),
+                location_found: item.location_found,
+                removed: item.removed.clone(),
+                received_sha256: digest::hex(&item.sha256),
+                verifier: item.verifier,
+            };
+            self.record_done("item.scrub", Object::Scrubbed(self.id.item(index), &proof))?;
         }
+        self.record_done("capture.accept", Object::Capture(self.id))
+    }
+
+    fn record_done(&self, action: &'static str, object: Object<'_>) -> Result<(), Refusal> {
+        let (at, actor) = (self.accepted_at, Some(&self.operator));
+        let event = Event { at, actor, action, outcome: Outcome::Done, object, detail: "" };
+        self.reception.audit.record(&event).map_err(|_| no_audit())
     }
 
     fn tell(&self, record: &Record) {
@@ -382,28 +375,7 @@ impl Session {
     }
 }
 
-fn refuse_push(error: PushError<SpoolError>, part: u16) -> Refusal {
-    match error {
-        PushError::Sink(e) => refuse_spool(&e),
-        PushError::Scrub(e) => refuse_file(&e, part),
-    }
-}
-
-fn refuse_file(error: &ScrubError, part: u16) -> Refusal {
-    let code = match error.code {
-        scrub::ScrubCode::UnsupportedMedia => RefusalCode::UnsupportedMedia,
-        scrub::ScrubCode::Empty | scrub::ScrubCode::DamagedMedia => RefusalCode::DamagedMedia,
-        scrub::ScrubCode::TooLarge => RefusalCode::TooLarge,
-    };
-    let accepted: Vec<&str> = MediaKind::ACCEPTED.into_iter().map(MediaKind::mime).collect();
-    let detail = match code {
-        RefusalCode::UnsupportedMedia => format!("File {part}: {} Accepted are {}.", error.detail, accepted.join(", ")),
-        _ => format!("File {part}: {}", error.detail),
-    };
-    Refusal { part: Some(part), ..Refusal::new(code, detail) }
-}
-
-fn refuse_spool(error: &SpoolError) -> Refusal {
+pub(super) fn refuse_spool(error: &SpoolError) -> Refusal {
     match error {
         SpoolError::Full => Refusal::new(
             RefusalCode::SpoolFull,
@@ -425,7 +397,7 @@ fn no_randomness() -> Refusal {
     Refusal::new(RefusalCode::Unavailable, "The system gives no random numbers; nothing can be sealed. Try again later.")
 }
 
-fn out_of_order() -> Refusal {
+pub(super) fn out_of_order() -> Refusal {
     Refusal::new(
         RefusalCode::Unavailable,
         "The parts of the request came in an order that this door should have refused. Report this.",

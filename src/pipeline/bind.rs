@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 use super::identify::{Doubt, Match};
 use crate::capture::binding::{SeriesBinding, SiteNames, StudyBinding};
 use crate::capture::record::Digest;
-use crate::capture::{Binding, FailureCode, Identifier, Phi, Record, TakenAt, Uid};
+use crate::capture::{Binding, FailureCode, Identifier, MediaKind, Phi, Record, TakenAt, Uid};
 use crate::journal::StudyRow;
 use crate::seal::digest::hmac_sha256;
 
@@ -87,7 +87,9 @@ pub fn bind(
     }
     row.last_capture_at = now;
     let items = u32::try_from(record.items.len()).unwrap_or(u32::MAX);
-    let series = next_series(&mut row, record, started, place);
+    let series = next_series(&mut row, record, b"", started, place);
+    let has_documents = record.items.iter().any(|item| item.facts.media == MediaKind::Pdf);
+    let document_series = has_documents.then(|| next_series(&mut row, record, b"document", started, place));
     let department = &record.acceptance.claim.department;
     let department_name = place.departments.iter().find(|(id, _)| id == department).map_or(department, |(_, name)| name);
     let binding = Binding {
@@ -97,6 +99,7 @@ pub fn bind(
         order: found.order,
         study: row.study.clone(),
         series,
+        document_series,
         instance_numbers: (1..=items).collect(),
         site: SiteNames {
             institution: place.institution.clone(),
@@ -111,10 +114,13 @@ pub fn bind(
     Ok((binding, row))
 }
 
-/// One capture session is one series; its number is taken once and never again.
-fn next_series(row: &mut StudyRow, record: &Record, started: DateTime, place: &Place) -> SeriesBinding {
+/// One capture session is one series for each kind of object; a number is taken once and never
+/// again. `kind` is empty for pictures.
+fn next_series(row: &mut StudyRow, record: &Record, kind: &[u8], started: DateTime, place: &Place) -> SeriesBinding {
     let study = row.study.instance_uid.as_str().as_bytes();
-    let uid = hmac_sha256(&place.uid_key, &[b"series", study, &record.id().to_bytes()]);
+    let id = record.id().to_bytes();
+    let parts: &[&[u8]] = if kind.is_empty() { &[b"series", study, &id] } else { &[b"series", study, &id, kind] };
+    let uid = hmac_sha256(&place.uid_key, parts);
     let number = row.next_series_number;
     row.next_series_number = number.saturating_add(1);
     SeriesBinding { instance_uid: Uid::from_uuid_bytes(head(&uid)), number, started }
@@ -140,7 +146,8 @@ pub fn restore(binding: &Binding, row: Option<StudyRow>, place: &Place) -> Study
         next_series_number: 1,
         last_capture_at: binding.bound_at,
     });
-    row.next_series_number = row.next_series_number.max(binding.series.number.saturating_add(1));
+    let last = binding.document_series.as_ref().map_or(binding.series.number, |s| s.number.max(binding.series.number));
+    row.next_series_number = row.next_series_number.max(last.saturating_add(1));
     row
 }
 

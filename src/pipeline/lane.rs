@@ -74,6 +74,9 @@ impl Breaker {
     }
 
     pub(super) fn failed(&mut self, code: FailureCode, now: Timestamp, policy: &RetryPolicy, jitter: u8) {
+        if self.closed_until(now, policy).is_some() {
+            return; // It was on its way when the archive was found down.
+        }
         self.failures = self.failures.saturating_add(1);
         if !code.concerns_the_archive() && self.failures < FAILURES_MAX {
             return;
@@ -254,7 +257,9 @@ mod tests {
         assert_eq!(breaker.room(at(0), 3, &policy), IN_HAND_MAX - 3);
         let (mut now, mut waits) = (0, Vec::new());
         for _ in 0..9 {
-            breaker.failed(FailureCode::ArchiveUnreachable, at(now), &policy, 0);
+            for _ in 0..WORKERS {
+                breaker.failed(FailureCode::ArchiveUnreachable, at(now), &policy, 0);
+            }
             assert_eq!(breaker.room(at(now), 0, &policy), 0);
             let wait = (0..=75_000).find(|ms| breaker.room(at(now + ms), 0, &policy) > 0).unwrap();
             assert_eq!(breaker.room(at(now + wait), 0, &policy), 1, "one probe at a time");

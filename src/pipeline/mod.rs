@@ -5,7 +5,9 @@
 
 pub mod accept;
 pub mod act;
+mod arrival;
 pub mod bind;
+mod claim;
 pub mod commit;
 pub mod desk;
 pub mod feed;
@@ -23,6 +25,7 @@ mod sealed;
 pub mod step;
 pub mod sweep;
 pub mod tombstone;
+mod view;
 mod walk;
 pub mod wrap;
 

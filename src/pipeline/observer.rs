@@ -1,6 +1,7 @@
 //! What the pipeline tells whoever counts. The wiring connects it to the metrics.
 
-use crate::capture::{FailureCode, MediaKind, Stage};
+use crate::capture::record::Digest;
+use crate::capture::{FailureCode, ItemId, MediaKind, Stage};
 
 pub trait Observer: Send + Sync {
     /// One item crossed the promise line.
@@ -9,6 +10,8 @@ pub trait Observer: Send + Sync {
     fn reached(&self, stage: Stage);
     /// One attempt to store ended: stored (true: with a warning), or not.
     fn attempted(&self, archive: &str, outcome: Result<bool, FailureCode>);
+    /// The archive took one item; the SHA-256 is of its coded picture as it left.
+    fn sent(&self, _item: ItemId, _sha256: &Digest) {}
     /// One item is at the archive so many seconds after it was accepted.
     fn delivered(&self, seconds: f64);
     /// A round was written to the journal, or could not be; the text is for the operator and has

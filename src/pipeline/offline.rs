@@ -1,7 +1,7 @@
 //! Scrub and wrap without a server: the patient was resolved beforehand, and nothing is kept.
 
 use std::convert::Infallible;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 
 use super::bind::{self, Place};
 use super::identify::Match;
@@ -10,7 +10,11 @@ use crate::capture::record::{Acceptance, ItemFacts, Manifest};
 use crate::capture::{Binding, CaptureId, Claim, Essence, MediaKind, Operator, Patient, Record, Uid};
 use crate::clock::Clock;
 use crate::dicom;
-use crate::scrub::{Limits, Purpose, PushError, ScrubError, Scrubbed, Scrubber};
+use crate::journal::StudyRow;
+use crate::media::sniff::HEAD_BYTES;
+use crate::media::{Sniffed, sniff};
+use crate::scrub::container::{self, CopyError};
+use crate::scrub::{Limits, Purpose, PushError, ScrubError, Scrubbed, Scrubber, verify};
 use crate::seal::digest::Hasher;
 use crate::seal::random::random;
 
@@ -23,8 +27,8 @@ pub struct Offline {
     found: Match,
     place: Place,
     photo_bytes: u64,
-    /// Made with the first file, whose time begins the study.
-    binding: Option<Binding>,
+    /// Made with the first file, whose time begins the study; with the numbers that it took.
+    binding: Option<(Binding, StudyRow)>,
 }
 
 /// What became of one file.
@@ -71,9 +75,14 @@ impl Offline {
         let mut binding = self.bind(&item)?;
         binding.instance_numbers = vec![number];
         let held = |(code, detail): (crate::capture::FailureCode, String)| (code.word(), detail);
-        let (picture, bytes, essence) = wrap::in_memory(&item, coded).map_err(held)?;
-        let manifest = Manifest { version: Manifest::VERSION, acceptance: self.acceptance.clone(), index: 0, item };
-        let instance = dicom::build(&binding, &manifest, &picture).map_err(|e| (e.failure_code().word(), e.to_string()))?;
+        let manifest = |item| Manifest { version: Manifest::VERSION, acceptance: self.acceptance.clone(), index: 0, item };
+        let unfit = |e: dicom::DicomError| (e.failure_code().word(), e.to_string());
+        let (instance, bytes, essence) = if item.media == MediaKind::Pdf {
+            (dicom::build_document(&binding, &manifest(item)).map_err(unfit)?, coded, Essence::Unchanged)
+        } else {
+            let (picture, bytes, essence) = wrap::in_memory(&item, coded).map_err(held)?;
+            (dicom::build(&binding, &manifest(item), &picture).map_err(unfit)?, bytes, essence)
+        };
         let broken = |e: &dyn std::fmt::Display| ("unwritable", format!("The output cannot be written: {e}."));
         let syntax = instance.transfer_syntax();
         object.write_all(&instance.part10_prefix().map_err(|e| broken(&e))?).map_err(|e| broken(&e))?;
@@ -91,25 +100,62 @@ impl Offline {
     }
 
     fn scrub(&self, file: &mut dyn Read) -> Result<(ItemFacts, Vec<u8>, Scrubbed), Unwrapped> {
-        let mut sieve = Scrubber::new(Purpose::Object, &Limits::default());
+        let mut head = Vec::new();
+        let unreadable = |e: io::Error| ("unreadable", format!("The file cannot be read: {e}."));
+        file.take(HEAD_BYTES as u64).read_to_end(&mut head).map_err(unreadable)?;
+        if sniff(&head) == Sniffed::Known(MediaKind::Pdf) {
+            return self.scrub_document(&mut head.as_slice().chain(file));
+        }
+        let file: &mut dyn Read = &mut head.as_slice().chain(file);
+        let mut sieve = Scrubber::new(Purpose::Object, &Limits::walking());
         let (mut received, mut size_bytes, mut coded) = (Hasher::new(), 0u64, Vec::new());
         let mut buffer = vec![0; READ_BYTES];
         loop {
-            let length = file.read(&mut buffer).map_err(|e| ("unreadable", format!("The file cannot be read: {e}.")))?;
+            let length = file.read(&mut buffer).map_err(unreadable)?;
             let chunk = buffer.get(..length).unwrap_or_default();
             if chunk.is_empty() {
                 break;
             }
             size_bytes += u64::try_from(length).unwrap_or(0);
-            if size_bytes > self.photo_bytes {
-                return Err(("too-large", format!("The file is larger than {} bytes, the limit for a photo.", self.photo_bytes)));
-            }
+            self.check_size(size_bytes)?;
             received.update(chunk);
             sieve.push(chunk, &mut into(&mut coded)).map_err(refused)?;
         }
         let scrubbed = sieve.finish(&mut into(&mut coded)).map_err(refused)?;
+        let item = Self::facts(size_bytes, received, &scrubbed)?;
+        Ok((item, coded, scrubbed))
+    }
+
+    /// A document is read at any place, and so has to be there whole.
+    fn scrub_document(&self, file: &mut dyn Read) -> Result<(ItemFacts, Vec<u8>, Scrubbed), Unwrapped> {
+        let (mut whole, mut coded) = (Vec::new(), Vec::new());
+        let unreadable = |e: io::Error| ("unreadable", format!("The file cannot be read: {e}."));
+        file.take(self.photo_bytes.saturating_add(1)).read_to_end(&mut whole).map_err(unreadable)?;
+        let size_bytes = u64::try_from(whole.len()).unwrap_or(u64::MAX);
+        self.check_size(size_bytes)?;
+        let scrubbed =
+            container::scrub(&whole.as_slice(), Purpose::Object, &Limits::default(), &mut into(&mut coded)).map_err(|error| {
+                match error {
+                    CopyError::Scrub(ScrubError { code, detail }) => (code.word(), detail),
+                    CopyError::Read(error) => unreadable(error),
+                }
+            })?;
+        let mut received = Hasher::new();
+        received.update(&whole);
+        let item = Self::facts(size_bytes, received, &scrubbed)?;
+        Ok((item, coded, scrubbed))
+    }
+
+    fn check_size(&self, size_bytes: u64) -> Result<(), Unwrapped> {
+        if size_bytes > self.photo_bytes {
+            return Err(("too-large", format!("The file is larger than {} bytes, the limit for a photo.", self.photo_bytes)));
+        }
+        Ok(())
+    }
+
+    fn facts(size_bytes: u64, received: Hasher, scrubbed: &Scrubbed) -> Result<ItemFacts, Unwrapped> {
         let uuid = random::<16>().map_err(|_| ("unavailable", "The system gives no random numbers.".to_owned()))?;
-        let item = ItemFacts {
+        Ok(ItemFacts {
             media: scrubbed.media,
             size_bytes,
             sha256: received.finish(),
@@ -118,21 +164,28 @@ impl Offline {
             location_found: scrubbed.location_found,
             removed: scrubbed.removed.clone(),
             essence: scrubbed.essence,
+            verifier: verify::VERSION,
+            sealed_as_received: None,
             facts: scrubbed.facts.clone(),
-        };
-        Ok((item, coded, scrubbed))
+        })
     }
 
     fn bind(&mut self, item: &ItemFacts) -> Result<Binding, Unwrapped> {
-        if let Some(binding) = &self.binding {
+        let needs_more = |binding: &Binding| item.media == MediaKind::Pdf && binding.document_series.is_none();
+        if let Some((binding, _)) = self.binding.as_ref().filter(|(binding, _)| !needs_more(binding)) {
             return Ok(binding.clone());
         }
         let held = |(code, detail): super::identify::Doubt| (code.word(), detail);
         let record = Record::accepted(self.acceptance.clone(), vec![item.clone()]);
         let key = bind::study_key(&self.found, &record, &self.place).map_err(held)?;
         let now = self.acceptance.accepted_at;
-        let (binding, _row) = bind::bind(self.found.clone(), &record, &key, None, &self.place, now).map_err(held)?;
-        self.binding = Some(binding.clone());
+        let (first, row) = self.binding.take().unzip();
+        let (mut binding, row) = bind::bind(self.found.clone(), &record, &key, row, &self.place, now).map_err(held)?;
+        if let Some(first) = first {
+            // The first document of a study that pictures began.
+            binding = Binding { document_series: binding.document_series, ..first };
+        }
+        self.binding = Some((binding.clone(), row));
         Ok(binding)
     }
 }

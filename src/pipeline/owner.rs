@@ -52,7 +52,7 @@ impl Round<'_> {
         let (mut binding, row) =
             bind::bind(found, record, &study, row, &self.works.place, self.now).map_err(act::refuse_doubt)?;
         binding.assigned = Some(key.clone());
-        record.notes = notes;
+        record.notes = record.turn_notes().chain(notes).collect();
         self.name(record, &binding);
         act::assigned(record, self.now, decision)?;
         self.studies.insert(study.row, row);
@@ -169,7 +169,7 @@ impl Round<'_> {
         let notes = found.notes.clone();
         let (mut binding, row) = bind::bind(found, record, &key, row, &self.works.place, self.now)?;
         binding.assigned = assigned;
-        record.notes = notes;
+        record.notes = record.turn_notes().chain(notes).collect();
         self.studies.insert(key.row, row);
         self.seal(record.id(), binding.clone());
         Ok(binding)

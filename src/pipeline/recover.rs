@@ -13,8 +13,8 @@ use crate::journal::{Commit, Journal, StudyRow};
 use crate::seal::random;
 use crate::spool::{Damage, Entry, Name, Present, Spool, SpoolError};
 
-/// Rows in one flushed batch: bounds memory, and one flush serves many.
-const BATCH: usize = 500;
+/// Rows in one flushed batch: bounds memory (a few KiB each), and one flush serves many.
+const BATCH: usize = 2_000;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovered {
@@ -34,7 +34,7 @@ pub struct Recovered {
 pub fn recover(spool: &Spool, journal: &Journal, place: &Place) -> Result<Recovered, String> {
     let mut report = Recovered::default();
     let mut batch = Batch { journal, place, commit: Commit::default(), studies: BTreeMap::new() };
-    let known = journal.ids(&Stage::ALL).map_err(|e| e.to_string())?;
+    let known = journal.all_ids().map_err(|e| e.to_string())?;
     let is_lost = known.is_empty();
     let mut listing = spool.list_beyond(known).map_err(|e| e.to_string())?;
     // Those of the capture that comes next.

@@ -7,109 +7,17 @@ use jiff::Timestamp;
 
 use super::commit;
 use super::forward::NamedArchive;
-use super::lane::{Breaker, Lane, Order, SENT_MAX};
+use super::lane::SENT_MAX;
 use super::sealed;
 use super::step::{Delivery, Failed, Job, Outcome, Works, advance, jitter, later};
+use super::view::View;
 use crate::capture::record::{Digest, Event};
-use crate::capture::retry::{Next, RetryPolicy};
-use crate::capture::{Binding, CaptureId, Class, Failure, FailureCode, ItemId, Leg, Record, Stage};
-use crate::journal::{Commit, Queue, Span, StudyRow};
+use crate::capture::retry::Next;
+use crate::capture::{Binding, CaptureId, Class, Commitment, Failure, FailureCode, ItemId, Leg, Record, Stage};
+use crate::journal::{Commit, JournalError, StudyRow};
 
-/// Rows of one queue that a round looks at, beyond those in hand: what stands aside and what waits
-/// behind it is passed over.
-const LOOK_MAX: usize = 256;
-/// Rows read in one go.
-const PAGE_ROWS: usize = 64;
-/// Captures that are asked about in one round: as many as fit a few questions.
-const ASKS_MAX: usize = 400;
-/// Captures that a round identifies again, or takes over from an older format.
-const UNIDENTIFIED_MAX: usize = 64;
-/// In how many deaths of the process an item may have been in hand before it is worked on alone,
-/// and before it is held.
-const SUSPECT_DEATHS: u8 = 2;
-const DEATHS_MAX: u8 = 3;
-/// A suspect waits so long after a start: then a death that comes by itself, or by an administrator
-/// in a hurry, seldom meets it again.
-const SUSPECT_WAIT_MS: u64 = 5_000;
-
-/// One archive's lane as the round finds it.
-pub(super) struct LaneView {
-    breaker: Breaker,
-    /// In hand; true: a suspect.
-    claimed: BTreeMap<CaptureId, bool>,
-    order: Order,
-    alone_in_failing: BTreeSet<CaptureId>,
-    /// Nothing waits that could be sent now: what arrives may go at once.
-    is_drained: bool,
-    /// By a person, for an attempt now.
-    pub(super) was_asked: bool,
-}
-
-/// All lanes.
-pub(super) struct View {
-    pub(super) lanes: Vec<LaneView>,
-}
-
-impl View {
-    pub(super) fn new(lanes: &[Lane]) -> Self {
-        let one = |lane: &Lane| LaneView {
-            breaker: lane.breaker.clone(),
-            claimed: lane.claimed.clone(),
-            order: lane.order.clone(),
-            alone_in_failing: lane.alone_in_failing(),
-            is_drained: false,
-            was_asked: false,
-        };
-        Self { lanes: lanes.iter().map(one).collect() }
-    }
-
-    /// It is in hand no more.
-    pub(super) fn forget(&mut self, outcome: &Outcome) {
-        if let Some(lane) = self.lanes.get_mut(outcome.lane) {
-            lane.claimed.remove(&outcome.id);
-        }
-    }
-
-    /// A person wants a capture to be tried now: its archives are asked whether they are back.
-    pub(super) fn ask_now(&mut self, record: &Record, archives: &[NamedArchive]) {
-        for (lane, target) in self.lanes.iter_mut().zip(archives) {
-            let waits = |leg: &Leg| leg.archive == target.name && leg.schedule.due.is_some();
-            if record.items.iter().any(|item| item.any_leg(waits)) {
-                lane.breaker.ask_now();
-                lane.was_asked = true;
-            }
-        }
-    }
-
-    fn has_suspect_in_hand(&self) -> bool {
-        self.lanes.iter().any(|lane| lane.claimed.values().any(|is_suspect| *is_suspect))
-    }
-}
-
-impl LaneView {
-    fn room(&self, now: Timestamp, policy: &RetryPolicy) -> usize {
-        self.breaker.room(now, self.claimed.len(), policy)
-    }
-
-    /// When this lane has something to do next.
-    pub(super) fn next_due(&self, works: &Works, target: &NamedArchive, now: Timestamp) -> Option<Timestamp> {
-        let closed = self.breaker.closed_until(now, &works.retry);
-        let mut next = closed;
-        for queue in [Queue::Aside, Queue::Ask] {
-            if queue == Queue::Ask && target.commitment == crate::capture::Commitment::None {
-                continue;
-            }
-            // What is in hand is woken for by its outcome; what is due and cannot be claimed waits
-            // for the next look.
-            let span = Span { later_than: Some(now), ..Span::default() };
-            let first = works.journal.queued(&target.name, queue, &span, 1).unwrap_or_default();
-            let due = first.first().map(|row| closed.map_or(row.due, |until| until.max(row.due)));
-            next = next.into_iter().chain(due).min();
-        }
-        next
-    }
-}
-
+/// Unreadable rows that are remembered, so that each is complained of once.
+const UNREADABLE_MAX: usize = 1_000;
 /// One round.
 pub(super) struct Round<'w> {
     pub(super) works: &'w Works,
@@ -161,11 +69,11 @@ impl<'w> Round<'w> {
     }
 
     /// The record as this round leaves it so far, and as it was before.
-    pub(super) fn load(&self, id: CaptureId) -> Result<Option<(Record, Record)>, String> {
+    pub(super) fn load(&self, id: CaptureId) -> Result<Option<(Record, Record)>, JournalError> {
         if let Some((old, new)) = self.changes.get(&id) {
             return Ok(Some((old.clone(), new.clone())));
         }
-        let stored = self.works.journal.get(id).map_err(|e| e.to_string())?;
+        let stored = self.works.journal.get(id)?;
         Ok(stored.map(|old| {
             let mut new = old.clone();
             self.route(&mut new);
@@ -174,9 +82,15 @@ impl<'w> Round<'w> {
     }
 
     /// A row that cannot be read waits for `journal rebuild` and stops nobody.
-    fn load_or_tell(&self, id: CaptureId) -> Option<(Record, Record)> {
+    pub(super) fn load_or_tell(&mut self, id: CaptureId) -> Option<(Record, Record)> {
+        if self.view.unreadable.contains(&id) {
+            return None;
+        }
         self.load(id).unwrap_or_else(|why| {
-            self.works.observer.written(Err(&why));
+            self.works.observer.written(Err(&why.to_string()));
+            if why.is_of_the_row() && self.view.unreadable.len() < UNREADABLE_MAX {
+                self.view.unreadable.insert(id);
+            }
             None
         })
     }
@@ -221,15 +135,23 @@ impl<'w> Round<'w> {
         }
     }
 
-    /// Holds what no archive takes, or what waits for one that is not configured any more; and lets
-    /// go on what was held for that and need not be.
+    /// Fits a record to the archives as they are configured now: holds what none takes, or what
+    /// waits for one that is gone; lets go on what was held for that; asks for no word that is not
+    /// wanted any more.
     pub(super) fn arrange(&self, record: &mut Record) {
         let works = self.works;
         if works.archives.is_empty() {
             return;
         }
+        let is_enough = |leg: &Leg| works.archives.iter().any(|a| a.name == leg.archive && a.commitment == Commitment::None);
         let is_known = |leg: &Leg| works.archives.iter().any(|a| a.name == leg.archive);
         for index in 0..record.acceptance.items {
+            record.change_legs(index, |leg| {
+                // The archive's word at storing counts now.
+                if leg.stage == Stage::Forwarded && is_enough(leg) {
+                    (leg.failure, leg.schedule.due) = (None, None);
+                }
+            });
             let Some(item) = record.items.get(usize::from(index)) else { continue };
             let homeless = |leg: &Leg| {
                 leg.failure.as_ref().is_some_and(|f| matches!(f.code, FailureCode::ArchiveGone | FailureCode::NoArchive))
@@ -301,6 +223,16 @@ impl<'w> Round<'w> {
         self.keep(old, record);
     }
 
+    /// A worker did not come back before the gateway stopped: nobody died of that.
+    pub(super) fn close(&mut self, id: CaptureId, lane: usize) {
+        let Some(archive) = self.works.archives.get(lane).map(|a| a.name.clone()) else { return };
+        let Some((old, mut record)) = self.load_or_tell(id) else { return };
+        for index in 0..record.acceptance.items {
+            change_leg(&mut record, index, &archive, |leg| leg.schedule.open = false);
+        }
+        self.keep(old, record);
+    }
+
     /// What an archive said of items.
     pub(super) fn hear(&mut self) {
         for answer in self.answers.clone() {
@@ -316,6 +248,9 @@ impl<'w> Round<'w> {
             if !record.notes.iter().any(|n| n == note) {
                 record.notes.push((*note).to_owned());
             }
+        }
+        if let Some(item) = record.items.get_mut(usize::from(index)) {
+            item.sent_sha256 = delivery.sent_sha256.or(item.sent_sha256);
         }
         let before = record.items.get(usize::from(index)).map(|item| item.stage);
         wrapped(record, index, at);
@@ -404,179 +339,6 @@ impl<'w> Round<'w> {
         }
     }
 
-    /// Everything whose time has come: first who is not identified yet, then each archive's queue,
-    /// oldest first.
-    pub(super) fn claim_due(&mut self, busy: &BTreeSet<CaptureId>) {
-        if self.works.archives.is_empty() {
-            return;
-        }
-        match self.works.journal.due_ids(self.now, busy.len() + UNIDENTIFIED_MAX) {
-            Ok(due) => due.into_iter().filter(|id| !busy.contains(id)).for_each(|id| self.take_up(id)),
-            Err(e) => self.works.observer.written(Err(&e.to_string())),
-        }
-        let works = self.works;
-        for (lane, target) in works.archives.iter().enumerate() {
-            let claimed = self.claim_asks(lane, target).and_then(|()| self.claim_lane(lane, target));
-            if let Err(why) = claimed {
-                works.observer.written(Err(&why));
-            }
-        }
-    }
-
-    /// Not identified yet, or from an older format.
-    fn take_up(&mut self, id: CaptureId) {
-        let Some((old, mut record)) = self.load_or_tell(id) else { return };
-        if record.items.iter().any(|item| item.any_leg(super::owner::waits_for_owner)) {
-            self.find_owner(&mut record);
-        }
-        self.arrange(&mut record);
-        self.keep(old, record);
-    }
-
-    fn claim_asks(&mut self, lane: usize, target: &NamedArchive) -> Result<(), String> {
-        let Some(view) = self.view.lanes.get(lane) else { return Ok(()) };
-        if target.commitment == crate::capture::Commitment::None
-            || view.breaker.closed_until(self.now, &self.works.retry).is_some()
-        {
-            return Ok(());
-        }
-        let limit = if view.breaker.is_probing() { 1 } else { ASKS_MAX };
-        let span = Span { until: Some(self.now), ..Span::default() };
-        let due = self.works.journal.queued(&target.name, Queue::Ask, &span, limit).map_err(|e| e.to_string())?;
-        for row in due {
-            if self.view.lanes.get(lane).is_some_and(|view| view.claimed.contains_key(&row.id)) {
-                continue;
-            }
-            let Some((old, mut record)) = self.load_or_tell(row.id) else { continue };
-            self.asks.extend(commit::claim(target, &mut record, self.now).into_iter().map(|item| (lane, item)));
-            self.keep(old, record);
-        }
-        Ok(())
-    }
-
-    /// What failed before and is due again comes first: it is older than what was never tried, or
-    /// was asked for by a person.
-    fn claim_lane(&mut self, lane: usize, target: &NamedArchive) -> Result<(), String> {
-        let mut has_more = false;
-        for queue in [Queue::Aside, Queue::Ready] {
-            let until = Some(self.now).filter(|_| queue == Queue::Aside);
-            let (mut looked, mut place) = (0, None);
-            while looked < LOOK_MAX {
-                let Some(view) = self.view.lanes.get(lane) else { return Ok(()) };
-                if view.room(self.now, &self.works.retry) == 0 {
-                    return Ok(());
-                }
-                let span = Span { after: place.as_deref(), later_than: None, until };
-                let page = self.works.journal.queued(&target.name, queue, &span, PAGE_ROWS).map_err(|e| e.to_string())?;
-                for row in &page {
-                    self.claim(row.id, lane, target);
-                }
-                looked += page.len();
-                if page.len() < PAGE_ROWS {
-                    place = None;
-                    break;
-                }
-                place = page.into_iter().last().map(|row| row.place);
-            }
-            has_more |= place.is_some();
-        }
-        if let Some(view) = self.view.lanes.get_mut(lane) {
-            view.is_drained = !has_more;
-        }
-        Ok(())
-    }
-
-    fn claim(&mut self, id: CaptureId, lane: usize, target: &NamedArchive) {
-        let has_room = |view: &LaneView| view.room(self.now, &self.works.retry) > 0 && !view.claimed.contains_key(&id);
-        if !self.view.lanes.get(lane).is_some_and(has_room) {
-            return;
-        }
-        let Some((old, mut record)) = self.load_or_tell(id) else { return };
-        if !self.view.lanes.get(lane).is_some_and(|view| view.order.is_behind(&record)) {
-            let now = time_of(&record, self.now);
-            if record.is_unsent() && record.items.iter().any(|i| i.legs.iter().any(|leg| is_ready(leg, &target.name, now))) {
-                self.check_owner(&mut record);
-            }
-            self.arrange(&mut record);
-            self.asks.extend(commit::claim(target, &mut record, self.now).into_iter().map(|item| (lane, item)));
-            self.claim_items(&mut record, lane, target);
-        }
-        self.keep(old, record);
-    }
-
-    /// What just came in goes at once where nothing waits before it.
-    fn claim_drained(&mut self, record: &mut Record) {
-        let works = self.works;
-        for (lane, target) in works.archives.iter().enumerate() {
-            let may_go = |view: &LaneView| {
-                view.is_drained
-                    && !view.order.is_behind(record)
-                    && view.room(self.now, &works.retry) > 0
-                    && !view.claimed.contains_key(&record.id())
-            };
-            if self.view.lanes.get(lane).is_some_and(may_go) {
-                self.claim_items(record, lane, target);
-            }
-        }
-    }
-
-    /// Counts an attempt for each item that is due and ready, and makes the job.
-    fn claim_items(&mut self, record: &mut Record, lane: usize, target: &NamedArchive) {
-        let (id, now) = (record.id(), time_of(record, self.now));
-        for index in 0..record.acceptance.items {
-            self.charge(record, index, target);
-        }
-        let has_suspect = self.view.has_suspect_in_hand();
-        let Some(view) = self.view.lanes.get_mut(lane) else { return };
-        let most = if view.breaker.is_probing() { 1 } else { usize::MAX };
-        let (mut items, mut is_suspect) = (Vec::new(), false);
-        for (index, item) in (0..).zip(&record.items) {
-            let Some(leg) = item.legs.iter().find(|leg| is_ready(leg, &target.name, now)) else { continue };
-            let suspected = leg.schedule.deaths >= SUSPECT_DEATHS;
-            // A suspect goes alone, so that the next death tells.
-            if items.len() >= most || is_suspect || suspected && (has_suspect || !items.is_empty()) {
-                break;
-            }
-            is_suspect |= suspected;
-            items.push(index);
-        }
-        if items.is_empty() {
-            return;
-        }
-        view.claimed.insert(id, is_suspect);
-        for index in &items {
-            change_leg(record, *index, &target.name, |leg| {
-                leg.schedule.attempts = leg.schedule.attempts.saturating_add(1);
-                leg.schedule.open = true;
-            });
-        }
-        self.jobs.push(Job { record: record.clone(), lane, items, is_suspect });
-    }
-
-    /// An attempt that is open and in nobody's hands was open when the process died.
-    fn charge(&self, record: &mut Record, index: u16, target: &NamedArchive) {
-        let now = time_of(record, self.now);
-        let is_open = |leg: &Leg| is_ready(leg, &target.name, now) && leg.schedule.open;
-        if !record.leg(index, &target.name).is_some_and(is_open) {
-            return;
-        }
-        let mut deaths = 0;
-        let wait_until = later(self.now, SUSPECT_WAIT_MS);
-        change_leg(record, index, &target.name, |leg| {
-            leg.schedule.open = false;
-            leg.schedule.deaths = leg.schedule.deaths.saturating_add(1);
-            deaths = leg.schedule.deaths;
-            if deaths == SUSPECT_DEATHS {
-                leg.schedule.due = Some(wait_until);
-            }
-        });
-        if deaths >= DEATHS_MAX {
-            let detail = format!("the gateway died {deaths} times in a row while it worked on this item for \"{}\"", target.name);
-            let failure = Failure::new(FailureCode::GatewayDied, detail, self.now);
-            self.hold(record, index, Some(&target.name), &failure, |leg| leg.archive == target.name);
-        }
-    }
-
     /// Bindings first: what may be sent under an identity must be sealed before the journal says
     /// that it is known.
     pub(super) fn write(&mut self) -> Result<(), String> {
@@ -610,16 +372,6 @@ impl<'w> Round<'w> {
         self.asks.retain(|(_, item)| !broken.contains(&item.capture));
         self.bindings.retain(|(id, _)| !broken.contains(id));
     }
-}
-
-/// For a worker of this archive, now.
-fn is_ready(leg: &Leg, archive: &str, now: Timestamp) -> bool {
-    leg.archive == archive && leg.is_to_be_sent() && leg.is_due(now)
-}
-
-/// What was accepted while the clock was ahead is not put off until then.
-fn time_of(record: &Record, now: Timestamp) -> Timestamp {
-    now.max(record.acceptance.accepted_at)
 }
 
 /// The object was built: that is true for every leg that waited for it.

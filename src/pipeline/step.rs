@@ -23,11 +23,12 @@ use super::lane::{IN_HAND_MAX, Lane};
 use super::observer::Observer;
 use super::pending::Pending;
 use super::refusal::Refusal;
-use super::round::{Round, View};
+use super::round::Round;
 use super::sweep::Sweeper;
 use super::tombstone;
+use super::view::View;
 use super::walk::Walk;
-use crate::capture::record::Event;
+use crate::capture::record::{Digest, Event};
 use crate::capture::retry::RetryPolicy;
 use crate::capture::{CaptureId, Failure, Leg, Record, Stage};
 use crate::clock::Clock;
@@ -112,6 +113,7 @@ struct State {
     /// Discarded captures whose bytes are still to be erased.
     erasable: BTreeMap<CaptureId, u16>,
     answers: Vec<commit::Answer>,
+    unreadable: BTreeSet<CaptureId>,
     stopping: bool,
 }
 
@@ -163,6 +165,8 @@ pub struct Delivery {
     pub warning: Option<String>,
     /// For a person: what could not enter the object.
     pub notes: Vec<&'static str>,
+    /// Of the coded picture as it left.
+    pub sent_sha256: Option<Digest>,
 }
 
 /// `wrapped`: the object was built, so the failure is the archive's.
@@ -334,16 +338,22 @@ impl Line {
     /// they did not begin; begins nothing.
     pub fn finish(&self) {
         let now = self.works.clock.now();
-        let (outcomes, view) = {
+        let (outcomes, stuck, view) = {
             let mut state = self.state();
             let mut outcomes = std::mem::take(&mut state.outcomes);
             outcomes.extend(state.lanes.iter_mut().flat_map(Lane::give_back));
-            (outcomes, View::new(&state.lanes))
+            let is_stuck = |lane: usize, id: CaptureId| !outcomes.iter().any(|o| o.id == id && o.lane == lane);
+            let claimed = state.lanes.iter().enumerate().flat_map(|(n, lane)| lane.claimed.keys().map(move |id| (n, *id)));
+            let stuck: Vec<(usize, CaptureId)> = claimed.filter(|(lane, id)| is_stuck(*lane, *id)).collect();
+            (outcomes, stuck, View::new(&state.lanes, &state.unreadable))
         };
         let mut round = Round::new(&self.works, now, view);
         for outcome in &outcomes {
             // What cannot be written is sent again at the next start, under the same UID.
             round.settle(outcome);
+        }
+        for (lane, id) in stuck {
+            round.close(id, lane);
         }
         if let Err(why) = round.write() {
             self.works.observer.written(Err(&why));
@@ -438,7 +448,7 @@ impl Line {
         let mut free = free.into_iter();
         let woken = free.by_ref().take(WOKEN_MAX).collect();
         state.woken = free.collect();
-        let mut round = Round::new(&self.works, now, View::new(&state.lanes));
+        let mut round = Round::new(&self.works, now, View::new(&state.lanes, &state.unreadable));
         for outcome in &outcomes {
             round.view.forget(outcome);
         }
@@ -488,6 +498,7 @@ impl Line {
         if self.facts.load(Ordering::SeqCst) != taken.facts {
             state.woken.extend(round.held.iter().copied());
         }
+        state.unreadable = std::mem::take(&mut round.view.unreadable);
         for (lane, view) in state.lanes.iter_mut().zip(&round.view.lanes) {
             if view.was_asked {
                 lane.breaker.ask_now();
@@ -506,6 +517,9 @@ impl Line {
             }
         }
         let found = state.walk.go_on(&self.works, now);
+        if state.walk.has_just_begun() {
+            state.unreadable.clear();
+        }
         state.woken.extend(found);
         let more = state.walk.is_under_way() || !state.woken.is_empty();
         (answered, more)
@@ -519,7 +533,7 @@ impl Line {
         let (busy, view) = {
             let state = self.state();
             let busy = state.lanes.iter().flat_map(|lane| lane.claimed.keys().copied()).collect();
-            (busy, View::new(&state.lanes))
+            (busy, View::new(&state.lanes, &state.unreadable))
         };
         let unidentified = self.works.journal.next_due(&busy).ok().flatten();
         let lanes = self.works.archives.iter().zip(&view.lanes);

@@ -53,6 +53,15 @@ impl Sweeper {
         self.state().captures.extend(at_rest);
     }
 
+    /// Nothing stays longer from now on: what is due later was put in by a clock that was wrong.
+    fn bring_back(&self, bound: Timestamp) {
+        let mut state = self.state();
+        while let Some((_, id)) = state.captures.last().copied().filter(|(from, _)| *from > bound) {
+            state.captures.pop_last();
+            state.captures.insert((bound, id));
+        }
+    }
+
     pub(super) fn stop(&self) {
         self.state().stopping = true;
         self.woken.notify_all();
@@ -122,6 +131,7 @@ impl Line {
     /// Text for the operator; what was not erased is tried again later.
     pub fn sweep(&self) -> Result<usize, String> {
         let (works, now) = (self.works(), self.works().clock.now());
+        self.sweeper.bring_back(now.checked_add(KEPT).unwrap_or(Timestamp::MAX));
         let mut erased = 0;
         loop {
             let next = {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::commit;
 use super::step::{Works, later};
-use crate::capture::{CaptureId, Record, Stage};
+use crate::capture::{CaptureId, Commitment, Record, Stage};
 use crate::journal::{Queue, Span};
 
 /// Every so often: a message that made a match exact may have come while nobody could know who
@@ -30,12 +30,18 @@ pub(super) struct Walk {
     /// Over held captures it goes on behind this one.
     after: Option<CaptureId>,
     under_way: bool,
+    just_begun: bool,
 }
 
 impl Walk {
     /// True the first time.
     pub(super) fn begin(&mut self) -> bool {
         !std::mem::replace(&mut self.has_begun, true)
+    }
+
+    /// True where the last step was the first of a walk.
+    pub(super) fn has_just_begun(&self) -> bool {
+        self.just_begun
     }
 
     pub(super) fn is_under_way(&self) -> bool {
@@ -46,12 +52,13 @@ impl Walk {
     /// set back.
     pub(super) fn go_on(&mut self, works: &Works, now: Timestamp) -> BTreeSet<CaptureId> {
         let mut found = BTreeSet::new();
+        self.just_begun = false;
         if !self.under_way {
             let is_early = |at: Timestamp| at <= now && now.duration_since(at).as_millis() < i128::from(PERIOD_MS);
             if self.begun.is_some_and(is_early) {
                 return found;
             }
-            *self = Self { has_begun: true, begun: Some(now), after: None, under_way: true };
+            *self = Self { has_begun: true, begun: Some(now), after: None, under_way: true, just_begun: true };
             found = misplaced(works, now);
         }
         // Ids, so that a row that cannot be read does not hide the others.
@@ -63,7 +70,8 @@ impl Walk {
     }
 }
 
-/// What waits for an archive that is not configured, and what is due later than anything can be.
+/// What waits for an archive that is not configured, or for a word that is not asked for any more, and
+/// what is due later than anything can be.
 fn misplaced(works: &Works, now: Timestamp) -> BTreeSet<CaptureId> {
     let journal = &works.journal;
     if works.archives.is_empty() {
@@ -73,6 +81,11 @@ fn misplaced(works: &Works, now: Timestamp) -> BTreeSet<CaptureId> {
     let mut found = journal.queued_for_others(&names, FOUND_MAX).unwrap_or_default();
     let bound = later(now, works.retry.bound_ms());
     found.extend(journal.due_after(bound, FOUND_MAX).unwrap_or_default());
+    for target in works.archives.iter().filter(|target| target.commitment == Commitment::None) {
+        // Nobody asks for it any more.
+        let asked = journal.queued(&target.name, Queue::Ask, &Span::default(), FOUND_MAX).unwrap_or_default();
+        found.extend(asked.into_iter().map(|row| row.id));
+    }
     for name in &names {
         for (queue, bound) in [(Queue::Aside, bound), (Queue::Ask, later(now, commit::WAIT_MAX_MS))] {
             let span = Span { later_than: Some(bound), ..Span::default() };

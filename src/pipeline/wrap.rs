@@ -1,7 +1,8 @@
 //! The object of one item: its header made from binding and manifest; its picture as it was
-//! sealed, or, where no transfer syntax carries that, as it was decoded, turned and coded again
-//! once and sealed beside.
+//! sealed, or, where no transfer syntax carries that, as it was made upright and baseline, in its
+//! coefficients where that can be, once and sealed beside.
 
+use std::convert::Infallible;
 use std::io::Read;
 use std::sync::Mutex;
 
@@ -9,18 +10,20 @@ use serde::{Deserialize, Serialize};
 
 use super::identify::Doubt;
 use super::sealed;
-use crate::capture::media::Coding;
+use crate::capture::media::{Coding, PictureFormat};
 use crate::capture::record::{ItemFacts, Manifest};
 use crate::capture::{Binding, Essence, FailureCode, ItemId, MediaKind, Record};
 use crate::dicom::{self, Instance, LossyHistory, LossyMethod, LossyStep, Picture, Pixels};
+use crate::media::jpeg::{self, Process};
 use crate::media::raster;
+use crate::scrub::{Limits, Purpose, Scrubber};
 use crate::spool::{Name, PayloadReader, Spool, SpoolError};
 
 /// JPEG quality of a picture that has to be coded again: differences stay below what an eye finds
 /// at twice the size.
 const QUALITY: u8 = 95;
 
-/// One picture is decoded at a time: a 100 MP picture takes 300 MB while it is turned.
+/// One picture is turned or decoded at a time: it may hold 384 MiB of coefficients.
 static RASTER: Mutex<()> = Mutex::new(());
 
 /// An object that is ready to be sent as often as it takes.
@@ -67,6 +70,9 @@ struct DerivedPicture {
     length: u64,
     /// A JPEG; else native samples.
     jpeg: bool,
+    /// What that cost; nothing is said where older versions made it.
+    #[serde(default)]
+    essence: Option<Essence>,
 }
 
 /// Builds the object of one item. Doing it again builds the same one.
@@ -76,6 +82,14 @@ struct DerivedPicture {
 pub fn wrap(spool: &Spool, record: &Record, index: u16, binding: &Binding) -> Result<Wrapped, Doubt> {
     let id = record.id().item(index);
     let facts = &sealed::item_facts(spool, id)?;
+    if let Some(why) = facts.sealed_as_received {
+        return Err((why, why.advice().to_owned()));
+    }
+    if facts.media == MediaKind::Pdf {
+        let manifest = Manifest { version: Manifest::VERSION, acceptance: record.acceptance.clone(), index, item: facts.clone() };
+        let instance = dicom::build_document(binding, &manifest).map_err(|e| (e.failure_code(), e.to_string()))?;
+        return Ok(Wrapped { instance, essence: Essence::Unchanged, item: id, source: Source::Sealed });
+    }
     let (picture, source, essence) = if goes_as_it_is(facts) {
         (as_it_is(facts), Source::Sealed, Essence::Unchanged)
     } else {
@@ -100,13 +114,20 @@ pub fn in_memory(facts: &ItemFacts, coded: Vec<u8>) -> Result<(Picture, Vec<u8>,
 }
 
 fn essence_of(derived: &DerivedPicture) -> Essence {
-    if derived.jpeg { Essence::Reencoded } else { Essence::Unchanged }
+    derived.essence.unwrap_or(if derived.jpeg { Essence::Reencoded } else { Essence::Unchanged })
 }
 
 /// True for an upright baseline JPEG: .50 carries it as it came.
 fn goes_as_it_is(facts: &ItemFacts) -> bool {
-    facts.facts.orientation.is_upright()
-        && matches!(facts.facts.format.coding, Coding::JpegBaselineGrey | Coding::JpegBaselineYcbcr)
+    facts.facts.orientation.is_upright() && is_baseline(facts.facts.format.coding)
+}
+
+fn is_baseline(coding: Coding) -> bool {
+    matches!(coding, Coding::JpegBaselineGrey | Coding::JpegBaselineYcbcr)
+}
+
+fn samples_of(coding: Coding) -> u8 {
+    if coding == Coding::JpegBaselineGrey { 1 } else { 3 }
 }
 
 fn as_it_is(facts: &ItemFacts) -> Picture {
@@ -114,7 +135,7 @@ fn as_it_is(facts: &ItemFacts) -> Picture {
     Picture {
         width: format.width,
         height: format.height,
-        samples: if format.coding == Coding::JpegBaselineGrey { 1 } else { 3 },
+        samples: samples_of(format.coding),
         pixels: Pixels::Jpeg { length: facts.sealed_bytes },
         history: LossyHistory::Original,
         icc_profile: facts.facts.icc_profile.clone(),
@@ -129,12 +150,14 @@ fn coded_again(facts: &ItemFacts, derived: &DerivedPicture) -> Picture {
         samples: derived.samples,
         pixels: if derived.jpeg { Pixels::Jpeg { length } } else { Pixels::Native { length } },
         history: match facts.media {
+            // Its coefficients are the camera's (PS3.3 §C.7.6.1.1.5).
+            MediaKind::Jpeg if essence_of(derived) != Essence::Reencoded => LossyHistory::Original,
             MediaKind::Jpeg => LossyHistory::Reencoded {
                 from: Some(LossyStep { method: LossyMethod::Jpeg, ratio: ratio(facts, derived.samples) }),
             },
             MediaKind::Png => LossyHistory::Lossless,
             // Two steps: the phone's, and ours to JPEG.
-            MediaKind::Heic | MediaKind::Mp4 | MediaKind::QuickTime => LossyHistory::Reencoded {
+            MediaKind::Heic | MediaKind::Mp4 | MediaKind::QuickTime | MediaKind::Pdf => LossyHistory::Reencoded {
                 from: Some(LossyStep { method: LossyMethod::Hevc, ratio: ratio(facts, derived.samples) }),
             },
         },
@@ -159,6 +182,10 @@ fn derived(spool: &Spool, id: ItemId, facts: &ItemFacts) -> Result<DerivedPictur
             serde_json::from_slice(&bytes).map_err(|_| failed("the derived picture cannot be read"))?;
         return Ok(manifest.picture);
     }
+    if facts.media.has_index() {
+        // Before it is read: it may have gigabytes.
+        return Err(needs_transcoding(facts.media));
+    }
     let _one_at_a_time = RASTER.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let mut coded = Vec::new();
     spool
@@ -175,20 +202,43 @@ fn derived(spool: &Spool, id: ItemId, facts: &ItemFacts) -> Result<DerivedPictur
 fn decode(facts: &ItemFacts, coded: &[u8]) -> Result<(DerivedPicture, Vec<u8>), Doubt> {
     let orientation = facts.facts.orientation;
     let undecodable = |e: raster::RasterError| failed(&format!("the picture cannot be decoded: {e}"));
-    let (width, height, samples, bytes, jpeg) = match facts.media {
+    let ((width, height), samples, bytes, jpeg, essence) = match facts.media {
         MediaKind::Jpeg => {
-            let made = raster::upright_jpeg(coded, orientation, QUALITY).map_err(undecodable)?;
-            (made.width, made.height, made.components, made.jpeg, true)
+            if let Some((format, bytes)) = walked(facts, coded) {
+                let size = (format.width, format.height);
+                (size, samples_of(format.coding), bytes, true, Essence::Unchanged)
+            } else {
+                let made = raster::upright_jpeg(coded, orientation, QUALITY).map_err(undecodable)?;
+                let essence = if made.is_lossless { Essence::Rotated } else { Essence::Reencoded };
+                ((made.width, made.height), made.components, made.jpeg, true, essence)
+            }
         }
         MediaKind::Png => {
             let made = raster::native(coded, orientation).map_err(undecodable)?;
-            (made.width, made.height, made.samples, made.bytes, false)
+            ((made.width, made.height), made.samples, made.bytes, false, Essence::Unchanged)
         }
-        // The door does not take it in, so none lies here.
-        MediaKind::Heic | MediaKind::Mp4 | MediaKind::QuickTime => return Err(failed("HEIC and video cannot be decoded here")),
+        MediaKind::Heic | MediaKind::Mp4 | MediaKind::QuickTime | MediaKind::Pdf => return Err(needs_transcoding(facts.media)),
     };
     let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-    Ok((DerivedPicture { width, height, samples, length, jpeg }, bytes))
+    Ok((DerivedPicture { width, height, samples, length, jpeg, essence: Some(essence) }, bytes))
+}
+
+/// An upright baseline picture whose scan was in doubt, without what belongs to none of its MCUs:
+/// every code is read now. `None`: it is another kind of picture, or its codes do not make one; then
+/// it is coded anew, which leaves nothing behind either.
+fn walked(facts: &ItemFacts, coded: &[u8]) -> Option<(PictureFormat, Vec<u8>)> {
+    if !facts.facts.orientation.is_upright() || jpeg::process(coded) != Some(Process::Baseline) {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(coded.len());
+    let mut sink = |kept: &[u8]| {
+        bytes.extend_from_slice(kept);
+        Ok::<(), Infallible>(())
+    };
+    let mut scrubber = Scrubber::new(Purpose::Object, &Limits::walking());
+    scrubber.push(coded, &mut sink).ok()?;
+    let format = scrubber.finish(&mut sink).ok()?.facts.format;
+    is_baseline(format.coding).then_some((format, bytes))
 }
 
 fn seal(spool: &Spool, id: ItemId, picture: &DerivedPicture, bytes: &[u8]) -> Result<(), SpoolError> {
@@ -197,6 +247,12 @@ fn seal(spool: &Spool, id: ItemId, picture: &DerivedPicture, bytes: &[u8]) -> Re
     let mut draft = spool.draft(Name::Derived(id))?;
     draft.write(bytes)?;
     spool.promise(vec![draft.finish(&manifest)?])
+}
+
+/// Nothing here makes of it what a transfer syntax carries. It waits, sealed, for a gateway that
+/// has what it takes.
+fn needs_transcoding(media: MediaKind) -> Doubt {
+    (FailureCode::NeedsTranscoding, format!("no transfer syntax carries {} as it is, and nothing here decodes it", media.mime()))
 }
 
 fn failed(detail: &str) -> Doubt {
@@ -219,4 +275,78 @@ pub(super) fn unreadable(error: &SpoolError) -> Doubt {
         | SpoolError::Io { .. } => FailureCode::StoreUnavailable,
     };
     (code, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::media::Orientation;
+    use crate::capture::{Facts, Uid};
+    use crate::media::jpeg::Encoding;
+
+    /// A file as the door takes it in: its facts, and what is sealed.
+    fn accepted(file: &[u8], turn: u16) -> (ItemFacts, Vec<u8>) {
+        let mut sealed = Vec::new();
+        let mut sink = |kept: &[u8]| {
+            sealed.extend_from_slice(kept);
+            Ok::<(), Infallible>(())
+        };
+        let mut scrubber = Scrubber::new(Purpose::Object, &Limits::default());
+        scrubber.push(file, &mut sink).unwrap();
+        let found = scrubber.finish(&mut sink).unwrap();
+        let facts = ItemFacts {
+            media: found.media,
+            size_bytes: file.len() as u64,
+            sha256: [0; 32],
+            sealed_bytes: found.kept_bytes,
+            sop_instance_uid: Uid::from_uuid_bytes([1; 16]),
+            location_found: found.location_found,
+            removed: found.removed,
+            essence: found.essence,
+            verifier: 1,
+            sealed_as_received: None,
+            facts: Facts { orientation: Orientation::from_exif(turn).unwrap(), ..found.facts },
+        };
+        (facts, sealed)
+    }
+
+    fn photo(width: u32, height: u32) -> Vec<u8> {
+        let samples = (0..width * height * 3).map(|n| (n.wrapping_mul(0x9E37_79B1) >> 26) as u8 + 90).collect();
+        let encoding = Encoding { quality: 90, has_full_chroma: false };
+        jpeg::encode(samples, (width, height), 3, Orientation::UPRIGHT, encoding).unwrap()
+    }
+
+    #[test]
+    fn what_happens_to_the_picture_is_what_the_object_says() {
+        let step = |history: LossyHistory| match history {
+            LossyHistory::Original => "original",
+            LossyHistory::Lossless => "lossless",
+            LossyHistory::Reencoded { from: Some(_) } => "again, and lossy before",
+            LossyHistory::Reencoded { from: None } => "again",
+        };
+        let table = [
+            ((96, 64), 1, (96, 64), Essence::Unchanged, "original"),
+            ((96, 64), 6, (64, 96), Essence::Rotated, "original"),
+            ((100, 70), 5, (70, 100), Essence::Rotated, "original"),
+            ((100, 70), 6, (70, 100), Essence::Reencoded, "again, and lossy before"),
+        ];
+        for ((width, height), turn, size, essence, history) in table {
+            let (facts, sealed) = accepted(&photo(width, height), turn);
+            let (picture, bytes, done) = in_memory(&facts, sealed).unwrap();
+            assert_eq!(((picture.width, picture.height), done), (size, essence), "{turn}");
+            assert_eq!(step(picture.history), history, "{turn}");
+            assert_eq!(picture.pixels.length(), bytes.len() as u64);
+        }
+    }
+
+    #[test]
+    fn what_hides_behind_the_last_mcu_is_not_in_the_object() {
+        let plain = photo(320, 240);
+        let (picture, end) = plain.split_at(plain.len() - 2);
+        let (facts, sealed) = accepted(&[picture, b"+47.3769+008.5417/", end].concat(), 1);
+        assert!(sealed.len() > plain.len(), "the door lets it pass");
+        let (made, bytes, essence) = in_memory(&facts, sealed).unwrap();
+        assert!(bytes == plain, "{} and not {} bytes", bytes.len(), plain.len());
+        assert_eq!((essence, made.history), (Essence::Unchanged, LossyHistory::Original));
+    }
 }

@@ -1,7 +1,9 @@
 //! Files with an index: read at any place, planned as a whole, checked, then copied.
 //!
-//! The plan comes first and is small; no byte leaves before the verifier has read, through the
-//! plan, the whole output that will be. Memory holds the index, what is read of it, and one buffer:
+//! The plan comes first and is small. Where the output leaves at once ([`scrub`]), the verifier reads
+//! the whole of it, through the plan, before the first byte does. Where it is put down first
+//! ([`apply`]), the verifier reads it where it lies, and without that there is no [`Scrubbed`].
+//! Memory holds the index, what is read of it, and one buffer:
 //! some hundred KiB for what a phone writes; an index at its limit (8 MiB, of a film of hours) takes
 //! ten to twenty times its size.
 
@@ -12,7 +14,7 @@ use std::ops::Range;
 use super::plan::Plan;
 use super::policy::{Limits, Purpose};
 use super::verify::{self, VerifyError};
-use super::{ScrubCode, ScrubError, Scrubbed, heif, look_of, video};
+use super::{ScrubCode, ScrubError, Scrubbed, heif, look_of, pdf, video};
 use crate::capture::{Essence, Facts, MediaKind};
 use crate::media::isobmff::ReadError;
 use crate::media::source::Source;
@@ -79,7 +81,7 @@ pub(super) enum Piece {
 }
 
 impl Piece {
-    fn length_bytes(&self) -> u64 {
+    pub(super) fn length_bytes(&self) -> u64 {
         match self {
             Self::New(bytes) => u64::try_from(bytes.len()).unwrap_or(u64::MAX),
             Self::Kept(range) => range.end.saturating_sub(range.start),
@@ -122,6 +124,65 @@ impl Planned {
         }
         Self { media, location_found, removed, facts, plan, pieces: placed, length_bytes }
     }
+
+    /// Bytes of the output.
+    #[must_use]
+    pub fn length_bytes(&self) -> u64 {
+        self.length_bytes
+    }
+
+    /// True where each byte that stays has its place in the output where it had it in the source:
+    /// so the output may be written over the source.
+    #[must_use]
+    pub fn stays_in_place(&self) -> bool {
+        self.pieces.iter().all(|(start, piece)| match piece {
+            Piece::Kept(range) => range.start == *start,
+            Piece::New(_) | Piece::Blank(_) => true,
+        })
+    }
+
+    /// Reads the output with a parser of its own: what it holds, and that it is as long as planned.
+    fn check(&self, purpose: Purpose, output: &dyn Source) -> Result<(), ScrubError> {
+        if output.length_bytes() != self.length_bytes {
+            return Err(ScrubError::unverified("a file of another length than was planned"));
+        }
+        verify::container(self.media, purpose, output).map_err(|VerifyError(what)| ScrubError::unverified(what))?;
+        match &self.facts.icc_profile {
+            Some(profile) => verify::check_profile(profile).map_err(|VerifyError(what)| ScrubError::unverified(what)),
+            None => Ok(()),
+        }
+    }
+
+    fn into_scrubbed(self) -> Scrubbed {
+        Scrubbed {
+            media: self.media,
+            location_found: self.location_found,
+            removed: self.removed,
+            essence: Essence::Unchanged,
+            facts: self.facts,
+            kept_bytes: self.length_bytes,
+            plan: self.plan,
+            verified: PhantomData,
+        }
+    }
+}
+
+/// A plan that was carried out, and what it made was not looked at yet.
+#[derive(Debug)]
+pub struct Applied {
+    planned: Planned,
+    purpose: Purpose,
+}
+
+impl Applied {
+    /// Verifies the output where it lies.
+    ///
+    /// # Errors
+    /// Where it holds what does not belong there, or cannot be read.
+    pub fn verify(self, output: &dyn Source) -> Result<Scrubbed, ScrubError> {
+        self.planned.check(self.purpose, output)?;
+        Ok(self.planned.into_scrubbed())
+    }
 }
 
 /// Decides what of a file stays.
@@ -139,16 +200,32 @@ pub fn plan(source: &dyn Source, purpose: Purpose, limits: &Limits) -> Result<Pl
     match sniff(head) {
         Sniffed::Known(MediaKind::Heic) => Ok(Planned::new(MediaKind::Heic, heif::plan(source, purpose, limits)?)),
         Sniffed::Known(kind @ (MediaKind::Mp4 | MediaKind::QuickTime)) => Ok(Planned::new(kind, video::plan(source, limits)?)),
+        Sniffed::Known(MediaKind::Pdf) => Ok(Planned::new(MediaKind::Pdf, pdf::plan(source, limits)?)),
         Sniffed::Known(MediaKind::Jpeg | MediaKind::Png) => {
             let detail = "The file has no index; it is scrubbed while it arrives. Push its bytes instead.".to_owned();
             Err(ScrubError { code: ScrubCode::UnsupportedMedia, detail }.into())
         }
-        Sniffed::Other(word) => Err(ScrubError::not_among(&MediaKind::SCRUBBED, &look_of(word)).into()),
+        Sniffed::Other(word) => Err(ScrubError::unsupported(&look_of(word)).into()),
     }
 }
 
-/// Copies what was planned: the only way from a plan to bytes.
-fn apply<E>(planned: &Planned, source: &dyn Source, sink: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), CopyError<E>> {
+/// Carries a plan out, in the order of the output: what it puts into the sink counts for nothing
+/// before [`Applied::verify`] has read it.
+///
+/// # Errors
+/// Where the source cannot be read, and with what the sink said.
+pub fn apply<E>(
+    planned: Planned,
+    source: &dyn Source,
+    purpose: Purpose,
+    sink: &mut impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<Applied, CopyError<E>> {
+    copy(&planned, source, sink)?;
+    Ok(Applied { planned, purpose })
+}
+
+/// The only way from a plan to bytes.
+fn copy<E>(planned: &Planned, source: &dyn Source, sink: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), CopyError<E>> {
     let mut buffer = vec![0; BUFFER_BYTES];
     for (_, piece) in &planned.pieces {
         match piece {
@@ -228,21 +305,7 @@ pub fn scrub<E>(
     sink: &mut impl FnMut(&[u8]) -> Result<(), E>,
 ) -> Result<Scrubbed, CopyError<E>> {
     let planned = plan(source, purpose, limits)?;
-    let view = View { planned: &planned, source };
-    verify::container(planned.media, purpose, &view)
-        .map_err(|VerifyError(what)| CopyError::Scrub(ScrubError::unverified(what)))?;
-    if let Some(profile) = &planned.facts.icc_profile {
-        verify::check_profile(profile).map_err(|VerifyError(what)| CopyError::Scrub(ScrubError::unverified(what)))?;
-    }
-    apply(&planned, source, sink)?;
-    Ok(Scrubbed {
-        media: planned.media,
-        location_found: planned.location_found,
-        removed: planned.removed,
-        essence: Essence::Unchanged,
-        facts: planned.facts,
-        kept_bytes: planned.length_bytes,
-        plan: planned.plan,
-        verified: PhantomData,
-    })
+    planned.check(purpose, &View { planned: &planned, source }).map_err(CopyError::Scrub)?;
+    copy(&planned, source, sink)?;
+    Ok(planned.into_scrubbed())
 }

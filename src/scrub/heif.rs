@@ -6,7 +6,9 @@
 //! pictures, Exif, XMP, sequences, motion videos, user data, padding, trailers.
 //!
 //! `irot`, `imir` and `clap` stay and alone turn the picture; the Orientation of Exif is about
-//! nothing in HEIF (ISO/IEC 23008-12 annex A.2.1), and goes with its item.
+//! nothing in HEIF (ISO/IEC 23008-12 annex A.2.1), and goes with its item. Where it asks for another
+//! turn than the file has, the record says so: some cameras write it alone, some editors leave it
+//! behind, and the same bytes mean both (field.md rule 2).
 //!
 //! What can still slip through: bytes that a parameter set or a slice carries behind its own
 //! syntax (extension data). No camera is known to write any.
@@ -19,11 +21,10 @@ mod write;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use super::ScrubError;
 use super::container::{Decision, PlanError};
 use super::findings::Findings;
 use super::policy::{HEIF_ALPHA, HEIF_BRANDS, HEIF_DEPTH_MAX, Limits, Purpose};
-use crate::capture::Facts;
+use super::{ScrubError, facts_of};
 use crate::capture::media::{Coding, Orientation, PictureFormat};
 use crate::media::Fault;
 use crate::media::exif::Block;
@@ -91,15 +92,13 @@ pub(super) fn plan(source: &dyn Source, purpose: Purpose, limits: &Limits) -> Re
     let exif = see_metadata(source, &index, &mut findings)?;
     let plan = sweep::sweep(source, &top, &index, (&ids, &kept), written.sizes, &mut findings)?;
     let exif = exif.unwrap_or_default();
-    let facts = Facts {
-        format,
-        orientation: Orientation::UPRIGHT,
-        taken_at: exif.taken_at,
-        make: exif.make,
-        model: exif.model,
-        software: exif.software,
-        icc_profile: findings.profile.take().filter(|_| purpose == Purpose::Object),
-    };
+    let wanted = exif.orientation;
+    let profile = findings.profile.take().filter(|_| purpose == Purpose::Object);
+    let mut facts = facts_of(format, Orientation::UPRIGHT, exif, profile);
+    let turn = index.turn_of(index.primary);
+    facts.details.turn = Some(turn);
+    // Upright in Exif is how a writer says that nothing is left to do.
+    facts.details.is_turn_disputed = wanted.is_some_and(|wanted| !wanted.is_upright() && wanted != turn);
     Ok(Decision {
         location_found: findings.finder.has_found(),
         removed: findings.removed.into_iter().map(str::to_owned).collect(),
@@ -114,7 +113,7 @@ fn damaged(fault: Fault) -> ScrubError {
 }
 
 fn unsupported(what: &str) -> ScrubError {
-    ScrubError::not_among(&crate::capture::MediaKind::SCRUBBED, what)
+    ScrubError::unsupported(what)
 }
 
 fn read_top(source: &dyn Source, limits: &Limits) -> Result<Top, PlanError> {

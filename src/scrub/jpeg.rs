@@ -1,4 +1,5 @@
-//! Plans one JPEG: segment by segment, and scans as one run of bytes each.
+//! Plans one JPEG: segment by segment, and scans as one run of bytes each or, where the limits say
+//! so, MCU by MCU.
 //!
 //! What stays: SOI, tables, the frame, scans, a bare JFIF header, a bare Adobe header, the colour
 //! profile and the turn; EOI of the first picture ends the output. Everything behind it (a second
@@ -16,6 +17,8 @@ use super::icc;
 use super::policy::{APP_WORDS, Limits, PROFILE_BYTES_MAX, PROFILE_CHUNK_BYTES, PROFILE_PREAMBLE, Purpose};
 use super::{ScrubCode, ScrubError};
 use crate::capture::media::{Coding, PictureFormat};
+use crate::media::jpeg::scan::{Next, Walker};
+use crate::media::jpeg::tail::Tail;
 use crate::media::jpeg::{Frame, Tables, check_restart_interval, marker};
 use crate::media::location::has_flir_position;
 use crate::media::{Fault, exif, iptc};
@@ -43,6 +46,14 @@ enum At {
     Scan,
     /// Inside entropy-coded data, behind so many FF bytes that are not yet spoken for.
     ScanFill(usize),
+    /// Inside entropy-coded data of which every code is read.
+    Walk,
+    /// Behind the last MCU of an interval or a scan. `restart`: the marker that has to come, else
+    /// any; `is_marker`: behind an FF.
+    Gap {
+        restart: Option<u8>,
+        is_marker: bool,
+    },
     Trailer,
 }
 
@@ -65,6 +76,10 @@ pub(super) struct Planner {
     adobe_transform: Option<u8>,
     has_exif: bool,
     profile: Profile,
+    /// Where scans are walked: their tables, and how far it is.
+    walker: Option<Box<Walker>>,
+    /// Where they are not: whether they seem to end with their last MCU.
+    tail: Tail,
 }
 
 /// The colour profile, while its segments arrive. A whole one is written in the place of the last
@@ -131,6 +146,8 @@ impl Planner {
             adobe_transform: None,
             has_exif: false,
             profile: Profile::default(),
+            walker: limits.walks_scans.then(Box::default),
+            tail: Tail::default(),
         }
     }
 
@@ -141,6 +158,9 @@ impl Planner {
                 At::Segments => self.held_segment(rest, out)?,
                 At::Scan => self.scan(rest, out)?,
                 At::ScanFill(fill) => self.scan_fill(fill, rest, out)?,
+                At::Walk => self.walk(rest, out)?,
+                At::Gap { restart, is_marker: false } => self.gap(restart, rest, out),
+                At::Gap { restart, is_marker: true } => self.gap_marker(restart, rest, out)?,
                 At::Trailer => {
                     out.discard(rest.len(), "trailer");
                     self.findings.remove("jpeg.trailer");
@@ -158,7 +178,11 @@ impl Planner {
         };
         self.findings.finder.end();
         let (width, height) = (u32::from(frame.width), u32::from(frame.height));
-        let format = PictureFormat { width, height, coding: frame.coding(self.is_jfif, self.adobe_transform) };
+        let coding = match frame.coding(self.is_jfif, self.adobe_transform) {
+            _ if self.tail.is_in_doubt() => Coding::JpegOther,
+            coding => coding,
+        };
+        let format = PictureFormat { width, height, coding };
         Ok((format, self.findings))
     }
 
@@ -248,10 +272,18 @@ impl Planner {
             }
             marker::DHT => {
                 self.tables.define_huffman(payload).map_err(damaged)?;
+                match &mut self.walker {
+                    Some(walker) => walker.define_huffman(payload),
+                    None => self.tail.define_huffman(payload),
+                }
+                .map_err(damaged)?;
                 out.keep(bytes, "dht")
             }
             marker::DRI => {
                 check_restart_interval(payload).map_err(damaged)?;
+                if let Some(walker) = &mut self.walker {
+                    walker.define_restart_interval(payload).map_err(damaged)?;
+                }
                 out.keep(bytes, "dri")
             }
             marker::SOF0..=marker::SOF2 => {
@@ -261,7 +293,7 @@ impl Planner {
             marker::SOS => {
                 self.begin_scan(payload)?;
                 out.keep(bytes, "sos")?;
-                self.at = At::Scan;
+                self.at = if self.walker.is_some() { At::Walk } else { At::Scan };
                 Ok(())
             }
             marker::COM => {
@@ -293,6 +325,9 @@ impl Planner {
         }
         let frame = Frame::read(code, payload).map_err(damaged)?;
         self.limits.check_size(u32::from(frame.width), u32::from(frame.height), false)?;
+        if let Some(walker) = &mut self.walker {
+            walker.begin_frame(&frame);
+        }
         self.frame = Some(frame);
         Ok(())
     }
@@ -305,6 +340,10 @@ impl Planner {
         self.scans += 1;
         if self.scans > self.limits.scans_max {
             return Err(ScrubError::too_large(format!("The JPEG has more than {} scans.", self.limits.scans_max)));
+        }
+        match &mut self.walker {
+            Some(walker) => walker.begin_scan(payload).map_err(damaged)?,
+            None => self.tail.begin_scan(payload, frame),
         }
         if self.scans > 1 {
             return Ok(());
@@ -506,28 +545,106 @@ fn profile_segments(profile: &[u8]) -> Vec<u8> {
     segments
 }
 
-/// The scan walker.
+/// Inside of scans.
 impl Planner {
+    /// Entropy-coded data at the start of `rest`, code by code: what follows the last MCU of an
+    /// interval or a scan is no picture, whatever it is.
+    fn walk<'c, O: Edits>(&mut self, rest: &'c [u8], out: &mut O) -> Result<&'c [u8], O::Stop> {
+        let Some(walker) = &mut self.walker else { return Ok(&[]) };
+        self.held.extend_from_slice(if self.held.is_empty() { &[] } else { rest });
+        let joined = std::mem::take(&mut self.held);
+        let bytes = if joined.is_empty() { rest } else { &joined };
+        let (used, next) = walker.push(bytes).map_err(damaged)?;
+        let (picture, behind) = bytes.split_at_checked(used).unwrap_or((bytes, &[]));
+        out.keep(picture, "scan")?;
+        self.at = match next {
+            Next::More => {
+                self.held.extend_from_slice(behind);
+                return Ok(&[]);
+            }
+            Next::Restart(code) => At::Gap { restart: Some(code), is_marker: false },
+            Next::End => At::Gap { restart: None, is_marker: false },
+        };
+        // What is left of an earlier portion comes before this one.
+        let later = behind.len().min(rest.len());
+        let (earlier, _) = behind.split_at_checked(behind.len() - later).unwrap_or((behind, &[]));
+        self.push(earlier, out)?;
+        Ok(rest.get(rest.len() - later..).unwrap_or_default())
+    }
+
+    /// What belongs to no MCU, up to an FF.
+    fn gap<'c, O: Edits>(&mut self, restart: Option<u8>, rest: &'c [u8], out: &mut O) -> &'c [u8] {
+        let length = memchr(0xFF, rest).unwrap_or(rest.len());
+        let (stray, tail) = rest.split_at_checked(length).unwrap_or((rest, &[]));
+        if !stray.is_empty() {
+            self.findings.finder.push(stray);
+            self.drop_stray(stray.len(), out);
+        }
+        if !tail.is_empty() {
+            self.at = At::Gap { restart, is_marker: true };
+        }
+        tail.get(1..).unwrap_or_default()
+    }
+
+    /// The byte behind an FF, which is either the marker that ends the gap or as stray as the rest.
+    fn gap_marker<'c, O: Edits>(&mut self, restart: Option<u8>, rest: &'c [u8], out: &mut O) -> Result<&'c [u8], O::Stop> {
+        let Some((code, tail)) = rest.split_first() else { return Ok(rest) };
+        match (*code, restart) {
+            (0xFF, _) => self.drop_stray(1, out),
+            (code, Some(expected)) if code == expected => {
+                out.keep(&[0xFF, code], "scan")?;
+                self.at = At::Walk;
+            }
+            (0, _) | (marker::RST0..=marker::RST7, None) => {
+                self.findings.finder.push(&[0xFF, *code]);
+                self.drop_stray(2, out);
+                self.at = At::Gap { restart, is_marker: false };
+            }
+            (_, Some(_)) => return Err(damaged(Fault("has restart markers that are missing or out of order")).into()),
+            (_, None) => {
+                self.findings.finder.end();
+                self.held.push(0xFF);
+                self.at = At::Segments;
+                return Ok(rest);
+            }
+        }
+        Ok(tail)
+    }
+
     /// Entropy-coded data at the start of `rest`: all bytes up to a marker that is neither a
     /// stuffed FF nor a restart (T.81 §B.1.1.5).
     ///
-    /// It walks from marker to marker and does not decode: bytes before the marker that belong to
-    /// no MCU, as some phones write them there, pass as picture.
+    /// From marker to marker: bytes before the marker that belong to no MCU, as some phones write
+    /// them there, pass as picture here. Their look puts the scan in doubt, and it is walked before
+    /// it leaves.
     fn scan<'c, O: Edits>(&mut self, rest: &'c [u8], out: &mut O) -> Result<&'c [u8], O::Stop> {
-        let mut from = 0;
+        let (mut from, mut watched) = (0, 0);
         while let Some(found) = rest.get(from..).and_then(|tail| memchr(0xFF, tail)) {
             let at = from + found;
             match rest.get(at + 1) {
-                Some(0 | marker::RST0..=marker::RST7) => from = at + 2,
+                Some(0) => from = at + 2,
+                Some(marker::RST0..=marker::RST7) => {
+                    self.tail.push(rest.get(watched..at).unwrap_or_default());
+                    self.tail.end_interval();
+                    from = at + 2;
+                    watched = from;
+                }
                 next => {
                     let (entropy, tail) = rest.split_at_checked(at).unwrap_or((rest, &[]));
                     out.keep(entropy, "scan")?;
-                    self.at = if matches!(next, None | Some(0xFF)) { At::ScanFill(0) } else { At::Segments };
+                    self.tail.push(entropy.get(watched..).unwrap_or_default());
+                    if matches!(next, None | Some(0xFF)) {
+                        self.at = At::ScanFill(0);
+                    } else {
+                        self.tail.end_scan();
+                        self.at = At::Segments;
+                    }
                     return Ok(tail);
                 }
             }
         }
         out.keep(rest, "scan")?;
+        self.tail.push(rest.get(watched..).unwrap_or_default());
         Ok(&[])
     }
 
@@ -546,14 +663,19 @@ impl Planner {
             self.count_segment()?;
             self.drop_stray(fill - 1, out);
         }
-        if matches!(next, 0 | marker::RST0..=marker::RST7) {
-            out.keep(&[0xFF], "scan")?;
-            self.at = At::Scan;
-        } else {
-            self.held.push(0xFF);
-            self.at = At::Segments;
+        match next {
+            0 => self.tail.push(&[0xFF, 0]),
+            marker::RST0..=marker::RST7 => self.tail.end_interval(),
+            _ => {
+                self.tail.end_scan();
+                self.held.push(0xFF);
+                self.at = At::Segments;
+                return Ok(tail);
+            }
         }
-        Ok(tail)
+        out.keep(&[0xFF, next], "scan")?;
+        self.at = At::Scan;
+        Ok(tail.get(1..).unwrap_or_default())
     }
 }
 

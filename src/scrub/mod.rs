@@ -6,7 +6,7 @@
 //! Never: re-encodes a picture, keeps what it does not know, does I/O.
 //!
 //! Two ways: JPEG and PNG are scrubbed while they arrive ([`Scrubber`]); a file with an index,
-//! HEIF and MP4, is read at any place, planned, verified and copied ([`container`]).
+//! HEIF, MP4 and PDF, is read at any place, planned, verified and copied ([`container`]).
 //!
 //! Memory is bounded whatever the size of the file. While it arrives: one segment or chunk (at most 96 KiB), a
 //! window over what goes (128 KiB) where the location is not found yet, and a colour profile (a
@@ -18,6 +18,7 @@ mod findings;
 mod heif;
 mod icc;
 mod jpeg;
+mod pdf;
 pub mod plan;
 mod png;
 pub mod policy;
@@ -33,8 +34,9 @@ pub use policy::{Limits, Purpose};
 pub use report::Report;
 pub use verify::{Verifier, VerifyError};
 
-use crate::capture::media::PictureFormat;
+use crate::capture::media::{Details, Orientation, PictureFormat, TimeSource};
 use crate::capture::{Essence, Facts, MediaKind};
+use crate::media::exif::Block;
 use crate::media::{Sniffed, sniff, sniff::HEAD_BYTES};
 use apply::{Apply, Edits, Ledger};
 use findings::Findings;
@@ -53,6 +55,8 @@ pub enum ScrubCode {
     UnsupportedMedia,
     DamagedMedia,
     TooLarge,
+    /// Whole, and it stays so: a scrub would break its signature.
+    SignedDocument,
 }
 
 impl ScrubCode {
@@ -63,6 +67,7 @@ impl ScrubCode {
             Self::Empty | Self::DamagedMedia => "damaged-media",
             Self::UnsupportedMedia => "unsupported-media",
             Self::TooLarge => "too-large",
+            Self::SignedDocument => "signed-document",
         }
     }
 }
@@ -74,11 +79,7 @@ impl ScrubError {
     }
 
     fn unsupported(what: &str) -> Self {
-        Self::not_among(&MediaKind::ACCEPTED, what)
-    }
-
-    fn not_among(accepted: &[MediaKind], what: &str) -> Self {
-        let accepted = accepted.iter().map(|kind| kind.mime()).collect::<Vec<_>>().join(", ");
+        let accepted = MediaKind::ACCEPTED_TYPES.join(", ");
         let detail = format!("The file is {what}, which is not accepted; accepted are {accepted}. Send it as one of these.");
         Self { code: ScrubCode::UnsupportedMedia, detail }
     }
@@ -198,8 +199,10 @@ impl Run {
             MediaKind::Jpeg => Planner::Jpeg(Box::new(jpeg::Planner::new(purpose, limits))),
             MediaKind::Png => Planner::Png(Box::new(png::Planner::new(purpose, limits))),
             // It has an index, which may stand at its end: no plan is made while it arrives.
-            MediaKind::Heic => return Err(ScrubError::unsupported(&look_of("HEIC"))),
-            MediaKind::Mp4 | MediaKind::QuickTime => return Err(ScrubError::unsupported(&look_of("video"))),
+            MediaKind::Heic | MediaKind::Mp4 | MediaKind::QuickTime | MediaKind::Pdf => {
+                let detail = "The file has an index; it is scrubbed when it is there whole. Give it whole instead.".to_owned();
+                return Err(ScrubError { code: ScrubCode::UnsupportedMedia, detail });
+            }
         };
         let ledger = Ledger { plan: Plan::default(), verifier: Verifier::new(kind, purpose), kept_bytes: 0 };
         Ok(Self { planner, ledger })
@@ -216,15 +219,8 @@ impl Run {
             verify::check_profile(profile).map_err(|VerifyError(what)| ScrubError::unverified(what))?;
         }
         let exif = findings.exif.unwrap_or_default();
-        let facts = Facts {
-            format,
-            orientation: exif.orientation.unwrap_or_default(),
-            taken_at: exif.taken_at,
-            make: exif.make,
-            model: exif.model,
-            software: exif.software,
-            icc_profile: findings.profile.filter(|_| purpose == Purpose::Object),
-        };
+        let orientation = exif.orientation.unwrap_or_default();
+        let facts = facts_of(format, orientation, exif, findings.profile.filter(|_| purpose == Purpose::Object));
         Ok(Scrubbed {
             media,
             location_found: findings.finder.has_found(),
@@ -235,6 +231,21 @@ impl Run {
             plan: self.ledger.plan,
             verified: PhantomData,
         })
+    }
+}
+
+/// What the record keeps of a picture that `exif` describes.
+fn facts_of(format: PictureFormat, orientation: Orientation, exif: Block, icc_profile: Option<Vec<u8>>) -> Facts {
+    let taken_from = exif.taken_at.map(|_| TimeSource::Exif);
+    Facts {
+        format,
+        orientation,
+        taken_at: exif.taken_at,
+        make: exif.make,
+        model: exif.model,
+        software: exif.software,
+        details: Details { taken_from, exposure: exif.exposure, ..Details::default() },
+        icc_profile,
     }
 }
 

@@ -1,5 +1,7 @@
 //! What may stay, as data. The planners and the verifier both read it; nothing else decides.
 
+pub mod pdf;
+
 use super::ScrubError;
 use crate::media::raster;
 
@@ -26,6 +28,17 @@ pub struct Limits {
     pub segments_max: u32,
     /// Scans in one JPEG.
     pub scans_max: u32,
+    /// Reads every Huffman code of a JPEG, so that what stands in a scan and belongs to no MCU goes
+    /// too. Costs some milliseconds for a photo.
+    pub walks_scans: bool,
+}
+
+impl Limits {
+    /// The defaults, and scans are walked.
+    #[must_use]
+    pub fn walking() -> Self {
+        Self { walks_scans: true, ..Self::default() }
+    }
 }
 
 impl Default for Limits {
@@ -39,6 +52,7 @@ impl Default for Limits {
             // A progressive picture has ten, or some sixty where a packer went through all. Each
             // costs its reader a pass over the whole picture.
             scans_max: 200,
+            walks_scans: false,
         }
     }
 }
@@ -206,6 +220,34 @@ pub fn is_picture_unit(header: [u8; 2]) -> bool {
     let [high, low] = header;
     let layer = (high & 1) << 5 | low >> 3;
     high & 0x80 == 0 && layer == 0 && matches!(high >> 1, 0..=9 | 16..=21 | 32..=34)
+}
+
+/// True for messages among coded pictures (SEI: ITU-T H.264 and H.265, annex D) that are numbers of
+/// decoding, timing and showing. All others are overwritten: user data (4, 5), in which cameras and
+/// encoders write words, versions, places and captions; nested messages, which could hold them once
+/// more; what is reserved or of no known type.
+#[must_use]
+pub fn is_message_kept(kind: usize, is_hevc: bool) -> bool {
+    match kind {
+        // Buffering, timing, pan-scan, recovery, scene, snapshot, refinement, film grain, filters, tone
+        // mapping, packing, orientation, power; mastering display, colour remapping, light level,
+        // transfer, ambient light.
+        0..=2 | 6 | 9 | 15..=17 | 19 | 22 | 23 | 45 | 47 | 56 | 137 | 142 | 144 | 147 | 148 => true,
+        // Repeated marking, spare pictures, sub-sequences, freezing, slice groups, deblocking, stereo.
+        7 | 8 | 10..=14 | 18 | 20 | 21 => !is_hevc,
+        // Structure, parameter sets, decoding units, layers, picture hash, refresh, no display, time
+        // code, tiles, resampling, knee, deinterlacing, dependent points, colour volume, alpha.
+        128..=132 | 134..=136 | 138..=141 | 143 | 145 | 149 | 165 => is_hevc,
+        _ => false,
+    }
+}
+
+/// True for units that no decoder reads: filler, and what is reserved or unspecified (H.264 table 7-1,
+/// H.265 table 7-1). `first` is the first byte of the unit. Dolby Vision is shown by one of them (62),
+/// which stays: numbers, with a checksum.
+#[must_use]
+pub fn is_void_unit(first: u8, is_hevc: bool) -> bool {
+    if is_hevc { matches!(first >> 1 & 0x3F, 38 | 41..=61 | 63) } else { matches!(first & 0x1F, 0 | 12 | 24..=31) }
 }
 
 /// What becomes of a box of a video, by the box that it stands in. Boxes stay where they are; one

@@ -8,6 +8,7 @@
 
 mod heif;
 mod jpeg;
+mod pdf;
 mod png;
 mod profile;
 mod video;
@@ -17,6 +18,10 @@ use crate::capture::MediaKind;
 use crate::media::source::Source;
 
 pub use profile::check as check_profile;
+
+/// Raised when this verifier lets through or stops what it did not before: the record and the audit
+/// of each item say which one read it.
+pub const VERSION: u16 = 1;
 
 /// The output holds what does not belong there. The text names the rule, never the content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +50,7 @@ impl Verifier {
         let walk = match kind {
             MediaKind::Jpeg => Walk::Jpeg(jpeg::Walk::new(purpose)),
             MediaKind::Png => Walk::Png(Box::new(png::Walk::new(purpose))),
-            MediaKind::Heic | MediaKind::Mp4 | MediaKind::QuickTime => Walk::Indexed,
+            MediaKind::Heic | MediaKind::Mp4 | MediaKind::QuickTime | MediaKind::Pdf => Walk::Indexed,
         };
         Self { walk, failed: None }
     }
@@ -89,6 +94,7 @@ pub fn container(kind: MediaKind, purpose: Purpose, output: &dyn Source) -> Resu
     match kind {
         MediaKind::Heic => heif::check(output, purpose),
         MediaKind::Mp4 | MediaKind::QuickTime => video::check(output),
+        MediaKind::Pdf => pdf::check(output),
         MediaKind::Jpeg | MediaKind::Png => Err(VerifyError("a file without an index, which is read from front to back")),
     }
 }

@@ -4,11 +4,11 @@
 //! `mdat` becomes zeros, so that every offset in the file stays true and the coded pictures stay
 //! where they are. Only what stands behind the last box is cut off.
 //!
-//! Inside the coded pictures, messages with user data (SEI of type 4 and 5, in H.264 and HEVC)
-//! are overwritten; all other messages stay, for players need some of them.
+//! Among the coded pictures, messages that are not numbers of decoding and showing (SEI of H.264
+//! and HEVC; [`super::policy::is_message_kept`]) and units that no decoder reads are overwritten.
 //!
 //! What can still slip through: bytes that a decoder record, a parameter set, a slice or a sound
-//! sample carries behind its own syntax, and user data of MPEG-4 Visual and H.263, which phones
+//! sample carries behind its own syntax, the numbers of Dolby Vision, and user data of MPEG-4 Visual and H.263, which phones
 //! stopped to write.
 
 mod index;
@@ -23,9 +23,10 @@ use super::findings::Findings;
 use super::plan::{Action, Plan};
 use super::policy::Limits;
 use crate::capture::Facts;
-use crate::capture::media::{Coding, Orientation, PictureFormat};
+use crate::capture::media::{Coding, Details, Orientation, PictureFormat};
 use crate::media::Fault;
 use crate::media::isobmff::{BoxAt, boxes, bytes_of};
+use crate::media::quicktime::Said;
 use crate::media::source::Source;
 use index::Track;
 use messages::Edit;
@@ -40,7 +41,7 @@ fn damaged(fault: Fault) -> ScrubError {
 }
 
 fn unsupported(what: &str) -> ScrubError {
-    ScrubError::not_among(&crate::capture::MediaKind::SCRUBBED, what)
+    ScrubError::unsupported(what)
 }
 
 /// The file as its top level and its indexes tell.
@@ -82,14 +83,21 @@ pub(super) fn plan(source: &dyn Source, limits: &Limits) -> Result<Decision, Pla
     }
     sweep.trailer(&(film.end..source.length_bytes()))?;
     let Sweep { plan, pieces, .. } = sweep;
+    let said = Said::read(&film.movie);
     let facts = Facts {
         format: PictureFormat { width: picture.width, height: picture.height, coding: Coding::Video },
         // The matrix of the track turns it, and stays.
         orientation: Orientation::UPRIGHT,
-        taken_at: index::taken_at(&film.movie),
-        make: None,
-        model: None,
-        software: None,
+        taken_at: said.taken.map(|(taken, _)| taken),
+        make: said.make,
+        model: said.model,
+        software: said.software,
+        details: Details {
+            taken_from: said.taken.map(|(_, from)| from),
+            duration_ms: said.duration_ms,
+            turn: picture.turn,
+            ..Details::default()
+        },
         icc_profile: None,
     };
     Ok(Decision {

@@ -172,6 +172,7 @@ pub enum Part {
 }
 
 /// Nonces and `aad` of a stream: prefix ‖ number of the part ‖ kind of the part.
+#[derive(Clone)]
 struct Stream {
     cipher: LessSafeKey,
     prefix: [u8; PREFIX_BYTES],
@@ -225,6 +226,12 @@ impl StreamSealer {
         let (nonce, aad) = (self.stream.nonce(number, part), self.stream.aad(number, part, beside));
         let tag = self.stream.cipher.seal_in_place_separate_tag(nonce, aad, in_place).map_err(|_| SealError::TooLong)?;
         tag.as_ref().try_into().map_err(|_| SealError::Altered)
+    }
+
+    /// Opens what this sealer sealed, also where its key is written down nowhere.
+    #[must_use]
+    pub fn opener(&self) -> StreamOpener {
+        StreamOpener(self.stream.clone())
     }
 }
 

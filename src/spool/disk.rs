@@ -110,6 +110,14 @@ pub trait DiskFile: Send + Sync {
     /// As for [`DiskFile::size_bytes`].
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()>;
 
+    /// Cuts what stands behind `bytes`. The default cannot: only films are written over.
+    ///
+    /// # Errors
+    /// As for [`DiskFile::size_bytes`].
+    fn cut(&self, _bytes: u64) -> io::Result<()> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
     /// Makes contents and length durable; the name is not.
     ///
     /// # Errors
@@ -208,6 +216,10 @@ impl DiskFile for File {
 
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
         self.write_all_at(bytes, at)
+    }
+
+    fn cut(&self, bytes: u64) -> io::Result<()> {
+        self.set_len(bytes)
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -1,13 +1,22 @@
 //! A file before its promise: sealed while it is written.
+//!
+//! Two ways to begin one. What is scrubbed already is sealed under the key that its header holds,
+//! wrapped, from the first write on ([`Spool::draft`]). What is not scrubbed yet, and what was not
+//! verified yet, is sealed under a key that only memory knows ([`Spool::unkeyed_draft`]): its header
+//! is zeros until it is finished, and a process that dies before has lost the key for good. Bytes
+//! as they were received are never finished; they are sealed anew, each chunk in its own place,
+//! under another key ([`Spool::reseal`]). So no key ever seals two things under one nonce, and the
+//! key that opens a promised file opens nothing of what was there before it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::Spool;
 use super::disk::{Disk, DiskFile};
 use super::error::SpoolError;
 use super::format::{CHUNK_BYTES, CONTEXT_BYTES, END_BYTES, End, HEADER_BYTES, Header, MANIFEST_MAX_BYTES};
 use super::name::Name;
+use super::reader::ReadBack;
+use super::{Inner, Spool};
 use crate::seal::aead::{DataKey, Part, StreamSealer, TAG_BYTES};
 use crate::seal::random::random;
 
@@ -40,12 +49,18 @@ pub struct Draft {
     name: Name,
     temporary: Temporary,
     file: Box<dyn DiskFile>,
+    /// Held back until the end where the key may not be on the disk before.
+    header: Option<Vec<u8>>,
     sealer: StreamSealer,
     /// Sealed bytes that were not written yet; behind them, from `start`, the chunk that fills.
     buffer: Vec<u8>,
     start: usize,
+    /// Where the buffer goes; `None`: behind all that the file holds.
+    over: Option<u64>,
     chunks: u32,
     payload_bytes: u64,
+    /// The last chunk is sealed.
+    closed: bool,
     broken: bool,
 }
 
@@ -62,23 +77,67 @@ impl Spool {
     /// # Errors
     /// [`SpoolError::Unsound`] while the disk is not to be trusted, and errors of the disk.
     pub fn draft(&self, name: impl Into<Name>) -> Result<Draft, SpoolError> {
-        let (name, spool) = (name.into(), Arc::clone(&self.0));
+        let mut draft = self.unkeyed_draft(name)?;
+        // In one write with the first chunks.
+        if let Some(header) = draft.header.take() {
+            draft.buffer.clear();
+            draft.buffer.extend_from_slice(&header);
+        }
+        Ok(draft)
+    }
+
+    /// Begins a file that nobody can open before it is finished: its key is in memory alone.
+    ///
+    /// # Errors
+    /// As for [`Spool::draft`].
+    pub fn unkeyed_draft(&self, name: impl Into<Name>) -> Result<Draft, SpoolError> {
+        let (name, spool) = (name.into(), &*self.0);
         spool.refuse_if_unsound()?;
+        let path = spool.draft_path(&name.to_string());
+        let file = spool.disk.create(&path).map_err(SpoolError::io("beginning a sealed file"))?;
+        let temporary = Temporary { disk: Arc::clone(&spool.disk), path, placed: false };
+        let mut draft = Draft::begin(spool, name, temporary, file)?;
+        draft.buffer.resize(HEADER_BYTES, 0);
+        draft.start = HEADER_BYTES;
+        Ok(draft)
+    }
+
+    /// Begins a draft anew, over its own bytes, under another key that is in memory alone. What was
+    /// read back of it before can still be read, chunk by chunk, as long as it was not written
+    /// over: a chunk is, once it was written whole. The old key is gone with the last reader.
+    ///
+    /// # Errors
+    /// [`SpoolError::NoRandom`].
+    pub fn reseal(&self, draft: Draft) -> Result<Draft, SpoolError> {
+        let draft = Draft::begin(&self.0, draft.name, draft.temporary, draft.file)?;
+        Ok(Draft { over: Some(HEADER_BYTES as u64), ..draft })
+    }
+}
+
+impl Draft {
+    /// With a key and a prefix of its own, whatever the file holds.
+    fn begin(spool: &Inner, name: Name, temporary: Temporary, file: Box<dyn DiskFile>) -> Result<Self, SpoolError> {
         let key = DataKey::random().map_err(|_| SpoolError::NoRandom)?;
         let prefix = random().map_err(|_| SpoolError::NoRandom)?;
         let header = Header { name, chunk_bytes: CHUNK_BYTES, kek_id: spool.kek_id, prefix };
         let header = header.encode(&key, &spool.wrap_key)?;
         let sealer = StreamSealer::new(&key, prefix, header.get(..CONTEXT_BYTES).unwrap_or_default())?;
-        let mut buffer = Vec::with_capacity(BUFFER_BYTES);
-        buffer.extend_from_slice(&header);
-        let path = spool.draft_path(&name.to_string());
-        let file = spool.disk.create(&path).map_err(SpoolError::io("beginning a sealed file"))?;
-        let temporary = Temporary { disk: Arc::clone(&spool.disk), path, placed: false };
-        Ok(Draft { name, temporary, file, sealer, start: buffer.len(), buffer, chunks: 0, payload_bytes: 0, broken: false })
+        Ok(Self {
+            name,
+            temporary,
+            file,
+            header: Some(header),
+            sealer,
+            buffer: Vec::with_capacity(BUFFER_BYTES),
+            start: 0,
+            over: None,
+            chunks: 0,
+            payload_bytes: 0,
+            closed: false,
+            broken: false,
+        })
     }
-}
 
-impl Draft {
     #[must_use]
     pub fn name(&self) -> Name {
         self.name
@@ -93,9 +152,10 @@ impl Draft {
     /// Appends to the payload. Bytes reach the disk sealed, a chunk at a time.
     ///
     /// # Errors
-    /// Errors of the disk; the draft cannot be finished after one.
+    /// Errors of the disk; the draft cannot be finished after one. [`SpoolError::Broken`] also where
+    /// it was read back already.
     pub fn write(&mut self, mut bytes: &[u8]) -> Result<(), SpoolError> {
-        if self.broken {
+        if self.broken || self.closed {
             return Err(SpoolError::Broken);
         }
         while !bytes.is_empty() {
@@ -115,6 +175,22 @@ impl Draft {
         Ok(())
     }
 
+    /// Ends the payload, and reads it as it lies on the disk, sealed. More cannot be written then.
+    ///
+    /// # Errors
+    /// Errors of the disk.
+    pub fn read_back(&mut self) -> Result<ReadBack, SpoolError> {
+        if self.broken {
+            return Err(SpoolError::Broken);
+        }
+        if !self.closed {
+            self.close()?;
+            self.write_buffer()?;
+        }
+        let file = self.temporary.disk.open(&self.temporary.path).map_err(SpoolError::io("reading a draft back"))?;
+        Ok(ReadBack::new(file, self.sealer.opener(), self.chunks, self.payload_bytes))
+    }
+
     /// Ends the file: last chunk, `manifest`, end. Nothing is synced yet: [`Spool::promise`].
     ///
     /// # Errors
@@ -126,7 +202,7 @@ impl Draft {
         if manifest.len() > MANIFEST_MAX_BYTES {
             return Err(SpoolError::TooLong);
         }
-        self.seal_chunk(Part::Last)?;
+        self.close()?;
         let start = self.buffer.len();
         self.buffer.extend_from_slice(manifest);
         let tag = self.sealer.seal(Part::Appendix, b"", self.buffer.get_mut(start..).unwrap_or_default())?;
@@ -138,7 +214,24 @@ impl Draft {
         self.buffer.extend_from_slice(&end);
         self.buffer.extend_from_slice(&tag);
         self.write_buffer()?;
+        if let Some(header) = self.header.take() {
+            let doing = SpoolError::io("ending a sealed file");
+            if let Some(end) = self.over {
+                // What was there before may have been longer.
+                self.file.cut(end).map_err(&doing)?;
+            }
+            self.file.write_at(&header, 0).map_err(&doing)?;
+        }
         Ok(Finished { name: self.name, temporary: self.temporary, file: self.file })
+    }
+
+    /// Seals the last chunk, once.
+    fn close(&mut self) -> Result<(), SpoolError> {
+        if !self.closed {
+            self.seal_chunk(Part::Last)?;
+            self.closed = true;
+        }
+        Ok(())
     }
 
     /// Seals what stands in the buffer from `start`, where it stands.
@@ -152,7 +245,14 @@ impl Draft {
     }
 
     fn write_buffer(&mut self) -> Result<(), SpoolError> {
-        let written = self.file.append(&self.buffer);
+        let written = match &mut self.over {
+            None => self.file.append(&self.buffer),
+            Some(at) => {
+                let place = *at;
+                *at = at.saturating_add(self.buffer.len() as u64);
+                self.file.write_at(&self.buffer, place)
+            }
+        };
         self.broken = written.is_err();
         self.buffer.clear();
         self.start = 0;

@@ -26,7 +26,7 @@ pub use draft::{Draft, Finished};
 pub use error::{Damage, SpoolError};
 pub use list::{Entry, Listing, Present, Swept};
 pub use name::Name;
-pub use reader::PayloadReader;
+pub use reader::{PayloadReader, ReadBack};
 pub use space::{Capacity, FreeMin, Reservation, capacity_of};
 pub use tombstone::{Day, Graves};
 

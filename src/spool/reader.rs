@@ -1,12 +1,14 @@
 //! Reading sealed files.
 
+use std::cell::RefCell;
 use std::io::{self, BufRead, Read};
 
 use super::disk::DiskFile;
 use super::error::{Damage, SpoolError};
-use super::format::{CONTEXT_BYTES, END_BYTES, END_PLAIN_BYTES, End, HEADER_BYTES, Header, MANIFEST_MAX_BYTES};
+use super::format::{CHUNK_BYTES, CONTEXT_BYTES, END_BYTES, END_PLAIN_BYTES, End, HEADER_BYTES, Header, MANIFEST_MAX_BYTES};
 use super::name::Name;
 use super::{Inner, Spool};
+use crate::media::source::Source;
 use crate::seal::aead::{Part, StreamOpener, TAG_BYTES};
 
 impl Spool {
@@ -186,5 +188,96 @@ impl Read for PayloadReader {
             }
             out.extend_from_slice(chunk);
         }
+    }
+}
+
+/// Chunks of a draft that are held open while it is read: who goes through an index reads here and
+/// there, who goes through a film reads across the border of two.
+const OPEN_CHUNKS: usize = 4;
+
+/// The payload of a draft, read at any place. Every byte it gives was authenticated.
+pub struct ReadBack {
+    file: Box<dyn DiskFile>,
+    opener: StreamOpener,
+    chunks: u32,
+    payload_bytes: u64,
+    seen: RefCell<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    /// The one that was used last stands last.
+    open: Vec<(u32, Vec<u8>)>,
+    failed: Option<SpoolError>,
+}
+
+impl ReadBack {
+    pub(super) fn new(file: Box<dyn DiskFile>, opener: StreamOpener, chunks: u32, payload_bytes: u64) -> Self {
+        Self { file, opener, chunks, payload_bytes, seen: RefCell::default() }
+    }
+
+    /// What the disk did not give, if anything: who was told that the file cannot be read asks here
+    /// whether the file or the disk is to blame.
+    #[must_use]
+    pub fn failure(&self) -> Option<SpoolError> {
+        self.seen.borrow().failed
+    }
+
+    /// Copies from chunk `number` on, as far as that chunk goes; tells how much it was.
+    fn copy(&self, number: u32, from: usize, into: &mut [u8]) -> Result<usize, SpoolError> {
+        let seen = &mut *self.seen.borrow_mut();
+        if let Some(at) = seen.open.iter().position(|(n, _)| *n == number) {
+            seen.open.get_mut(at..).unwrap_or_default().rotate_left(1);
+        } else {
+            let mut buffer = if seen.open.len() < OPEN_CHUNKS { Vec::new() } else { seen.open.remove(0).1 };
+            self.open(number, &mut buffer)?;
+            seen.open.push((number, buffer));
+        }
+        let chunk = seen.open.last().map(|(_, bytes)| bytes.as_slice()).unwrap_or_default();
+        let rest = chunk.get(from..).unwrap_or_default();
+        let length = rest.len().min(into.len());
+        if let (Some(to), Some(from)) = (into.get_mut(..length), rest.get(..length)) {
+            to.copy_from_slice(from);
+        }
+        Ok(length)
+    }
+
+    fn open(&self, number: u32, buffer: &mut Vec<u8>) -> Result<(), SpoolError> {
+        let (place, whole) = (u64::from(number), u64::from(CHUNK_BYTES));
+        let is_last = number.checked_add(1) == Some(self.chunks);
+        let length = if is_last { self.payload_bytes.saturating_sub(place * whole) } else { whole };
+        let length = usize::try_from(length).map_err(|_| SpoolError::TooLong)?;
+        buffer.resize(length + TAG_BYTES, 0);
+        read_at(&*self.file, buffer, HEADER_BYTES as u64 + place * (whole + TAG_BYTES as u64))?;
+        let part = if is_last { Part::Last } else { Part::Chunk };
+        self.opener.open(number, part, b"", buffer)?;
+        buffer.truncate(length);
+        Ok(())
+    }
+}
+
+impl Source for ReadBack {
+    fn length_bytes(&self) -> u64 {
+        self.payload_bytes
+    }
+
+    fn read_at(&self, at: u64, into: &mut [u8]) -> io::Result<()> {
+        if at.checked_add(into.len() as u64).is_none_or(|end| end > self.payload_bytes) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let (mut at, mut into) = (at, into);
+        while !into.is_empty() {
+            let number = u32::try_from(at / u64::from(CHUNK_BYTES)).map_err(io::Error::other)?;
+            let from = usize::try_from(at % u64::from(CHUNK_BYTES)).map_err(io::Error::other)?;
+            let length = self.copy(number, from, into).inspect_err(|error| {
+                self.seen.borrow_mut().failed.get_or_insert(*error);
+            })?;
+            if length == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            at += length as u64;
+            into = into.get_mut(length..).unwrap_or_default();
+        }
+        Ok(())
     }
 }

@@ -2,8 +2,10 @@
 
 use super::{Batch, Store, StoreError, Table};
 
-/// Of the rows, not of the engine.
-pub const FORMAT: u32 = 1;
+/// Of the rows, not of the engine. 2: captures have legs, and stand in the queues of archives.
+pub const FORMAT: u32 = 2;
+/// Whose rows are read as they are, and written anew when they are taken up.
+const OLDEST: u32 = 1;
 
 const TABLE: Table<Vec<u8>, u32> = Table::new(0);
 
@@ -17,9 +19,11 @@ pub fn check(store: &dyn Store, is_new: bool) -> Result<(), StoreError> {
     let key = b"format".to_vec();
     match TABLE.get(store, &key)? {
         Some(FORMAT) => Ok(()),
-        Some(found) => Err(StoreError::Newer(found)),
+        Some(found) if found > FORMAT => Err(StoreError::Newer(found)),
         None if !is_new => Err(StoreError::Corrupt("its rows are gone".to_owned())),
-        None => {
+        Some(found) if found < OLDEST => Err(StoreError::Corrupt("it has a format that never was".to_owned())),
+        // From here on an older version, which would not find what waits, refuses it.
+        Some(_) | None => {
             let mut batch = Batch::new();
             TABLE.put(&mut batch, &key, &FORMAT)?;
             store.commit(batch)
@@ -42,5 +46,20 @@ mod tests {
         TABLE.put(&mut batch, &b"format".to_vec(), &7).unwrap();
         store.commit(batch).unwrap();
         assert_eq!(check(&store, false), Err(StoreError::Newer(7)));
+    }
+
+    #[test]
+    fn an_older_store_is_taken_over_and_no_longer_the_older_versions() {
+        let store = MemoryStore::new();
+        let format = |found: u32| {
+            let mut batch = Batch::new();
+            TABLE.put(&mut batch, &b"format".to_vec(), &found).unwrap();
+            store.commit(batch).unwrap();
+        };
+        format(OLDEST);
+        assert_eq!(check(&store, false), Ok(()));
+        assert_eq!(TABLE.get(&store, &b"format".to_vec()), Ok(Some(FORMAT)));
+        format(0);
+        assert!(matches!(check(&store, false), Err(StoreError::Corrupt(_))));
     }
 }

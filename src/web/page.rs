@@ -168,8 +168,8 @@ pub struct Refused {
 pub fn advice(refusal: &Refusal) -> String {
     let then = match refusal.code {
         RefusalCode::UnsupportedMedia => {
-            let kinds = MediaKind::ACCEPTED.map(|k| k.extension().to_uppercase()).join(" or ");
-            format!("Choose another photo: {kinds}.")
+            let kinds = MediaKind::ACCEPTED.map(|k| k.extension().to_uppercase()).join(", ");
+            format!("Choose another file, one of these: {kinds}.")
         }
         RefusalCode::DamagedMedia => "Take that photo again.".to_owned(),
         RefusalCode::TooLarge => "Send fewer photos at once, or smaller ones.".to_owned(),
@@ -266,7 +266,7 @@ fn what(departments: &[Department], fields: &Fields, wrong: &[Wrong]) -> String 
 
 /// Two inputs of one name: on a phone `capture` opens the camera and nothing else.
 fn photos(wrong: &[Wrong]) -> String {
-    let accept = MediaKind::ACCEPTED.map(MediaKind::mime).join(",");
+    let accept = MediaKind::ACCEPTED_TYPES.join(",");
     let (photo_text, photo_marks) = marks("photo", None, wrong);
     format!(
         "<fieldset class=\"card\"><legend>Photos</legend>{photo_text}\
@@ -307,6 +307,10 @@ fn item_card(index: usize, count: usize, item: &ItemRecord) -> String {
         facts.media.extension().to_uppercase(),
         facts.sop_instance_uid
     );
+    if item.legs.len() > 1 {
+        let legs: Vec<String> = item.legs.iter().map(|leg| format!("{}: {}", escape(&leg.archive), leg.stage.word())).collect();
+        let _ = write!(out, "<p>{}</p>", legs.join(", "));
+    }
     if let Some(failure) = &item.failure {
         let again = item.schedule.due.map_or(String::new(), |due| format!(" It is tried again at {}.", moment(due)));
         let _ = write!(

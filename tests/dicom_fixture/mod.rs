@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use shutterbridge::capture::binding::{SeriesBinding, SiteNames, StudyBinding};
-use shutterbridge::capture::media::{Coding, Orientation, PictureFormat, TakenAt};
+use shutterbridge::capture::media::{Coding, Details, Orientation, PictureFormat, TakenAt};
 use shutterbridge::capture::record::{Acceptance, ItemFacts, Manifest};
 use shutterbridge::capture::{
     Binding, CaptureId, Claim, Essence, Facts, Identifier, MediaKind, Operator, Order, Patient, Phi, Uid, Visit, claim, order,
@@ -166,6 +166,8 @@ pub fn manifest(claim: Claim, number: u8) -> Manifest {
             location_found: false,
             removed: Vec::new(),
             essence: Essence::Unchanged,
+            verifier: 1,
+            sealed_as_received: None,
             facts: Facts {
                 format: PictureFormat { width: 1, height: 1, coding: Coding::JpegBaselineYcbcr },
                 orientation: Orientation::UPRIGHT,
@@ -173,6 +175,7 @@ pub fn manifest(claim: Claim, number: u8) -> Manifest {
                 make: None,
                 model: None,
                 software: None,
+                details: Details::default(),
                 icc_profile: None,
             },
         },
@@ -239,6 +242,7 @@ pub fn bare_binding() -> Binding {
             number: 1,
             started: "2026-03-01T10:15:30".parse().unwrap(),
         },
+        document_series: None,
         instance_numbers: vec![1],
         site: SiteNames {
             institution: "Demo General Hospital".into(),

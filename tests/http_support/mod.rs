@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned};
 use serde_json::Value;
-use shutterbridge::capture::media::{Coding, Orientation, PictureFormat};
+use shutterbridge::capture::media::{Coding, Details, Orientation, PictureFormat};
 use shutterbridge::capture::record::{Acceptance, ItemFacts};
 use shutterbridge::capture::{CaptureId, Claim, Essence, Facts, MediaKind, Operator, Patient, Record, Stage, Uid};
 use shutterbridge::clock::Clock;
@@ -198,6 +198,8 @@ pub fn record(id: CaptureId, operator: &Operator, claim: &Claim, files: &[Vec<u8
         location_found: true,
         removed: vec!["exif.gps".to_owned(), "xmp".to_owned()],
         essence: Essence::Unchanged,
+        verifier: 1,
+        sealed_as_received: None,
         facts: Facts {
             format: PictureFormat { width: 4000, height: 3000, coding: Coding::JpegBaselineYcbcr },
             orientation: Orientation::UPRIGHT,
@@ -205,6 +207,7 @@ pub fn record(id: CaptureId, operator: &Operator, claim: &Claim, files: &[Vec<u8
             make: None,
             model: None,
             software: None,
+            details: Details::default(),
             icc_profile: None,
         },
     };

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
@@ -37,6 +37,7 @@ use shutterbridge::seal::aead::Kek;
 use shutterbridge::seal::secret::Secret;
 use shutterbridge::spool::{self, Spool};
 use shutterbridge::store::memory::MemoryStore;
+use shutterbridge::store::{Batch, Row, Store, StoreError};
 
 /// Answers C-STORE as it is told and remembers every data set it took.
 #[derive(Default)]
@@ -54,6 +55,8 @@ pub struct Shelf {
     pub away: Mutex<Option<FailureCode>>,
     /// What it answers these UIDs with, always.
     pub bad: Mutex<HashMap<String, FailureCode>>,
+    /// What happens while the next object is being sent.
+    pub meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
 /// What a shelf says when it is asked for commitment.
@@ -96,6 +99,10 @@ impl Archive for Shelf {
 
     fn store(&self, instance: &Instance, payload: &mut dyn Read) -> Result<Stored, Refused> {
         self.attempts.fetch_add(1, Ordering::SeqCst);
+        let meanwhile = self.meanwhile.lock().unwrap().take();
+        if let Some(meanwhile) = meanwhile {
+            meanwhile();
+        }
         let mut bytes = Vec::new();
         instance.stream(instance.transfer_syntax(), payload).unwrap().read_to_end(&mut bytes).unwrap();
         let uid = instance.sop_instance.to_string();
@@ -155,6 +162,26 @@ pub struct House {
     pub clock: Clock,
 }
 
+/// Counts the rows that are read.
+struct Counted(Arc<MemoryStore>, Arc<AtomicU64>);
+
+impl Store for Counted {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.1.fetch_add(1, Ordering::SeqCst);
+        self.0.get(key)
+    }
+
+    fn scan(&self, from: &[u8], until: &[u8], limit: usize) -> Result<Vec<Row>, StoreError> {
+        let rows = self.0.scan(from, until, limit)?;
+        self.1.fetch_add(1 + u64::try_from(rows.len()).unwrap(), Ordering::SeqCst);
+        Ok(rows)
+    }
+
+    fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+        self.0.commit(batch)
+    }
+}
+
 /// What outlives a crash.
 pub struct World {
     pub folder: PathBuf,
@@ -164,6 +191,8 @@ pub struct World {
     pub commitment: Commitment,
     /// What the clock of a gateway says when it starts.
     pub now: Timestamp,
+    /// Rows of the index that were read.
+    pub reads: Arc<AtomicU64>,
     pub refused: Arc<Mutex<Vec<&'static str>>>,
 }
 
@@ -198,6 +227,7 @@ impl World {
             hospital,
             commitment: Commitment::None,
             now: "2026-03-01T12:00:00Z".parse().unwrap(),
+            reads: Arc::default(),
             refused: Arc::default(),
         }
     }
@@ -233,14 +263,15 @@ impl World {
         let kek = Kek::new(Secret::new([7; 32]));
         let spool =
             Arc::new(Spool::open(&self.spool_folder(), &kek, spool::Options { free_min: spool::FreeMin::Bytes(0) }).unwrap());
-        let journal = Arc::new(Journal::open(self.store.clone(), &kek).unwrap());
+        let journal = Arc::new(Journal::open(Arc::new(Counted(self.store.clone(), self.reads.clone())), &kek).unwrap());
         recover::recover(&spool, &journal, &place()).unwrap();
         let pending = Arc::new(Pending::default());
         let clock = Clock::set_by_hand(self.now);
         recover::tidy(&spool, &journal, clock.now(), &|| false).unwrap();
         let desk = FrontDesk(Arc::new(Reception {
             options: Options {
-                photo_bytes: 8 << 20,
+                photo_bytes: 1 << 20,
+                video_bytes: 8 << 20,
                 request_files: 3,
                 scrub: scrub::Limits::default(),
                 departments: vec![DepartmentRule { id: "derm".to_owned(), body_site_required: false }],

@@ -281,10 +281,11 @@ impl World {
         let desk = FrontDesk(Arc::new(Reception {
             options: Options {
                 photo_bytes: 8 << 20,
+                video_bytes: 8 << 20,
+                quotas: Quotas::default(),
                 request_files: 3,
                 scrub: scrub::Limits::default(),
                 departments: vec![DepartmentRule { id: "derm".to_owned(), body_site_required: false }],
-                quotas: Quotas::default(),
             },
             spool: spool.clone(),
             journal: journal.clone(),

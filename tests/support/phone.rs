@@ -71,6 +71,24 @@ impl Phone {
         self.call("POST", "/api/v1/captures", &headers, &body)
     }
 
+    /// Begins an upload of one file of so many bytes; they go by [`Phone::write`].
+    pub fn begin_upload(&mut self, claim: &serde_json::Value, file_bytes: usize) {
+        let part = |name: &str| format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name={name}\r\n\r\n");
+        let start = format!("{}{claim}\r\n{}", part("\"claim\""), part("\"file\""));
+        let length = start.len() + file_bytes + format!("\r\n--{BOUNDARY}--\r\n").len();
+        let head = format!(
+            "POST /api/v1/captures HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Type: multipart/form-data; boundary={BOUNDARY}\r\nContent-Length: {length}\r\n\r\n",
+            self.token
+        );
+        self.write(head.as_bytes());
+        self.write(start.as_bytes());
+    }
+
+    pub fn write(&mut self, bytes: &[u8]) {
+        let out = self.stream.get_mut();
+        out.write_all(bytes).and_then(|()| out.flush()).expect("the request is read");
+    }
+
     fn send(&mut self, method: &str, path: &str, headers: &str, body: &[&[u8]]) -> std::io::Result<()> {
         let length: usize = body.iter().map(|piece| piece.len()).sum();
         let token = &self.token;

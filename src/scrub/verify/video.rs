@@ -7,7 +7,9 @@ use std::ops::Range;
 
 use super::VerifyError;
 use crate::media::source::Source;
-use crate::scrub::policy::{DESCRIPTION_BOXES, SOUND_CODINGS, VIDEO_CODINGS, VideoBox, is_film_brand};
+use crate::scrub::policy::{
+    DESCRIPTION_BOXES, SOUND_CODINGS, VIDEO_CODINGS, VideoBox, is_film_brand, is_message_kept, is_void_unit,
+};
 
 const INDEX_BYTES_MAX: u64 = 8 * 1024 * 1024;
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -370,17 +372,26 @@ impl Track {
                 let first = first.first().copied().unwrap_or(0);
                 let body = at.saturating_add(u64::try_from(prefix).unwrap_or(0));
                 let is_message = if is_hevc { matches!(first & 0x7E, 78 | 80) } else { first & 31 == 6 };
-                if is_message && size > 0 {
+                let is_void = is_void_unit(first, is_hevc);
+                if (is_message || is_void) && size > 0 {
                     if size > MESSAGE_BYTES_MAX {
                         return Err(SHORT);
                     }
-                    message(&load(source, &(body..body.saturating_add(size)))?, is_hevc)?;
+                    let unit = load(source, &(body..body.saturating_add(size)))?;
+                    if is_void { void(&unit, is_hevc)? } else { message(&unit, is_hevc)? }
                 }
                 at = body.saturating_add(size);
             }
         }
         Ok(())
     }
+}
+
+/// Nothing is in it, but its end may be.
+fn void(unit: &[u8], is_hevc: bool) -> Checked<()> {
+    let body = unit.get(if is_hevc { 2 } else { 1 }..).unwrap_or_default();
+    let body = body.strip_suffix(b"\x80").unwrap_or(body);
+    if body.iter().all(|b| *b == 0xFF) { Ok(()) } else { Err(VerifyError("a video with words in a unit that nobody reads")) }
 }
 
 fn message(unit: &[u8], is_hevc: bool) -> Checked<()> {
@@ -399,7 +410,7 @@ fn message(unit: &[u8], is_hevc: bool) -> Checked<()> {
         let kind = varying(&mut rest);
         let size = varying(&mut rest).min(rest.len());
         let (payload, later) = rest.split_at(size);
-        if matches!(kind, 4 | 5) && payload.iter().any(|b| !matches!(b, 0 | 0xFF)) {
+        if !is_message_kept(kind, is_hevc) && payload.iter().any(|b| !matches!(b, 0 | 0xFF)) {
             return Err(VerifyError("a video with words among its pictures"));
         }
         rest = later;

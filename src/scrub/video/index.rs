@@ -2,19 +2,15 @@
 
 use std::ops::Range;
 
-use jiff::civil::DateTime;
-use jiff::tz::Offset;
-
 use super::unsupported;
-use crate::capture::TakenAt;
+use crate::capture::media::Orientation;
 use crate::media::Fault;
 use crate::media::isobmff::Fields;
+use crate::media::quicktime::turn_of;
 use crate::scrub::findings::Findings;
 use crate::scrub::policy::{DESCRIPTION_BOXES, SOUND_CODINGS, VIDEO_CODINGS, VideoBox, is_film_brand};
 use crate::scrub::{ScrubError, icc};
 
-/// From 1904, when `QuickTime` begins to count, to 1970. Seconds.
-const EPOCH_S: i64 = 2_082_844_800;
 /// Bytes of a sample entry before its boxes: of pictures, and of sound in version 0, 1 and 2.
 const PICTURE_ENTRY: usize = 86;
 const SOUND_ENTRIES: [usize; 3] = [36, 52, 72];
@@ -27,6 +23,7 @@ pub(super) struct Track {
     coding: [u8; 4],
     pub width: u32,
     pub height: u32,
+    pub turn: Option<Orientation>,
     /// How its units are marked off, where it is H.264 or HEVC.
     pub units: Option<Units>,
     /// Where `stbl` stands in the index.
@@ -97,7 +94,8 @@ pub(super) fn tracks(movie: &[u8]) -> Result<Vec<Track>, Fault> {
 fn track(movie: &[u8], found: &Found) -> Result<Track, Fault> {
     let get = |path: &[&[u8; 4]]| at_path(movie, &found.body, path).map(|r| r.unwrap_or(0..0));
     let bytes = |range: &Range<usize>| movie.get(range.clone()).unwrap_or_default();
-    let mut head = Fields(bytes(&get(&[b"tkhd"])?));
+    let header = get(&[b"tkhd"])?;
+    let mut head = Fields(bytes(&header));
     let (version, flags) = head.version()?;
     head.take(if version == 0 { 8 } else { 16 })?;
     let id = head.long()?;
@@ -113,6 +111,7 @@ fn track(movie: &[u8], found: &Found) -> Result<Track, Fault> {
         coding: [0; 4],
         width: 0,
         height: 0,
+        turn: turn_of(bytes(&header)),
         units: None,
         table,
         at: found.at,
@@ -163,17 +162,6 @@ pub(super) fn choose(tracks: &mut [Track]) -> Result<(), ScrubError> {
         }
     }
     Ok(())
-}
-
-/// `mvhd`, which counts in UTC from 1904; zero stands for nothing.
-pub(super) fn taken_at(movie: &[u8]) -> Option<TakenAt> {
-    let head = at_path(movie, &(8..movie.len()), &[b"mvhd"]).ok()??;
-    let mut fields = Fields(movie.get(head)?);
-    let (version, _) = fields.version().ok()?;
-    let seconds = i64::try_from(fields.number(if version == 0 { 4 } else { 8 }).ok()?).ok()?.checked_sub(EPOCH_S)?;
-    let stamp = jiff::Timestamp::from_second(seconds).ok().filter(|_| seconds > 0)?;
-    let local: DateTime = Offset::UTC.to_datetime(stamp);
-    Some(TakenAt { local, offset: Some(Offset::UTC) })
 }
 
 /// `ftyp` of the same length: brands that are known stay, others become the major one.

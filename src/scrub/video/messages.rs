@@ -1,5 +1,7 @@
-//! Messages with user data inside the coded pictures (SEI: ITU-T H.264 annex D, H.265 annex D).
-//! Their bytes are overwritten where they stand; the message itself stays, of the same length.
+//! What stands among the coded pictures and is none: messages that are not numbers of decoding and
+//! showing (SEI: ITU-T H.264 annex D, H.265 annex D), and units that no decoder reads. Their bytes are
+//! overwritten where they stand; message and unit stay, of the same length. No slice and no
+//! parameter set is touched.
 
 use std::ops::Range;
 
@@ -10,6 +12,7 @@ use crate::media::Fault;
 use crate::media::isobmff::Fields;
 use crate::media::source::Source;
 use crate::scrub::container::PlanError;
+use crate::scrub::policy::{is_message_kept, is_void_unit};
 
 /// Units of a film: two hours of 60 pictures a second in 16 slices.
 const UNITS_MAX: u32 = 8_000_000;
@@ -17,7 +20,7 @@ const UNITS_MAX: u32 = 8_000_000;
 const MESSAGE_BYTES_MAX: u64 = 256 * 1024;
 /// Overwritten messages that are held until they are written.
 const EDITS_BYTES_MAX: usize = 32 * 1024 * 1024;
-/// What user data is overwritten with: never a part of a start code.
+/// What words are overwritten with: never a part of a start code.
 const FILL: u8 = 0xFF;
 
 pub(super) struct Edit {
@@ -41,13 +44,14 @@ pub(super) fn find(source: &dyn Source, picture: &Track, runs: &[Run]) -> Result
         while at < sample.end {
             left = left.checked_sub(1).ok_or_else(|| unsupported("a video in more pieces than any phone writes"))?;
             let (body, first) = unit(source, at, sample.end, units)?;
-            if is_message(first, units.is_hevc) {
+            let (is_message, is_void) = (is_message(first, units.is_hevc), is_void_unit(first, units.is_hevc));
+            if is_message || is_void {
                 if body.end - body.start > MESSAGE_BYTES_MAX {
                     return Err(damaged(Fault("has a message between its pictures that is larger than any phone writes")).into());
                 }
                 let mut before = vec![0; usize::try_from(body.end - body.start).unwrap_or(0)];
                 source.read_at(body.start, &mut before)?;
-                let bytes = without_user_data(&before, units.is_hevc);
+                let bytes = if is_void { emptied(&before, units.is_hevc) } else { without_words(&before, units.is_hevc) };
                 held = held.saturating_add(if bytes == before { 0 } else { bytes.len() * 2 });
                 if held > EDITS_BYTES_MAX {
                     return Err(unsupported("a video with more messages than any phone writes").into());
@@ -80,9 +84,19 @@ fn unit(source: &dyn Source, at: u64, end: u64, units: Units) -> Result<(Range<u
     Ok((start..stop, if length == 0 { 0 } else { fields.byte().map_err(damaged)? }))
 }
 
-/// The unit with the payloads of types 4 and 5 overwritten. A byte that stands against start
+/// The unit with nothing in it; its end (`rbsp_trailing_bits`) stays where it has one.
+pub(crate) fn emptied(unit: &[u8], is_hevc: bool) -> Vec<u8> {
+    let mut empty = unit.to_vec();
+    let end = unit.len() - usize::from(unit.last() == Some(&0x80));
+    if let Some(body) = empty.get_mut(if is_hevc { 2 } else { 1 }..end) {
+        body.fill(FILL);
+    }
+    empty
+}
+
+/// The unit with the payloads overwritten that may not stay. A byte that stands against start
 /// codes stays, with the two zeros before it: so the payload keeps its length.
-pub(crate) fn without_user_data(unit: &[u8], is_hevc: bool) -> Vec<u8> {
+pub(crate) fn without_words(unit: &[u8], is_hevc: bool) -> Vec<u8> {
     let head = if is_hevc { 2 } else { 1 };
     // Places of the bytes that count: those against start codes do not.
     let mut places = Vec::with_capacity(unit.len());
@@ -112,7 +126,7 @@ pub(crate) fn without_user_data(unit: &[u8], is_hevc: bool) -> Vec<u8> {
             at += 1;
         }
         let end = at.saturating_add(size).min(places.len());
-        if matches!(kind, 4 | 5) {
+        if !is_message_kept(kind, is_hevc) {
             for place in places.get(at..end).unwrap_or_default() {
                 if let Some(byte) = clean.get_mut(*place) {
                     *byte = FILL;
@@ -145,9 +159,29 @@ mod tests {
             (b"\x06\x05\xff\x10abc", b"\x06\x05\xff\x10\xff\xff\xff"),
         ];
         for (unit, clean) in table {
-            assert_eq!(without_user_data(unit, false), clean, "{unit:?}");
-            assert_eq!(without_user_data(clean, false), clean, "{unit:?} again");
+            assert_eq!(without_words(unit, false), clean, "{unit:?}");
+            assert_eq!(without_words(clean, false), clean, "{unit:?} again");
         }
-        assert_eq!(without_user_data(b"\x4e\x01\x05\x02ab\x80", true), b"\x4e\x01\x05\x02\xff\xff\x80");
+        assert_eq!(without_words(b"\x4e\x01\x05\x02ab\x80", true), b"\x4e\x01\x05\x02\xff\xff\x80");
+        // Nested in a message of HEVC; reserved in both.
+        assert_eq!(without_words(b"\x4e\x01\x85\x04\x05\x02ab\x80", true), b"\x4e\x01\x85\x04\xff\xff\xff\xff\x80");
+        assert_eq!(without_words(b"\x06\xc8\x02ab\x80", false), b"\x06\xc8\x02\xff\xff\x80");
+        assert_eq!(without_words(b"\x4e\x01\x89\x02ab\x80", true), b"\x4e\x01\x89\x02ab\x80", "the mastering display");
+    }
+
+    #[test]
+    fn a_unit_that_no_decoder_reads_is_emptied_and_an_empty_one_stays_as_it_is() {
+        for (unit, is_hevc, empty) in [
+            (&b"\x1ewords\x80"[..], false, &b"\x1e\xff\xff\xff\xff\xff\x80"[..]),
+            (b"\x0c\xff\xff\x80", false, b"\x0c\xff\xff\x80"),
+            (b"\x7e\x01words", true, b"\x7e\x01\xff\xff\xff\xff\xff"),
+            (b"\x0c", false, b"\x0c"),
+            (b"", false, b""),
+            (b"\x80", true, b"\x80"),
+        ] {
+            assert_eq!(emptied(unit, is_hevc), empty);
+            assert_eq!(emptied(empty, is_hevc), empty);
+        }
+        assert!(!is_void_unit(0x65, false) && !is_void_unit(0x7C, true), "a slice and Dolby Vision stay");
     }
 }
