@@ -422,6 +422,32 @@ fn nobody_waits_behind_a_capture_that_became_another_patients() {
 }
 
 #[test]
+fn an_attempt_that_was_given_back_and_is_made_in_the_same_round_counts() {
+    let world = World::new("given-back");
+    world.hospital.admit("0815", "1999-09-09");
+    let house = world.start();
+    let fails_once = || *world.shelf.refuse.lock().unwrap() = vec![FailureCode::ArchiveAborted];
+    house.send(&claim("4711"), None, &[&photo(1)]).unwrap();
+    for n in 2..5 {
+        fails_once();
+        house.settle();
+        // The archive takes others meanwhile.
+        house.send(&claim("0815"), None, &[&photo(n)]).unwrap();
+        house.settle();
+        house.clock.advance_ms(100_000);
+    }
+    fails_once();
+    let behind = house.send(&claim("4711"), None, &[&photo(5)]).unwrap().record.id();
+    house.line.step();
+    assert!(house.line.work_one(), "the first of the patient");
+    house.line.step(); // gives back the second, and claims it again
+    let leg = house.record(behind).items[0].legs[0].clone();
+    assert_eq!((leg.schedule.attempts, leg.schedule.open), (1, true), "an attempt that nobody knows of");
+    house.settle();
+    assert_eq!(house.stage(behind), Stage::Forwarded);
+}
+
+#[test]
 fn an_old_word_of_the_archive_stays_old_when_the_clock_is_set_back() {
     let mut world = World::new("order-clock");
     let words = [Says::Nothing, Says::NotKept(0x0112), Says::Nothing];

@@ -96,10 +96,15 @@ impl<'w> Round<'w> {
     }
 
     pub(super) fn keep(&mut self, old: Record, new: Record) {
+        // What was given back and claimed again in one round is as the journal has it.
+        let was_changed = self.changes.remove(&new.id()).is_some();
+        if old == new && !was_changed {
+            return;
+        }
+        for (view, target) in self.view.lanes.iter_mut().zip(&self.works.archives) {
+            view.order.note(&new, &target.name);
+        }
         if old != new {
-            for (view, target) in self.view.lanes.iter_mut().zip(&self.works.archives) {
-                view.order.note(&new, &target.name);
-            }
             self.changes.insert(new.id(), (old, new));
         }
     }

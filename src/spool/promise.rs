@@ -1,13 +1,14 @@
 //! The promise line.
 
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use super::draft::Finished;
 use super::error::SpoolError;
 use super::name::Name;
+use super::remove::erase;
 use super::{Inner, Spool};
 use crate::store::Cause;
 
@@ -94,7 +95,6 @@ fn probe(inner: &Inner, path: &Path) -> Result<(), SpoolError> {
 /// One name in `live/`, and whether it was free before.
 struct Placed {
     name: Name,
-    path: PathBuf,
     was_free: bool,
 }
 
@@ -110,7 +110,7 @@ fn place(inner: &Inner, files: Vec<Finished>, placed: &mut Vec<Placed>) -> Resul
             return Err(SpoolError::Exists);
         }
         file.place(&path).map_err(SpoolError::io("naming a sealed file"))?;
-        placed.push(Placed { name, path, was_free });
+        placed.push(Placed { name, was_free });
     }
     inner.sync_live()
 }
@@ -120,9 +120,20 @@ fn withdraw(inner: &Inner, placed: &[Placed]) {
     let (heads, others): (Vec<_>, Vec<_>) = placed.iter().filter(|p| p.was_free).partition(|p| p.name.is_head());
     for place in heads.into_iter().chain(others) {
         // Where even this fails it is tried again with the probe, before anything else is accepted.
-        let _ = inner.disk.remove(&place.path);
+        let _ = take_back(inner, place.name);
     }
     inner.doubtful().extend(placed.iter().map(|p| p.name));
+}
+
+/// A name may come back with the power. An item without its key is no capture then; a binding that
+/// comes back is a good one, under which nothing was sent.
+fn take_back(inner: &Inner, name: Name) -> Result<(), SpoolError> {
+    match name {
+        Name::Item(_) => erase(inner, [name]),
+        Name::Binding(_) | Name::Derived(_) => {
+            inner.disk.remove(&inner.live_path(name)).map_err(SpoolError::io("taking back a promise that failed"))
+        }
+    }
 }
 
 /// Ends every doubt. What stays is written anew: another sync of the same names would prove nothing.
@@ -132,7 +143,7 @@ fn renew(inner: &Inner) -> Result<(), SpoolError> {
         let path = inner.live_path(*name);
         let done = match name {
             // Nobody was promised it, and its sender may have sent it again since.
-            Name::Item(_) => inner.disk.remove(&path).map_err(SpoolError::io("taking back a promise that failed")),
+            Name::Item(_) => take_back(inner, *name),
             Name::Binding(_) | Name::Derived(_) => renew_file(inner, &path),
         };
         match done {

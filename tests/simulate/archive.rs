@@ -20,6 +20,13 @@ pub struct Mood {
     pub trouble: usize,
 }
 
+/// A report, and how often the archive had lost each object in it by then.
+#[derive(Clone)]
+pub struct Written {
+    pub report: Report,
+    pub losses: Vec<usize>,
+}
+
 pub struct Pacs {
     power: Arc<Power>,
     chance: Chance,
@@ -29,7 +36,7 @@ pub struct Pacs {
     serves: bool,
     mood: Mutex<Mood>,
     /// Reports that it has not sent, or may send again.
-    outbox: Mutex<Vec<Report>>,
+    outbox: Mutex<Vec<Written>>,
 }
 
 impl Pacs {
@@ -46,7 +53,7 @@ impl Pacs {
         *self.mood.lock().unwrap()
     }
 
-    pub fn outbox(&self) -> MutexGuard<'_, Vec<Report>> {
+    pub fn outbox(&self) -> MutexGuard<'_, Vec<Written>> {
         self.outbox.lock().unwrap()
     }
 
@@ -106,6 +113,14 @@ impl Pacs {
         report
     }
 
+    /// To be sent later.
+    fn write(&self, report: Report) {
+        let books = self.ledger.books();
+        let losses = report.committed.iter().map(|sop| books.losses(&sop.sop_instance)).collect();
+        drop(books);
+        self.outbox().push(Written { report, losses });
+    }
+
     /// It is bound by what the gateway hears.
     pub fn says(&self, report: &Report) {
         let mut books = self.ledger.books();
@@ -152,7 +167,7 @@ impl Archive for Pacs {
         }
         if fate == Fate::DiesBehind {
             let report = self.report(transaction, wanted, false);
-            self.outbox().push(report);
+            self.write(report);
             return Err(refused(FailureCode::ArchiveAborted, "dead"));
         }
         let way = if self.is_in_trouble() { self.chance.below(6) } else { self.chance.below(2) };
@@ -165,7 +180,7 @@ impl Archive for Pacs {
             }
             1 | 2 => {
                 let report = self.report(transaction, wanted, false);
-                self.outbox().push(report);
+                self.write(report);
                 Ok(Asked::Later)
             }
             // It takes the question and never answers.

@@ -97,6 +97,8 @@ struct Object {
     digest: u64,
     /// False where the archive lost it since.
     is_there: bool,
+    /// How often it did.
+    losses: usize,
     /// The gateway was told that it is kept.
     is_kept: bool,
 }
@@ -190,7 +192,7 @@ impl Books {
             Some(object) if object.digest != digest => self.violated(format!("{uid}: sent again, and not the same")),
             Some(object) => object.is_there = true,
             None => {
-                self.objects.insert(uid.clone(), Object { photo, digest, is_there: true, is_kept: false });
+                self.objects.insert(uid.clone(), Object { photo, digest, is_there: true, losses: 0, is_kept: false });
                 self.look_for_duplicates(number, photo, &uid);
             }
         }
@@ -272,10 +274,15 @@ impl Books {
         self.objects.get(uid).is_some_and(|o| o.is_there && o.is_kept)
     }
 
+    pub fn losses(&self, uid: &Uid) -> usize {
+        self.objects.get(uid).map_or(0, |o| o.losses)
+    }
+
     /// The archive's disk broke.
     pub fn lose(&mut self, uid: &Uid) {
-        if let Some(object) = self.objects.get_mut(uid) {
+        if let Some(object) = self.objects.get_mut(uid).filter(|o| o.is_there) {
             (object.is_there, object.is_kept) = (false, false);
+            object.losses += 1;
         }
     }
 
@@ -318,6 +325,8 @@ impl Books {
         for (_, promise) in self.promises.iter().filter(|(id, _)| self.erased.contains(*id)) {
             self.requests[promise.request].is_forgotten = true;
         }
+        // So are the losses that were written down, and with them the questions of before.
+        self.objects.values_mut().for_each(|object| object.losses = 0);
         // The sender of these has not heard yet, and will send them again.
         let kept: BTreeSet<usize> = self.objects.values().filter(|o| o.is_kept).map(|o| o.photo).collect();
         for request in self.requests.iter_mut().filter(|r| r.heard.is_none() && r.photos.iter().any(|p| kept.contains(p))) {

@@ -11,6 +11,7 @@ use jiff::tz::TimeZone;
 use shutterbridge::archive::{Report, Unwanted};
 use shutterbridge::audit::Audit;
 use shutterbridge::capture::claim::PatientKey;
+use shutterbridge::capture::record::Event;
 use shutterbridge::capture::retry::RetryPolicy;
 use shutterbridge::capture::{CaptureId, Commitment, Operator, Record, Stage, Takes, Uid};
 use shutterbridge::clock::Clock;
@@ -32,7 +33,7 @@ use shutterbridge::seal::random::Foreseen;
 use shutterbridge::seal::secret::Secret;
 use shutterbridge::spool::{self, FreeMin, Spool};
 
-use super::archive::{Mood, Pacs};
+use super::archive::{Mood, Pacs, Written};
 use super::chance::Chance;
 use super::disk::SimDisk;
 use super::hospital::{self, Hospital};
@@ -612,10 +613,13 @@ impl World {
         self.hand_in(&report);
     }
 
-    fn hand_in(&self, report: &Report) {
+    fn hand_in(&self, Written { report, losses }: &Written) {
         // What it lost after it had written the report it must have told before the report comes.
-        let is_stale = |uid: &Uid| !self.ledger.books().has(uid) && !self.knows_of_loss(uid);
-        if report.committed.iter().any(|sop| is_stale(&sop.sop_instance)) {
+        let is_early = |uid: &Uid, before: usize| {
+            let losses = self.ledger.books().losses(uid);
+            losses > before && losses > self.losses_heard_of(uid)
+        };
+        if report.committed.iter().zip(losses).any(|(sop, before)| is_early(&sop.sop_instance, *before)) {
             return;
         }
         let taken = self.house().line.report(report);
@@ -643,15 +647,15 @@ impl World {
         }
     }
 
-    fn knows_of_loss(&self, uid: &Uid) -> bool {
+    /// How often the gateway has written down that the archive lost an object.
+    fn losses_heard_of(&self, uid: &Uid) -> usize {
         let captures = self.ledger.books().captures();
-        let records = captures.into_iter().filter_map(|id| self.record(id));
-        let of_item = |r: &Record| r.items.iter().position(|i| i.facts.sop_instance_uid == *uid);
-        let told = |r: &Record, index: usize| {
-            let says = |e: &shutterbridge::capture::record::Event| e.why.as_deref().is_some_and(|w| w.contains("sent again"));
-            r.history.iter().any(|e| usize::from(e.item) == index && says(e))
+        let of_item = |record: Record| {
+            let index = record.items.iter().position(|i| i.facts.sop_instance_uid == *uid)?;
+            let is_loss = |e: &&Event| e.why.as_deref().is_some_and(|w| w.contains("sent again"));
+            Some(record.history.iter().filter(|e| usize::from(e.item) == index).filter(is_loss).count())
         };
-        records.filter_map(|r| of_item(&r).map(|index| told(&r, index))).any(|told| told)
+        captures.into_iter().filter_map(|id| self.record(id)).find_map(of_item).unwrap_or(0)
     }
 
     // ---- The desk ----------------------------------------------------------------------------
@@ -748,7 +752,7 @@ impl World {
         let mut quiet_rounds = 0;
         for _ in 0..LAST_ROUNDS {
             self.settle()?;
-            let reports: Vec<Report> = self.pacs.outbox().drain(..).collect();
+            let reports: Vec<Written> = self.pacs.outbox().drain(..).collect();
             for report in &reports {
                 self.hand_in(report);
             }
