@@ -89,7 +89,9 @@ pub fn recover(spool: &Spool, journal: &Journal, place: &Place) -> Result<Recove
 /// Text for the operator.
 pub fn tidy(spool: &Spool, journal: &Journal, now: Timestamp, is_stopping: &dyn Fn() -> bool) -> Result<Vec<CaptureId>, String> {
     let is_known = |id| journal.contains(id).unwrap_or(true);
-    let swept = spool.sweep_orphans(is_known).map_err(|e| e.to_string())?;
+    let waiting = journal.ids(&[Stage::Accepted, Stage::Identified, Stage::Wrapped, Stage::Held]).map_err(|e| e.to_string())?;
+    let swept = spool.sweep_orphans(&waiting, is_known).map_err(|e| e.to_string())?;
+    drop(waiting);
     let settled = journal.ids(&[Stage::Forwarded, Stage::Committed, Stage::Discarded]).map_err(|e| e.to_string())?;
     let here = spool.captures().map_err(|e| e.to_string())?;
     for id in here.into_iter().filter(|id| settled.binary_search(id).is_ok()) {

@@ -103,15 +103,17 @@ impl Spool {
 
     /// Removes what has no head and was never promised, or is half erased. What was promised and
     /// lost its head otherwise is put aside whole: it has files of its own that only a promised
-    /// capture gets, or `is_known` knows it.
+    /// capture gets, or `is_known` knows it. Captures in `waiting`, ascending, are certainly not being
+    /// erased: where they have a head nothing of them is opened.
     ///
     /// # Errors
     /// Errors of the disk.
-    pub fn sweep_orphans(&self, is_known: impl Fn(CaptureId) -> bool) -> Result<Swept, SpoolError> {
+    pub fn sweep_orphans(&self, waiting: &[CaptureId], is_known: impl Fn(CaptureId) -> bool) -> Result<Swept, SpoolError> {
         let mut swept = Swept::default();
         let mut listing = self.list()?;
         while let Some((id, names)) = listing.next_capture() {
-            if has_head(&self.0, &names) {
+            let is_waiting = || names.iter().any(|n| n.is_head()) && waiting.binary_search(&id).is_ok();
+            if is_waiting() || has_head(&self.0, &names) {
                 continue;
             }
             // A removal destroys all keys, the head's first, before it takes a file away.

@@ -14,7 +14,7 @@
 mod engine;
 mod mend;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -111,7 +111,8 @@ impl SledStore {
         if !self.is_sound() {
             return Err(StoreError::NotDurable);
         }
-        let mut last: HashMap<Vec<u8>, Option<Vec<u8>>> = HashMap::new();
+        // In the order of the keys: rows of one page come one after the other.
+        let mut last: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
         for change in batches.into_iter().flat_map(|b| b.changes) {
             last.insert(change.key, change.value);
         }

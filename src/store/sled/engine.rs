@@ -99,6 +99,8 @@ struct Nudger {
 struct Flushing {
     number: u64,
     under_way: bool,
+    /// The thread is awake, and looks again by itself: nobody wakes it for each flush.
+    watched: bool,
     stopping: bool,
 }
 
@@ -114,8 +116,11 @@ impl Nudger {
         let mut state = lock(&self.state.0);
         state.number += 1;
         state.under_way = true;
+        let is_watched = state.watched;
         drop(state);
-        self.state.1.notify_all();
+        if !is_watched {
+            self.state.1.notify_all();
+        }
         UnderWay(self)
     }
 }
@@ -142,15 +147,16 @@ impl Drop for Nudger {
 fn watch((state, changed): &(Mutex<Flushing>, Condvar), db: &::sled::Db) {
     let mut flushing = lock(state);
     loop {
+        flushing.watched = false;
         flushing = changed.wait_while(flushing, |f| !f.under_way && !f.stopping).unwrap_or_else(PoisonError::into_inner);
+        flushing.watched = true;
+        let number = flushing.number;
+        let waited = changed.wait_timeout_while(flushing, NUDGE_AFTER, |f| !f.stopping);
+        flushing = waited.unwrap_or_else(PoisonError::into_inner).0;
         if flushing.stopping {
             return;
         }
-        let number = flushing.number;
-        let same = |f: &mut Flushing| f.under_way && f.number == number && !f.stopping;
-        let waited = changed.wait_timeout_while(flushing, NUDGE_AFTER, same).unwrap_or_else(PoisonError::into_inner);
-        flushing = waited.0;
-        if waited.1.timed_out() {
+        if flushing.under_way && flushing.number == number {
             drop(flushing);
             // Where it fails it has done its work: whoever waits is told.
             let _ = catch_unwind(AssertUnwindSafe(|| db.insert(NUDGE_KEY, &[])));
