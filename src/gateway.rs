@@ -227,7 +227,12 @@ pub fn restore(config: &Config, from: &Path) -> Result<Upkeep, String> {
     }
     let kek = open_key(config).map_err(whole)?;
     files::make_private_folder(&config.data.dir).map_err(|e| format!("data.dir cannot be made: {e}"))?;
-    let label = backup::restore(from, &places(config)).map_err(|e| format!("Nothing was restored: {e}"))?;
+    let label = backup::restore(from, &places(config)).map_err(|e| match e {
+        backup::BackupError::Io(_) => format!("The restore is not whole: {e}. Empty the data folder before another try."),
+        backup::BackupError::Taken | backup::BackupError::NoBackup | backup::BackupError::Newer(_) => {
+            format!("Nothing was restored: {e}")
+        }
+    })?;
     let verified = upkeep::verify_spool(&*open_spool(config, &kek).map_err(whole)?)?;
     let index = if label.has_index { "" } else { "; the index is made at the next start" };
     Ok(Upkeep { summary: format!("everything acknowledged before {}: {}{index}", label.mark, verified.summary), ..verified })

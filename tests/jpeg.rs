@@ -351,7 +351,7 @@ fn a_walked_picture_that_breaks_off_is_refused_and_a_whole_one_is_not_touched() 
 #[test]
 fn a_scan_that_goes_on_behind_its_last_mcu_is_seen_while_it_passes() {
     let secrets: [&[u8]; 3] = [b"+47.3769+008.5417/", &[0xA5, 0x17, 0x00, 0xC3, 0x99], b"\x40\x47\xb0\x3d\0\0\x40\x21\x15\x5a"];
-    let mut seen = 0;
+    let (mut seen, mut tried) = (0, 0);
     for (form, source) in forms(320, 240) {
         let coding_of = |file: &[u8], portion| {
             let (out, scrubbed) = scrub(file, Purpose::Object, &Limits::default(), portion).unwrap();
@@ -367,11 +367,12 @@ fn a_scan_that_goes_on_behind_its_last_mcu_is_seen_while_it_passes() {
             for secret in secrets {
                 let hidden = [&source[..end], secret, &source[end..]].concat();
                 seen += usize::from(coding_of(&hidden, portion) == Coding::JpegOther);
+                tried += 1;
             }
         }
     }
     // One in two hundred reads as MCUs by chance.
-    assert!(seen + 1 >= 6 * secrets.len() * 2, "{seen}");
+    assert!(tried > 0 && seen + 1 + tried / 100 >= tried, "{seen} of {tried}");
 }
 
 fn corpus() -> Vec<PathBuf> {
@@ -399,7 +400,11 @@ fn name(path: &Path) -> String {
 #[test]
 fn every_photo_of_the_corpus_keeps_its_picture() {
     let (mut lossless, mut again) = (0, 0);
-    for path in corpus() {
+    let photos = corpus();
+    if photos.is_empty() {
+        eprintln!("skipped: no corpus lies beside the project");
+    }
+    for path in photos {
         let file = std::fs::read(&path).unwrap();
         // Those that are cut short are refused: nobody knows where their picture ends.
         let Ok((stream, scrubbed)) = scrub(&file, Purpose::Object, &Limits::walking(), 1 << 16) else { continue };

@@ -13,6 +13,7 @@ use super::profile::Profile;
 use super::{Archive, Refused, Stored};
 use crate::capture::{Commitment, FailureCode};
 use crate::dicom::{Instance, file_prefix};
+use crate::store::folder;
 
 /// Bytes copied at a time.
 const COPY_BYTES: usize = 128 << 10;
@@ -79,7 +80,7 @@ impl Folder {
             Ok(None) => fs::rename(part, &path).map_err(|e| cannot("named", &e))?,
             Err(error) => return Err(cannot("compared with the one that is there", &error)),
         }
-        File::open(&self.options.path).and_then(|f| f.sync_all()).map_err(|e| cannot("flushed", &e))
+        folder::sync(&self.options.path).map_err(|e| cannot("flushed", &e))
     }
 }
 
@@ -99,7 +100,7 @@ impl Archive for Folder {
         let mut file = File::create(&probe.0).map_err(|e| cannot("written", &e))?;
         file.write_all(b"shutterbridge").and_then(|()| file.sync_all()).map_err(|e| cannot("flushed", &e))?;
         fs::remove_file(&probe.0).map_err(|e| cannot("removed", &e))?;
-        File::open(&self.options.path).and_then(|f| f.sync_all()).map_err(|e| cannot("flushed", &e))
+        folder::sync(&self.options.path).map_err(|e| cannot("flushed", &e))
     }
 
     fn examine(&self, _commitment: Commitment) -> Vec<Finding> {

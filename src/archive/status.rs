@@ -1,4 +1,4 @@
-//! What a C-STORE status means and what follows from it (PS3.4 §B.2.3, PS3.7 annex C).
+//! What a C-STORE status, or a STOW-RS failure reason, means and what follows from it (PS3.4 §B.2.3, PS3.7 annex C).
 
 use crate::capture::FailureCode;
 

@@ -60,7 +60,6 @@ failure_codes! {
     ArchiveAborted "archive-aborted" Ambiguous "operations" "The connection broke before the archive answered; the same object is sent again.";
     ArchiveBusy "archive-busy" Transient "operations" "The archive is out of resources (A7xx); it is asked again.";
     ArchiveProcessing "archive-processing" Transient "operations" "The archive reported a processing failure; it is asked again.";
-    ArchiveDuplicate "archive-duplicate" Ambiguous "operations" "The archive says it has this instance already.";
     ArchiveNotCommitted "archive-not-committed" Transient "operations" "The archive has not said that it keeps the object; it is asked again.";
     ArchiveRefusedClass "archive-refused-class" Permanent "operations" "The archive takes neither this SOP class nor this transfer syntax.";
     ArchiveRefusedObject "archive-refused-object" Permanent "support" "The archive cannot accept the object as it is (A9xx, Cxxx).";

@@ -18,6 +18,22 @@ pub(super) struct Source<'a> {
     pub(super) instance_number: u32,
 }
 
+impl<'a> Source<'a> {
+    /// # Errors
+    /// [`DicomError::ItemUnknown`], and a time zone that is none.
+    pub(super) fn new(
+        binding: &'a Binding,
+        manifest: &'a Manifest,
+        picture: &'a Picture,
+        iod: &'static Iod,
+    ) -> Result<Self, DicomError> {
+        let times = [manifest.item.facts.taken_at, manifest.acceptance.claim.taken_at];
+        let moment = Moment::new(&binding.site.timezone, times, manifest.acceptance.accepted_at)?;
+        let number = binding.instance_numbers.get(usize::from(manifest.index));
+        Ok(Self { binding, manifest, picture, iod, moment, instance_number: *number.ok_or(DicomError::ItemUnknown)? })
+    }
+}
+
 /// Builds the object of one item. The same arguments give the same bytes, so that every resend is
 /// the same object.
 ///
@@ -25,18 +41,7 @@ pub(super) struct Source<'a> {
 /// [`DicomError`]: the hospital's identifiers do not fit, or the arguments contradict each other.
 pub fn build(binding: &Binding, manifest: &Manifest, picture: &Picture) -> Result<Instance, DicomError> {
     check_picture(picture)?;
-    let source = Source {
-        binding,
-        manifest,
-        picture,
-        iod: &PHOTOGRAPH,
-        moment: Moment::new(
-            &binding.site.timezone,
-            [manifest.item.facts.taken_at, manifest.acceptance.claim.taken_at],
-            manifest.acceptance.accepted_at,
-        )?,
-        instance_number: *binding.instance_numbers.get(usize::from(manifest.index)).ok_or(DicomError::ItemUnknown)?,
-    };
+    let source = Source::new(binding, manifest, picture, &PHOTOGRAPH)?;
     let mut notes = Vec::new();
     let mut to = DataSet::new();
     modules::patient(&mut to, &source)?;

@@ -9,7 +9,7 @@ use super::build::Source;
 use super::data_set::DataSet;
 use super::encapsulate::PIXEL_BYTES_MAX;
 use super::iod::DOCUMENT;
-use super::moment::{Moment, date, time};
+use super::moment::{date, time};
 use super::value::{LO_MAX, ST_MAX, description};
 use super::{DicomError, Instance, LossyHistory, Picture, Pixels, macros, modules};
 use crate::capture::claim::View;
@@ -34,18 +34,7 @@ pub fn build_document(binding: &Binding, manifest: &Manifest) -> Result<Instance
     binding.series = binding.document_series.take().ok_or(DicomError::ItemUnknown)?;
     let pixels = Pixels::Document { length };
     let nothing = Picture { width: 0, height: 0, samples: 0, pixels, history: LossyHistory::Lossless, icc_profile: None };
-    let source = Source {
-        binding: &binding,
-        manifest,
-        picture: &nothing,
-        iod: &DOCUMENT,
-        moment: Moment::new(
-            &binding.site.timezone,
-            [manifest.item.facts.taken_at, manifest.acceptance.claim.taken_at],
-            manifest.acceptance.accepted_at,
-        )?,
-        instance_number: *binding.instance_numbers.get(usize::from(manifest.index)).ok_or(DicomError::ItemUnknown)?,
-    };
+    let source = Source::new(&binding, manifest, &nothing, &DOCUMENT)?;
     let mut to = DataSet::new();
     modules::patient(&mut to, &source)?;
     modules::general_study(&mut to, &source)?;

@@ -18,6 +18,7 @@ use crate::media::{exif, raster};
 use crate::ops::{key, tls};
 use crate::scrub::{Limits, Purpose, Scrubbed, Scrubber};
 use crate::spool;
+use crate::store::folder::sync;
 
 use super::archives;
 
@@ -293,7 +294,7 @@ fn try_folder(folder: &Path) -> std::io::Result<()> {
         file.sync_all()
     });
     let removed = fs::remove_file(&path);
-    written.and(removed).and_then(|()| File::open(folder)?.sync_all())
+    written.and(removed).and_then(|()| sync(folder))
 }
 
 fn answers_healthz(address: SocketAddr) -> bool {

@@ -184,12 +184,6 @@ impl<'s> Document<'s> {
         Ok(self)
     }
 
-    /// True where bytes cannot be copied from the file as they are.
-    #[must_use]
-    pub fn is_encrypted(&self) -> bool {
-        self.crypt.is_some()
-    }
-
     /// The numbers of all objects that the cross-references name.
     #[must_use]
     pub fn numbers(&self) -> Vec<u32> {

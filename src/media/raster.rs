@@ -1,4 +1,4 @@
-//! Pictures as samples: for what DICOM cannot carry as it is coded. The only file that decodes.
+//! Pictures as samples: for what DICOM cannot carry as it is coded. The only file that names image and png.
 
 mod sample;
 

@@ -37,7 +37,7 @@ use super::policy::Limits;
 use super::policy::pdf::Kind;
 use super::{ScrubCode, ScrubError};
 use crate::capture::Facts;
-use crate::capture::media::{Coding, Details, Orientation, PictureFormat};
+use crate::capture::media::{Coding, PictureFormat};
 use crate::media::pdf::lexer::{Dict, Object};
 use crate::media::pdf::{Document, PdfError};
 use crate::media::source::Source;
@@ -94,16 +94,7 @@ fn plan_of(document: Document<'_>, source: &dyn Source, limits: &Limits) -> Resu
     let plan = sweep::plan(source.length_bytes(), &pieces);
     let findings = planner.findings;
     let format = PictureFormat { width: 0, height: 0, coding: Coding::Document { pages } };
-    let facts = Facts {
-        format,
-        orientation: Orientation::UPRIGHT,
-        taken_at: None,
-        make: None,
-        model: None,
-        software: None,
-        details: Details::default(),
-        icc_profile: None,
-    };
+    let facts = Facts { format, ..Facts::unread() };
     Ok(Decision {
         location_found: findings.finder.has_found(),
         removed: findings.removed.into_iter().map(str::to_owned).collect(),

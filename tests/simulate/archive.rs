@@ -78,8 +78,8 @@ impl Pacs {
     /// One object, when not all goes well.
     fn stumble(&self, instance: &Instance, payload: &mut dyn Read) -> Result<Stored, Refused> {
         use FailureCode::{
-            ArchiveAborted, ArchiveBusy, ArchiveDuplicate, ArchiveNotAuthorised, ArchiveProcessing, ArchiveRefusedClass,
-            ArchiveRefusedObject, ArchiveRejected, ArchiveUnreachable,
+            ArchiveAborted, ArchiveBusy, ArchiveNotAuthorised, ArchiveProcessing, ArchiveRefusedClass, ArchiveRefusedObject,
+            ArchiveRejected, ArchiveUnreachable,
         };
         let mostly = [ArchiveAborted, ArchiveBusy, ArchiveProcessing, ArchiveRejected, ArchiveUnreachable];
         match self.chance.below(12) {
@@ -90,7 +90,6 @@ impl Pacs {
             }
             2 => self.take(instance, payload).map(|()| Stored { warning: Some("B000".to_owned()) }),
             3 => Err(refused(self.chance.pick(&[ArchiveRefusedObject, ArchiveRefusedClass, ArchiveNotAuthorised]), "for good")),
-            4 if self.ledger.books().has(&instance.sop_instance) => Err(refused(ArchiveDuplicate, "known")),
             _ => Err(refused(self.chance.pick(&mostly), "not now")),
         }
     }
