@@ -4,7 +4,10 @@
 #   docker build -t shutterbridge .
 #   docker run --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges \
 #     -v shutterbridge-data:/data -v ./site:/etc/shutterbridge:ro \
-#     -p 8443:8443 -p 2575:2575 shutterbridge
+#     -p 8443:8443 shutterbridge
+#
+# HL7 and metrics are on the loopback of the container: run the tunnel and the scraper in its network
+# namespace.
 #
 # script/dockerfile-in-chroot runs these steps without a container engine.
 
@@ -27,8 +30,8 @@ COPY --from=build /build/target/release/shutterbridge /usr/local/bin/shutterbrid
 USER 65532:65532
 WORKDIR /data
 VOLUME ["/data"]
-# HTTPS for the phones, MLLP for the hospital, and the ops door: health and metrics, plain HTTP.
-EXPOSE 8443 2575 9443
+# HTTPS for the phones.
+EXPOSE 8443
 # The process, not readiness: a full spool or a dead archive must not restart a gateway.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=30s --retries=3 \
   CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/9443 && printf 'GET /healthz HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n' >&3 && read -r -t 4 line <&3 && [[ $line == *' 200 '* ]]"]

@@ -2,7 +2,7 @@
 //! and what a scrub lets through passes its verifier and is changed by no second scrub.
 //!
 //! Each claim is a function of bytes. libFuzzer calls it from `fuzz_targets/`; the project's own
-//! tests call it with a few thousand seeded mutations (`tests/fuzz.rs`).
+//! tests call it with seeded mutations (`tests/fuzz.rs`).
 
 #![forbid(unsafe_code)]
 

@@ -182,13 +182,13 @@ const COMMANDS: &[Row] = &[
     Row {
         words: "scrub",
         usage: "FILE… --out DIR",
-        what: "Removes location and identity from photos; one JSON line per file.",
+        what: "Removes location and identity from photos, videos and PDFs; one JSON line per file.",
         read: scrub,
     },
     Row {
         words: "wrap",
         usage: "FILE… --claim CLAIM.json --out DIR [--config FILE]",
-        what: "Scrubs photos and makes DICOM objects of them; one JSON line per file.",
+        what: "Scrubs photos and PDFs and makes DICOM objects of them; one JSON line per file.",
         read: wrap,
     },
     Row {
@@ -212,7 +212,7 @@ const COMMANDS: &[Row] = &[
     Row {
         words: "audit verify",
         usage: "--config FILE",
-        what: "Checks the chain of the audit log.",
+        what: "Checks the audit log against its chain and its signed head.",
         read: |o| Ok(Command::AuditVerify(o.settings(true)?)),
     },
     Row {

@@ -249,7 +249,7 @@ pub const SECTIONS: &[Section] = &[
     Section {
         name: "transcode",
         many: false,
-        keys: &[key("ffmpeg", Kind::Ffmpeg, Text("auto"), "transcoder of videos; \"auto\": where it is on the path")],
+        keys: &[key("ffmpeg", Kind::Ffmpeg, Text("auto"), "not used yet: video is held with needs-transcoding")],
     },
     Section {
         name: "audit",

@@ -65,7 +65,7 @@ pub enum Kind {
     ServiceUrl,
     /// HL7 table 0211.
     Charset,
-    /// `auto`, `off` or a path.
+    /// `auto` or `off`.
     Ffmpeg,
     /// 32 bytes in base64.
     Key,
