@@ -196,9 +196,9 @@ pub const SECTIONS: &[Section] = &[
             ),
             key(
                 "unknown_patient",
-                Kind::Choice { built: &["hold"], unbuilt: &["refuse"] },
+                Kind::Choice { built: &["hold", "refuse"], unbuilt: &[] },
                 Text("hold"),
-                "what becomes of a capture of a patient nobody announced",
+                "what becomes of a capture of a patient nobody announced: held for a person, or 422 at the door",
             ),
         ],
     },
