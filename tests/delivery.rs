@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use shutterbridge::archive::Report;
+use shutterbridge::archive::{Report, Unwanted};
 use shutterbridge::capture::record::Schedule;
 use shutterbridge::capture::{CaptureId, Commitment, FailureCode, MediaClass, Record, Stage, Takes};
 use shutterbridge::journal::{Commit, JournalError, Queue, Span};
@@ -90,18 +90,59 @@ fn a_capture_is_committed_when_every_archive_has_committed_for_itself() {
     house.settle();
     let (transaction, committed) = world.shelf.last_question();
     assert_ne!(transaction, other.last_question().0);
-    house.line.report(&Report { transaction, committed: committed.clone(), failed: Vec::new() }).unwrap();
+    house.line.report(&["pacs"], &Report { transaction, committed: committed.clone(), failed: Vec::new() }).unwrap();
     house.settle();
     assert_eq!((house.leg(id, "pacs").0, house.leg(id, "vna").0), (Stage::Committed, Stage::Forwarded));
     assert_eq!(house.stage(id), Stage::Forwarded);
     let (transaction, _) = other.last_question();
-    house.line.report(&Report { transaction, committed: Vec::new(), failed: vec![(committed[0].clone(), 0x0112)] }).unwrap();
+    house
+        .line
+        .report(&["vna"], &Report { transaction, committed: Vec::new(), failed: vec![(committed[0].clone(), 0x0112)] })
+        .unwrap();
     house.settle();
     assert_eq!((world.shelf.sends(), other.sends()), (1, 2), "what one lost is sent to that one alone");
     let (transaction, _) = other.last_question();
-    house.line.report(&Report { transaction, committed, failed: Vec::new() }).unwrap();
+    house.line.report(&["vna"], &Report { transaction, committed, failed: Vec::new() }).unwrap();
     house.settle();
     assert_eq!(house.stage(id), Stage::Committed);
+}
+
+#[test]
+fn a_report_from_another_archive_than_the_one_that_was_asked_is_refused_and_told() {
+    let mut world = World::new("other-voice");
+    world.commitment = Commitment::Required;
+    let other = Arc::<Shelf>::default();
+    let house = world.start_at(&[("pacs", &world.shelf), ("vna", &other)]);
+    let id = house.send(&claim("4711"), None, &[&photo(1)]).unwrap().record.id();
+    house.settle();
+    let (transaction, committed) = world.shelf.last_question();
+    let report = Report { transaction, committed, failed: Vec::new() };
+    for voices in [&["vna"][..], &[], &["PACS", "pac"]] {
+        assert_eq!(house.line.report(voices, &report), Err(Unwanted::UnknownTransaction), "{voices:?}");
+    }
+    house.settle();
+    assert_eq!(house.leg(id, "pacs").0, Stage::Forwarded, "somebody else's word counted");
+    assert_eq!(*world.refused.lock().unwrap(), ["another archive than the one that was asked"; 3]);
+    // Two sections of the configuration may be one archive.
+    assert_eq!(house.line.report(&["vna", "pacs"], &report), Ok(()));
+    house.settle();
+    assert_eq!(house.leg(id, "pacs").0, Stage::Committed);
+}
+
+#[test]
+fn an_archive_cannot_answer_for_another_on_its_own_association() {
+    let mut world = World::new("other-line");
+    world.commitment = Commitment::Required;
+    let other = Arc::<Shelf>::default();
+    let house = world.start_at(&[("pacs", &world.shelf), ("vna", &other)]);
+    let id = house.send(&claim("4711"), None, &[&photo(1)]).unwrap().record.id();
+    house.settle();
+    let (transaction, committed) = world.shelf.last_question();
+    *other.forged.lock().unwrap() = Some(Report { transaction, committed, failed: Vec::new() });
+    pass(&house, 100, || other.forged.lock().unwrap().is_none());
+    house.settle();
+    assert_eq!(house.leg(id, "pacs").0, Stage::Forwarded, "somebody else's word counted");
+    assert_eq!(*world.refused.lock().unwrap(), ["another archive than the one that was asked"]);
 }
 
 #[test]

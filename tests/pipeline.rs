@@ -270,7 +270,7 @@ fn a_report_counts_for_the_instances_of_its_question_and_for_no_other() {
         (of(&transaction, &wanted, vec![]), Ok(()), [Committed, Committed]),
     ];
     for (report, taken, then) in table {
-        assert_eq!(house.line.report(&report), taken, "{report:?}");
+        assert_eq!(house.line.report(&["pacs"], &report), taken, "{report:?}");
         house.settle();
         assert_eq!(stages(&house, id), then, "{report:?}");
     }
@@ -301,7 +301,7 @@ fn a_report_that_never_comes_is_asked_for_again_and_a_late_one_still_counts() {
     drop(house); // an archive answers after a crash of ours, and to the first question
     let house = world.start();
     let late = Report { transaction: first.0, committed: first.1, failed: Vec::new() };
-    assert_eq!(house.line.report(&late), Ok(()));
+    assert_eq!(house.line.report(&["pacs"], &late), Ok(()));
     house.settle();
     assert_eq!(house.stage(id), Stage::Committed);
 }
@@ -383,7 +383,7 @@ fn what_was_kept_once_and_is_lost_now_is_not_taken_for_kept() {
     house.clock.advance_ms(100_000);
     house.settle(); // asked again: lost; sent again; asked a third time
     assert_eq!((world.shelf.questions(), world.shelf.sends()), (3, 2));
-    assert_eq!(house.line.report(&Report { transaction, committed, failed: Vec::new() }), Ok(()));
+    assert_eq!(house.line.report(&["pacs"], &Report { transaction, committed, failed: Vec::new() }), Ok(()));
     house.settle();
     assert_eq!(house.stage(id), Stage::Forwarded, "an old word counted against a newer one");
 }
@@ -457,7 +457,7 @@ fn an_old_word_of_the_archive_stays_old_when_the_clock_is_set_back() {
     house.decide(id, Act::Retry).unwrap();
     house.settle(); // asked again: lost; sent again; asked a third time
     assert_eq!((world.shelf.questions(), world.shelf.sends()), (3, 2));
-    assert_eq!(house.line.report(&Report { transaction, committed, failed: Vec::new() }), Ok(()));
+    assert_eq!(house.line.report(&["pacs"], &Report { transaction, committed, failed: Vec::new() }), Ok(()));
     house.settle();
     assert_eq!(house.stage(id), Stage::Forwarded, "what the archive lost would be erased");
 }
@@ -526,7 +526,7 @@ fn nothing_is_erased_that_the_archive_may_not_have() {
             let (transaction, wanted) = world.shelf.last_question();
             if is_one_kept {
                 let report = Report { transaction, committed: wanted[..1].to_vec(), failed: Vec::new() };
-                assert_eq!(house.line.report(&report), Ok(()));
+                assert_eq!(house.line.report(&["pacs"], &report), Ok(()));
             }
             house.settle();
             let held = house.send(&claim("815"), None, &[&photo(3)]).unwrap().record.id();
@@ -665,7 +665,7 @@ fn bytes_beside_a_discarded_photo_stay_until_the_archive_has_committed_to_the_ot
     let live = world.spool_folder().join("live");
     assert!(!files_in(&live).is_empty(), "the archive may still say that it lost the second photo");
     let (transaction, committed) = world.shelf.last_question();
-    house.line.report(&Report { transaction, committed, failed: Vec::new() }).unwrap();
+    house.line.report(&["pacs"], &Report { transaction, committed, failed: Vec::new() }).unwrap();
     house.settle();
     assert_eq!((stages(&house, id), files_in(&live)), (vec![Stage::Discarded, Stage::Committed], Vec::<String>::new()));
 }

@@ -148,11 +148,12 @@ impl Line {
         true
     }
 
-    /// What an archive reported, by whatever way. Only what was asked is answered.
+    /// What an archive reported, by whatever way. Only what was asked is answered, and only by whom it
+    /// was asked. `from`: the archives that may speak with this voice.
     ///
     /// # Errors
     /// [`Unwanted`]: nobody asked, or it cannot be taken just now.
-    pub fn report(&self, report: &Report) -> Result<(), Unwanted> {
+    pub fn report(&self, from: &[impl AsRef<str>], report: &Report) -> Result<(), Unwanted> {
         let works = self.works();
         let known = works.journal.transaction(&report.transaction).map_err(|_| Unwanted::Later)?;
         let Some(transaction) = known else {
@@ -165,6 +166,10 @@ impl Line {
             works.observer.report_refused("an archive that is not configured any more");
             return Err(Unwanted::UnknownTransaction);
         };
+        if !from.iter().any(|name| name.as_ref() == archive) {
+            works.observer.report_refused("another archive than the one that was asked");
+            return Err(Unwanted::UnknownTransaction);
+        }
         let (answers, strange) = resolve(&transaction, archive, report);
         if strange > 0 {
             works.observer.report_refused("instances that were not asked about");
@@ -204,7 +209,7 @@ impl Line {
                 self.question_ended(lane, None);
                 for report in reports {
                     // Refused is told of where it is found out.
-                    let _ = self.report(&report);
+                    let _ = self.report(&[&target.name], &report);
                 }
             }
             Err(Refused { code, detail }) => {
