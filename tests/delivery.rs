@@ -213,6 +213,64 @@ fn what_waits_for_an_archive_that_was_removed_is_held_and_goes_on_when_it_is_bac
 }
 
 #[test]
+fn what_waits_for_the_commitment_of_an_archive_that_was_removed_is_held_and_goes_on_when_it_is_back() {
+    let mut world = World::new("gone-uncommitted");
+    world.commitment = Commitment::Required;
+    let other = Arc::<Shelf>::default();
+    *world.shelf.words.lock().unwrap() = vec![Says::Kept; 9];
+    let house = world.start_at(&[("pacs", &world.shelf), ("vna", &other)]);
+    let ids = send_many(&world, &house, 3, None);
+    house.settle();
+    assert_eq!(house.leg(ids[0], "vna"), (Stage::Forwarded, None));
+    drop(house);
+    let house = world.start();
+    house.settle();
+    for id in &ids {
+        assert_eq!((house.leg(*id, "pacs").0, house.stage(*id)), (Stage::Committed, Stage::Held));
+        assert_eq!(house.leg(*id, "vna"), (Stage::Held, Some(FailureCode::ArchiveGone)));
+        let detail = house.record(*id).items[0].failure.clone().unwrap().detail;
+        assert!(detail.contains("\"vna\"") && detail.contains("commit"), "{detail}");
+    }
+    assert_eq!(house.decide(ids[0], Act::Retry).unwrap().stage(), Stage::Held, "there is still nobody to ask");
+    house.clock.advance_ms(20 * MINUTE_MS);
+    house.settle();
+    assert_eq!(house.line.sweep(), Ok(0), "erased without the word of one archive");
+    house.decide(ids[0], Act::Discard).unwrap();
+    assert_eq!(house.stage(ids[0]), Stage::Committed, "the other archive has committed");
+    house.clock.advance_ms(20 * MINUTE_MS);
+    assert_eq!(house.line.sweep(), Ok(1), "a person gave up the wait, so nothing keeps the bytes");
+    drop(house);
+    *other.words.lock().unwrap() = vec![Says::Kept; 9];
+    let house = world.start_at(&[("pacs", &world.shelf), ("vna", &other)]);
+    house.settle();
+    for id in &ids[1..] {
+        assert_eq!(house.leg(*id, "vna"), (Stage::Committed, None));
+    }
+    assert_eq!((world.shelf.sends(), other.sends()), (3, 3), "something was sent again");
+    assert_eq!(house.leg(ids[0], "vna").0, Stage::Discarded, "what a person gave up stays so");
+}
+
+#[test]
+fn a_removed_archive_that_comes_back_and_is_not_asked_any_more_has_it_by_its_word() {
+    let mut world = World::new("gone-unasked");
+    world.commitment = Commitment::Required;
+    let other = Arc::<Shelf>::default();
+    let house = world.start_at(&[("pacs", &other)]);
+    let id = send_many(&world, &house, 1, None)[0];
+    house.settle();
+    drop(house);
+    let house = world.start_at(&[("vna", &world.shelf)]);
+    house.settle();
+    assert_eq!(house.leg(id, "pacs"), (Stage::Held, Some(FailureCode::ArchiveGone)));
+    drop(house);
+    world.commitment = Commitment::None;
+    let house = world.start_at(&[("pacs", &other)]);
+    house.settle();
+    assert_eq!((house.leg(id, "pacs"), house.record(id).is_at_rest()), ((Stage::Forwarded, None), true));
+    assert_eq!((other.sends(), other.questions()), (1, 1));
+}
+
+#[test]
 fn an_archive_that_is_added_later_gets_what_comes_in_from_then_on() {
     let world = World::new("added");
     let house = world.start();

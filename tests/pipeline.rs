@@ -375,6 +375,82 @@ fn an_archive_without_commitment_is_enough_only_where_it_may_be() {
 }
 
 #[test]
+fn each_reason_not_to_commit_has_its_consequence() {
+    use Stage::{Forwarded, Held, Wrapped};
+    let table = [
+        // given the reason, then the stage, and in ten minutes so many sends and questions more
+        (0x0110, Forwarded, 0, true),
+        (0x0213, Forwarded, 0, true),
+        (0x0131, Forwarded, 0, true),
+        (0x0000, Forwarded, 0, true),
+        (0x0112, Wrapped, 1, true),
+        (0x0119, Held, 0, false),
+        (0x0122, Held, 0, false),
+        (0xC123, Held, 0, false),
+    ];
+    for (reason, stage, sends, is_asked_again) in table {
+        let mut world = World::new(&format!("reason-{reason:04x}"));
+        // Of an archive that lost it twice the second loss is not mended at once.
+        let words = vec![Says::NotKept(reason); 2];
+        let (house, id) = asked(&mut world, Commitment::Required, &words[..if sends > 0 { 2 } else { 1 }], &[&photo(1)]);
+        assert_eq!((house.stage(id), world.shelf.sends()), (stage, 1 + sends), "{reason:04X}");
+        let failure = house.record(id).items[0].failure.clone().unwrap();
+        assert_eq!(failure.code == FailureCode::ArchiveWillNotCommit, stage == Held, "{reason:04X}");
+        let before = world.shelf.questions();
+        house.clock.advance_ms(10 * 60_000);
+        house.settle();
+        assert_eq!(world.shelf.questions() > before, is_asked_again, "{reason:04X}");
+        let all = world.shelf.asked.lock().unwrap().clone();
+        let transactions: std::collections::BTreeSet<&Uid> = all.iter().map(|(t, _)| t).collect();
+        assert_eq!(transactions.len(), all.len(), "{reason:04X}: a transaction was used twice");
+    }
+}
+
+#[test]
+fn what_an_archive_will_not_commit_to_stays_until_it_does_or_a_person_gives_it_up() {
+    let will_not = [Says::NotKept(0x0122)];
+    let live = |world: &World| files_in(&world.spool_folder().join("live"));
+    let mut world = World::new("will-not-late");
+    let (house, id) = asked(&mut world, Commitment::Required, &will_not, &[&photo(1)]);
+    let (transaction, committed) = world.shelf.last_question();
+    assert_eq!(house.stage(id), Stage::Held);
+    let lost = Report { transaction: transaction.clone(), committed: Vec::new(), failed: vec![(committed[0].clone(), 0x0112)] };
+    assert_eq!(house.line.report(&["pacs"], &lost), Ok(()));
+    house.settle();
+    assert_eq!((house.stage(id), world.shelf.sends()), (Stage::Held, 1), "a person has it");
+    let late = Report { transaction, committed, failed: Vec::new() };
+    assert_eq!(house.line.report(&["pacs"], &late), Ok(()));
+    house.settle();
+    assert_eq!(house.stage(id), Stage::Committed, "it changed its mind");
+
+    let mut world = World::new("will-not-retry");
+    let (house, id) = asked(&mut world, Commitment::Required, &[will_not[0], Says::Kept], &[&photo(1)]);
+    house.decide(id, Act::Retry).unwrap();
+    house.settle();
+    assert_eq!((house.stage(id), world.shelf.sends(), world.shelf.questions()), (Stage::Committed, 1, 2));
+
+    let mut world = World::new("will-not-discard");
+    let (house, id) = asked(&mut world, Commitment::Required, &will_not, &[&photo(1)]);
+    assert!(house.decide(id, to_patient("4711")).is_err(), "the archive has it");
+    assert!(!live(&world).is_empty());
+    house.decide(id, Act::Discard).unwrap();
+    assert_eq!((house.stage(id), live(&world)), (Stage::Discarded, Vec::new()));
+}
+
+#[test]
+fn a_loss_that_is_told_twice_is_mended_once() {
+    let mut world = World::new("lost-twice");
+    let (house, id) = asked(&mut world, Commitment::Required, &[], &[&photo(1)]);
+    let (transaction, committed) = world.shelf.last_question();
+    let lost = Report { transaction, committed: Vec::new(), failed: vec![(committed[0].clone(), 0x0112)] };
+    for _ in 0..3 {
+        assert_eq!(house.line.report(&["pacs"], &lost), Ok(()));
+        house.settle();
+    }
+    assert_eq!((house.stage(id), world.shelf.sends()), (Stage::Forwarded, 2), "an old word undid what was mended");
+}
+
+#[test]
 fn what_was_kept_once_and_is_lost_now_is_not_taken_for_kept() {
     let mut world = World::new("order");
     let words = [Says::Nothing, Says::NotKept(0x0112), Says::Nothing];
