@@ -391,7 +391,7 @@ fn each_reason_not_to_commit_has_its_consequence() {
     for (reason, stage, sends, is_asked_again) in table {
         let mut world = World::new(&format!("reason-{reason:04x}"));
         // Of an archive that lost it twice the second loss is not mended at once.
-        let words = vec![Says::NotKept(reason); 2];
+        let words = [Says::NotKept(reason); 2];
         let (house, id) = asked(&mut world, Commitment::Required, &words[..if sends > 0 { 2 } else { 1 }], &[&photo(1)]);
         assert_eq!((house.stage(id), world.shelf.sends()), (stage, 1 + sends), "{reason:04X}");
         let failure = house.record(id).items[0].failure.clone().unwrap();
