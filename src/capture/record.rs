@@ -327,7 +327,7 @@ impl Record {
         let item = self.items.get_mut(usize::from(event.item)).ok_or(Broken("no such item"))?;
         let (mut allowed, mut moved) = (0, 0);
         item.change_legs(|leg| {
-            if is_meant(leg) && leg.stage.may_become(event.stage) {
+            if is_meant(leg) && leg.may_become(event.stage) {
                 allowed += 1;
                 moved += u32::from(leg.become_stage(event.stage));
                 and_then(leg);

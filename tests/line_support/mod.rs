@@ -49,6 +49,8 @@ pub struct Shelf {
     /// Words about commitment to come, first one last; then it says nothing.
     pub words: Mutex<Vec<Says>>,
     pub asked: Mutex<Vec<(Uid, Vec<SopRef>)>>,
+    /// What it says in place of an answer, once.
+    pub forged: Mutex<Option<Report>>,
     /// UIDs in the order in which they were taken.
     pub taken: Mutex<Vec<String>>,
     /// What it answers everything with, while it is away.
@@ -86,6 +88,9 @@ impl Shelf {
 impl Archive for Shelf {
     fn ask_commitment(&self, transaction: &Uid, wanted: &[SopRef]) -> Result<Answered, Refused> {
         self.asked.lock().unwrap().push((transaction.clone(), wanted.to_vec()));
+        if let Some(forged) = self.forged.lock().unwrap().take() {
+            return Ok(Answered::Answered(vec![forged]));
+        }
         let report = |committed: &[SopRef], failed: Vec<(SopRef, u16)>| {
             Ok(Answered::Answered(vec![Report { transaction: transaction.clone(), committed: committed.to_vec(), failed }]))
         };
