@@ -26,8 +26,10 @@ pub fn binding(spool: &Spool, id: CaptureId) -> Result<Option<Vec<u8>>, SpoolErr
 pub fn read_binding(spool: &Spool, id: CaptureId) -> Result<Option<Binding>, Doubt> {
     let Some(bytes) = binding(spool, id).map_err(|e| unreadable(&e))? else { return Ok(None) };
     serde_json::from_slice(&bytes)
+        .ok()
+        .filter(|binding: &Binding| binding.version <= Binding::VERSION)
         .map(Some)
-        .map_err(|_| (FailureCode::SpoolUnreadable, "the sealed binding cannot be read by this version".to_owned()))
+        .ok_or_else(|| (FailureCode::SpoolUnreadable, "the sealed binding cannot be read by this version".to_owned()))
 }
 
 /// Seals the bindings of a round; they share one sync of the folder.
@@ -47,8 +49,10 @@ pub fn item_facts(spool: &Spool, id: ItemId) -> Result<ItemFacts, Doubt> {
     let bytes = spool.manifest(id).map_err(|e| unreadable(&e))?;
     // serde's message would repeat what stands there.
     serde_json::from_slice::<SealedManifest>(&bytes)
+        .ok()
+        .filter(|manifest| manifest.version <= SealedManifest::VERSION)
         .map(|manifest| manifest.item)
-        .map_err(|_| (FailureCode::SpoolUnreadable, "the sealed manifest cannot be read by this version".to_owned()))
+        .ok_or_else(|| (FailureCode::SpoolUnreadable, "the sealed manifest cannot be read by this version".to_owned()))
 }
 
 /// The manifest of a derived picture; `None` where none was made yet.
