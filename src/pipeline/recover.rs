@@ -9,9 +9,10 @@ use super::sealed;
 use super::tombstone;
 use crate::capture::record::{Acceptance, Broken, Digest, ItemFacts, SealedManifest};
 use crate::capture::{Binding, CaptureId, Failure, FailureCode, Record, Stage, Uid};
-use crate::journal::{Commit, Journal, StudyRow};
+use crate::journal::{Commit, Journal, JournalError, StudyRow};
 use crate::seal::random;
 use crate::spool::{Damage, Entry, Name, Present, Spool, SpoolError};
+use crate::store::StoreError;
 
 /// Rows in one flushed batch: bounds memory (a few KiB each), and one flush serves many.
 const BATCH: usize = 2_000;
@@ -27,15 +28,31 @@ pub struct Recovered {
 /// Inserts a row for every capture in the spool that the journal does not know. An item that does
 /// not open is held with the reason, the others go on; a capture whose first file does not open is
 /// put aside, because nothing says whose it is. Captures that the journal knows cost nothing. Where
-/// it knows none at all it was lost: then captures that were erased come back as rows, too.
+/// this never came to its end in this index, captures that were erased come back as rows, too. An
+/// index that is found damaged on the way is put aside and made anew.
 ///
 /// # Errors
 /// Text for the operator where spool or journal cannot be read or written.
 pub fn recover(spool: &Spool, journal: &Journal, place: &Place) -> Result<Recovered, String> {
+    fill(spool, journal, place).or_else(|why| match journal.health() {
+        Err(JournalError::Store(StoreError::Corrupt(_))) => rebuild(spool, journal, place),
+        _ => Err(why),
+    })
+}
+
+/// Puts a damaged index aside and makes it anew; where that did not come to its end, goes on with it.
+///
+/// # Errors
+/// As for [`recover`]; call again.
+pub fn rebuild(spool: &Spool, journal: &Journal, place: &Place) -> Result<Recovered, String> {
+    journal.rebuild(|| fill(spool, journal, place))
+}
+
+fn fill(spool: &Spool, journal: &Journal, place: &Place) -> Result<Recovered, String> {
     let mut report = Recovered::default();
     let mut batch = Batch { journal, place, commit: Commit::default(), studies: BTreeMap::new() };
     let known = journal.all_ids().map_err(|e| e.to_string())?;
-    let is_lost = known.is_empty();
+    let is_new = !journal.is_whole().map_err(|e| e.to_string())?;
     let mut listing = spool.list_beyond(known).map_err(|e| e.to_string())?;
     // Those of the capture that comes next.
     let mut damaged: Vec<(Name, Damage)> = Vec::new();
@@ -71,12 +88,13 @@ pub fn recover(spool: &Spool, journal: &Journal, place: &Place) -> Result<Recove
     }
     report.known += listing.passed_over();
     report.inserted += batch.write()?;
-    if is_lost {
+    if is_new {
         let (inserted, damaged) = tombstone::bring_back(spool, journal)?;
         report.inserted += inserted;
         report.damaged.extend(
             (damaged > 0).then(|| ("what is left of erased captures".to_owned(), format!("{damaged} lines do not open"))),
         );
+        journal.note_whole().map_err(|e| e.to_string())?;
     }
     Ok(report)
 }
@@ -255,6 +273,9 @@ fn manifest(spool: &Spool, id: CaptureId, index: u16) -> Result<SealedManifest, 
     let bytes = spool.manifest(id.item(index)).map_err(|e| (e.to_string(), is_for_good(&e)))?;
     let manifest: SealedManifest =
         serde_json::from_slice(&bytes).map_err(|_| ("the manifest cannot be read by this version".to_owned(), false))?;
+    if manifest.version > SealedManifest::VERSION {
+        return Err(("it was sealed by a newer version; run that one".to_owned(), false));
+    }
     if manifest.capture != id || manifest.index != index {
         return Err(("the manifest belongs to another item".to_owned(), true));
     }
