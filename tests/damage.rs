@@ -27,7 +27,7 @@ use shutterbridge::pipeline::observer::Nobody;
 use shutterbridge::pipeline::pending::Pending;
 use shutterbridge::pipeline::recover::Recovered;
 use shutterbridge::pipeline::step::{Line, Progress, Works};
-use shutterbridge::pipeline::{Acceptor, Receipt, Refusal, recover};
+use shutterbridge::pipeline::{Acceptor, Act, Decision, Reason, Receipt, Refusal, recover};
 use shutterbridge::scrub;
 use shutterbridge::seal::aead::Kek;
 use shutterbridge::seal::secret::Secret;
@@ -381,6 +381,39 @@ fn what_is_left_of_an_erased_capture_names_nobody_whatever_it_was_claimed_by() {
     assert!(!left[0].contains("CANARY"), "{}", left[0]);
 }
 
+fn decide(house: &House, capture: CaptureId, act: Act) {
+    // Nothing is in a worker's hands.
+    while house.line.work_one() {}
+    let by = Operator { issuer: "idp".to_owned(), subject: "desk".to_owned(), name: String::new() };
+    let awaited = house.line.ask(Decision { capture, by, act, reason: Reason::parse("not this patient").unwrap() }).unwrap();
+    house.line.step();
+    house.line.answer(&awaited).unwrap();
+}
+
+#[test]
+fn what_a_person_stopped_stays_here_after_the_index_was_lost() {
+    let folder = Folder::new("stopped");
+    let records = waiting(&folder);
+    let (stopped, freed) = (records[5].id(), records[1].id());
+    let house = House::start(&folder, false);
+    decide(&house, stopped, Act::Hold);
+    decide(&house, freed, Act::Hold);
+    decide(&house, freed, Act::Retry);
+    drop(house);
+    fs::remove_dir_all(folder.0.join("index")).unwrap();
+    let house = House::start(&folder, true);
+    assert_eq!(house.recovered.damaged, [], "that is no damage");
+    house.settle();
+    let record = house.record(stopped).unwrap();
+    let codes: Vec<_> = record.items.iter().map(|item| item.failure.as_ref().map(|f| f.code)).collect();
+    assert_eq!(codes, [Some(FailureCode::HeldByPerson); 2]);
+    assert_eq!(house.shelf.stored.lock().unwrap().len(), 6, "the others arrive");
+    decide(&house, stopped, Act::Retry);
+    house.settle();
+    assert_eq!(house.record(stopped).unwrap().stage(), Stage::Forwarded);
+    assert!(!folder.live().join(format!("{stopped}.stopped")).exists());
+}
+
 #[test]
 fn a_damaged_key_id_is_damage_and_not_another_key() {
     let folder = Folder::new("key-id");
@@ -489,6 +522,19 @@ fn while_an_index_is_made_anew_nobody_is_told_that_something_is_not_there() {
     assert_eq!((journal.health(), journal.is_sound(), store.renewed.load(Ordering::SeqCst)), (Ok(()), true, 1));
     assert_eq!(journal.by_idempotency(&key).unwrap().map(|r| r.id()), Some(id));
     assert_eq!(journal.find(CaptureId::new(1, [1; 10])), Ok(None));
+}
+
+#[test]
+fn what_cannot_be_put_aside_keeps_nothing_else_from_the_index() {
+    let folder = Folder::new("not-aside");
+    let id = waiting(&folder)[0].id();
+    fs::write(folder.live().join(format!("{}.item", id.item(0))), "rubbish").unwrap();
+    let spool = Spool::open(&folder.0.join("spool"), &kek(), spool::Options::default()).unwrap();
+    fs::remove_dir(folder.0.join("spool/quarantine")).unwrap();
+    let journal = Journal::open(Arc::new(MemoryStore::new()), &kek()).unwrap();
+    let recovered = recover::recover(&spool, &journal, &place()).unwrap();
+    assert_eq!(recovered.inserted, 5);
+    assert!(recovered.damaged.iter().any(|(name, why)| *name == id.to_string() && why.contains("could not be put aside")));
 }
 
 #[test]

@@ -41,7 +41,7 @@ impl Faulty {
     /// Until the failure that was asked for is under way.
     fn wait_for_failure(&self) {
         let told = self.0.0.lock().unwrap();
-        drop(self.0.1.wait_while(told, |told| told.fails.is_some_and(|(folder, _)| told.syncs.get(folder).is_none())));
+        drop(self.0.1.wait_while(told, |told| told.fails.is_some_and(|(folder, _)| !told.syncs.contains_key(folder))));
     }
 }
 
@@ -57,17 +57,13 @@ impl DiskFolder for FaultyFolder {
         let mut state = told.lock().unwrap();
         *state.syncs.entry(self.name.clone()).or_default() += 1;
         changed.notify_all();
-        match state.fails.filter(|(folder, _)| *folder == self.name) {
-            Some((_, placed)) => {
-                state = changed.wait_while(state, |told| told.placed < placed).unwrap();
-                state.fails = None;
-                Err(io::Error::from_raw_os_error(5))
-            }
-            None => {
-                drop(state);
-                self.folder.sync_names()
-            }
-        }
+        let Some((_, placed)) = state.fails.filter(|(folder, _)| *folder == self.name) else {
+            drop(state);
+            return self.folder.sync_names();
+        };
+        state = changed.wait_while(state, |told| told.placed < placed).unwrap();
+        state.fails = None;
+        Err(io::Error::from_raw_os_error(5))
     }
 }
 

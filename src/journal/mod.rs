@@ -195,7 +195,7 @@ impl Journal {
     /// True while an index that was put aside is made anew: what is not found may yet come.
     #[must_use]
     pub fn is_being_made(&self) -> bool {
-        self.rebuilds.load(Ordering::SeqCst) % 2 == 1
+        !self.rebuilds.load(Ordering::SeqCst).is_multiple_of(2)
     }
 
     /// Puts a damaged index aside and begins an empty one, which `fill` fills. Until it has, the
@@ -319,7 +319,7 @@ impl Journal {
     fn found<T>(&self, look: impl FnOnce() -> Result<Option<T>, JournalError>) -> Result<Option<T>, JournalError> {
         let before = self.rebuilds.load(Ordering::SeqCst);
         let found = look()?;
-        let is_sure = found.is_some() || before % 2 == 0 && before == self.rebuilds.load(Ordering::SeqCst);
+        let is_sure = found.is_some() || before.is_multiple_of(2) && before == self.rebuilds.load(Ordering::SeqCst);
         if is_sure { Ok(found) } else { Err(JournalError::BeingMade) }
     }
 

@@ -70,7 +70,7 @@ fn fill(spool: &Spool, journal: &Journal, place: &Place) -> Result<Recovered, St
                         report.damaged.extend(untold(&record, &damaged));
                         batch.add(record, binding.as_ref())?;
                     }
-                    Err(lost) => report.damaged.push(give_up(spool, present.id, &lost)?),
+                    Err(lost) => report.damaged.push(give_up(spool, present.id, &lost)),
                 }
                 if batch.commit.insert.len() >= BATCH {
                     report.inserted += batch.write()?;
@@ -138,19 +138,23 @@ struct Lost {
 fn untold(record: &Record, damaged: &[(Name, Damage)]) -> Vec<(String, String)> {
     let told = |index| damaged.iter().any(|(name, _)| *name == Name::Item(record.id().item(index)));
     let held = (0..).zip(&record.items).filter_map(|(index, item)| Some((index, item.failure.as_ref()?)));
-    let untold = held.filter(|(index, _)| !told(*index));
+    let untold = held.filter(|(index, failure)| failure.code == FailureCode::SpoolUnreadable && !told(*index));
     untold.map(|(index, failure)| (Name::Item(record.id().item(index)).to_string(), failure.detail.clone())).collect()
 }
 
-/// Puts aside what can never be read, so that it is told once, and leaves the rest.
-fn give_up(spool: &Spool, id: CaptureId, lost: &Lost) -> Result<(String, String), String> {
+/// Puts aside what can never be read, so that it is told once, and leaves the rest. Where that fails,
+/// all others go on nevertheless.
+fn give_up(spool: &Spool, id: CaptureId, lost: &Lost) -> (String, String) {
     if !lost.for_good {
-        return Ok((id.to_string(), lost.why.clone()));
+        return (id.to_string(), lost.why.clone());
     }
     let reason =
         format!("The first file of the capture cannot be read, and only it says who took it and of whom: {}.\n", lost.why);
-    spool.quarantine(id, lost.items, &reason).map_err(|e| e.to_string())?;
-    Ok((id.to_string(), format!("{}; the capture was put aside in quarantine/", lost.why)))
+    let became = match spool.quarantine(id, lost.items, &reason) {
+        Ok(()) => "the capture was put aside in quarantine/".to_owned(),
+        Err(why) => format!("it could not be put aside: {why}"),
+    };
+    (id.to_string(), format!("{}; {became}", lost.why))
 }
 
 /// Rows that are written together.
@@ -231,8 +235,17 @@ fn read(spool: &Spool, present: &Present, damaged: &[(Name, Damage)]) -> Result<
             record.move_item(index, Stage::Identified, at, None).map_err(broken)?;
         }
     }
+    match sealed::stopped(spool, id) {
+        Ok(stopped) => {
+            for index in stopped {
+                let why = "a person had stopped it, or given it up, before the index was made anew";
+                hold(&mut record, index, FailureCode::HeldByPerson, why, at).map_err(broken)?;
+            }
+        }
+        Err((_, why)) => unread.extend((0..record.acceptance.items).map(|index| (index, format!("a person's decision: {why}")))),
+    }
     for (index, why) in unread {
-        hold(&mut record, index, &why, at).map_err(broken)?;
+        hold(&mut record, index, FailureCode::SpoolUnreadable, &why, at).map_err(broken)?;
     }
     Ok((record, binding))
 }
@@ -240,14 +253,14 @@ fn read(spool: &Spool, present: &Present, damaged: &[(Name, Damage)]) -> Result<
 fn index_of(name: Name) -> Option<u16> {
     match name {
         Name::Item(item) | Name::Derived(item) => Some(item.index),
-        Name::Binding(_) => None,
+        Name::Binding(_) | Name::Stopped(_) => None,
     }
 }
 
-fn hold(record: &mut Record, index: u16, why: &str, at: Timestamp) -> Result<(), Broken> {
-    record.move_item(index, Stage::Held, at, Some(FailureCode::SpoolUnreadable.word().to_owned()))?;
+fn hold(record: &mut Record, index: u16, code: FailureCode, why: &str, at: Timestamp) -> Result<(), Broken> {
+    record.move_item(index, Stage::Held, at, Some(code.word().to_owned()))?;
     if let Some(item) = record.items.get_mut(usize::from(index)) {
-        item.failure = Some(Failure::new(FailureCode::SpoolUnreadable, why, at));
+        item.failure = Some(Failure::new(code, why, at));
         item.schedule.due = None;
     }
     Ok(())

@@ -48,6 +48,7 @@ impl Header {
             Name::Item(item) => (1, item.capture, item.index),
             Name::Binding(capture) => (2, capture, 0),
             Name::Derived(item) => (3, item.capture, item.index),
+            Name::Stopped(capture) => (4, capture, 0),
         };
         let mut out = Vec::with_capacity(HEADER_BYTES);
         out.extend_from_slice(&MAGIC);
@@ -90,6 +91,7 @@ impl Header {
             1 => Name::Item(item),
             2 => Name::Binding(capture),
             3 => Name::Derived(item),
+            4 => Name::Stopped(capture),
             _ => return Err(Damage::Altered),
         };
         let header = Self { name, chunk_bytes, kek_id: fields.take()?, prefix: fields.take()? };
