@@ -262,6 +262,8 @@ fn open(config: &Config, clock: &Clock) -> Result<House, StartError> {
     let dir = &config.data.dir;
     let kek = open_key(config)?;
     let spool = open_spool(config, &kek)?;
+    // Others may have filled the disk meanwhile, and the index and the audit write when they open.
+    spool.keep_ballast();
     let journal = open_journal(&dir.join("index"), &kek, clock)?;
     let recovered = recover::recover(&spool, &journal, &place(config, &kek))
         .map_err(cannot("the index could not be completed from the spool"))?;
@@ -378,14 +380,15 @@ fn mend_index(spool: &Spool, journal: &Journal, place: &Place, readiness: &Readi
     match journal.health() {
         Err(JournalError::Store(StoreError::Corrupt(why))) => {
             log::error("index-damaged", &[("cause", &why), ("advice", &"it was put aside and is rebuilt from the spool")]);
-            readiness.fails(Condition::Index, "the index was damaged and is rebuilt from the spool");
-            let recovered = journal.rebuild(|| recover::recover(spool, journal, place))?;
-            log::note("index-completed", &[("captures", &recovered.inserted)]);
-            tell_damaged(&recovered.damaged);
-            Ok(())
         }
-        other => other.map_err(|e| e.to_string()),
+        Err(JournalError::BeingMade) => {}
+        other => return other.map_err(|e| e.to_string()),
     }
+    readiness.fails(Condition::Index, "the index was damaged and is rebuilt from the spool");
+    let recovered = recover::rebuild(spool, journal, place)?;
+    log::note("index-completed", &[("captures", &recovered.inserted)]);
+    tell_damaged(&recovered.damaged);
+    Ok(())
 }
 
 fn tell_damaged(damaged: &[(String, String)]) {
