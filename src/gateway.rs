@@ -24,6 +24,7 @@ use crate::cli::upkeep::{self, Upkeep};
 use crate::clock::Clock;
 use crate::config::options::{ArchiveOptions, ArchivePeer, Config, Department, KeySource, UnknownPatient};
 use crate::config::value::Space;
+use crate::fence::Fence;
 use crate::hl7::rules::Authority;
 use crate::hl7::{self, AckCode, Rules, SourceRule};
 use crate::http::{self, Server};
@@ -156,7 +157,7 @@ pub fn start(config: &Config, persons: Option<DemoPersons>) -> Result<Box<dyn Ru
 pub fn wrapper(config: &Config, claim: Claim, patient: Patient) -> Result<Offline, String> {
     let key = random::<32>().map_err(|_| "the system gives no random numbers".to_owned())?;
     let place = place(config, &Kek::new(Secret::new(key)));
-    Offline::new(claim, patient, place, config.limits.photo_bytes, &Clock::system())
+    Offline::new(claim, patient, place, config.limits.photo_bytes, Fence::default(), &Clock::system())
 }
 
 /// The index from the spool, after it was deleted or put aside.
@@ -282,6 +283,7 @@ fn open(config: &Config, clock: &Clock) -> Result<House, StartError> {
     let (facts, journal, pending) = (Arc::new(facts), Arc::new(journal), Arc::new(Pending::default()));
     let line = Arc::new(Line::new(Works {
         spool: spool.clone(),
+        fence: Arc::new(Fence::default()),
         journal: journal.clone(),
         pending: pending.clone(),
         lookup: facts.clone(),

@@ -18,6 +18,7 @@ use shutterbridge::capture::{
 };
 use shutterbridge::clock::Clock;
 use shutterbridge::dicom::Instance;
+use shutterbridge::fence::{self, Fence};
 use shutterbridge::journal::{Commit, Journal, JournalError};
 use shutterbridge::lookup::{Answer, Asked, Lookup, Unavailable};
 use shutterbridge::pipeline::accept::{DepartmentRule, FrontDesk, Options, Quotas, Reception};
@@ -188,6 +189,7 @@ impl House {
             observer: Arc::new(Nobody),
         }));
         let line = Line::new(Works {
+            fence: Arc::new(Fence::of([env!("CARGO_BIN_EXE_shutterbridge").into(), fence::WORD.into()])),
             spool: spool.clone(),
             journal: journal.clone(),
             pending: pending.clone(),

@@ -22,6 +22,7 @@ use shutterbridge::capture::{
 };
 use shutterbridge::clock::Clock;
 use shutterbridge::dicom::Instance;
+use shutterbridge::fence::{self, Fence};
 use shutterbridge::journal::Journal;
 use shutterbridge::lookup::{Answer, Asked, Lookup, Unavailable};
 use shutterbridge::media::exif;
@@ -298,6 +299,7 @@ impl World {
             observer: Arc::new(Nobody),
         }));
         let line = Line::new(Works {
+            fence: Arc::new(Fence::of([env!("CARGO_BIN_EXE_shutterbridge").into(), fence::WORD.into()])),
             spool,
             journal: journal.clone(),
             pending: pending.clone(),

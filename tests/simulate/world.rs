@@ -15,6 +15,7 @@ use shutterbridge::capture::record::Event;
 use shutterbridge::capture::retry::RetryPolicy;
 use shutterbridge::capture::{CaptureId, Commitment, Operator, Record, Stage, Takes, Uid};
 use shutterbridge::clock::Clock;
+use shutterbridge::fence::{self, Fence};
 use shutterbridge::hl7::rules::Authority;
 use shutterbridge::hl7::{AckCode, Rules};
 use shutterbridge::journal::Journal;
@@ -259,6 +260,7 @@ impl World {
         let hospital = Arc::new(Local::new(facts.clone(), [3; 32], site));
         let pending = Arc::new(Pending::default());
         let line = Arc::new(Line::new(Works {
+            fence: Arc::new(Fence::of([env!("CARGO_BIN_EXE_shutterbridge").into(), fence::WORD.into()])),
             spool: spool.clone(),
             journal: journal.clone(),
             pending: pending.clone(),
