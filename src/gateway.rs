@@ -38,7 +38,7 @@ use crate::ops::readiness::{Check, Condition, Readiness, Watch};
 use crate::ops::tls::{self, DevCa, Identity};
 use crate::ops::{backup, files, key, log, open_files};
 use crate::pipeline::accept::{Census, DepartmentRule, FrontDesk, Options, Quotas, Reception};
-use crate::pipeline::bind::Place;
+use crate::pipeline::bind::{self, Place};
 use crate::pipeline::desk::Counter;
 use crate::pipeline::feed::{Delivered, Inlet};
 use crate::pipeline::forward::NamedArchive;
@@ -427,10 +427,14 @@ fn place(config: &Config, kek: &Kek) -> Place {
     Place {
         institution: config.site.institution.clone(),
         timezone: config.site.timezone.iana_name().unwrap_or("UTC").to_owned(),
-        departments: config.departments.iter().map(|d| (d.id.clone(), d.name.clone())).collect(),
+        departments: config.departments.iter().map(department).collect(),
         uid_key: *kek.derive("unique identifiers").expose(),
         gateway_version: env!("CARGO_PKG_VERSION").to_owned(),
     }
+}
+
+fn department(of: &Department) -> bind::Department {
+    bind::Department { id: of.id.clone(), name: of.name.clone(), procedure: None }
 }
 
 fn certificate(config: &Config, clock: &Clock) -> Result<(Identity, Option<PathBuf>), StartError> {
@@ -475,11 +479,11 @@ fn open_https(config: &Config, house: &House, identity: &Identity, persons: Opti
 }
 
 fn pages(config: &Config, persons: Option<DemoPersons>) -> web::Options {
-    let department = |d: &Department| web::Department { id: d.id.clone(), name: d.name.clone() };
+    let choice = |d: &Department| web::Department { id: d.id.clone(), name: d.name.clone() };
     let person = |(name, role): (String, String)| web::DemoPerson { name, role };
     web::Options {
         institution: config.site.institution.clone(),
-        departments: config.departments.iter().map(department).collect(),
+        departments: config.departments.iter().map(choice).collect(),
         demo_sign_in: persons
             .map(|p| web::DemoSignIn { persons: p.persons.into_iter().map(person).collect(), token_of: p.token_of }),
     }

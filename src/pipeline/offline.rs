@@ -22,7 +22,7 @@ use crate::seal::random::random;
 /// Read at once.
 const READ_BYTES: usize = 64 << 10;
 
-/// Objects of one claim: one study, one series, numbered as they come.
+/// Objects of one claim: one study, numbered as they come.
 pub struct Offline {
     acceptance: Acceptance,
     found: Match,
@@ -72,14 +72,8 @@ impl Offline {
             claim,
             items: 1,
         };
-        Ok(Self {
-            acceptance,
-            found: Match { patient, visit, order, notes: Vec::new() },
-            place,
-            photo_bytes,
-            fence,
-            binding: None,
-        })
+        let found = Match { patient, prior_ids: Vec::new(), visit, order, notes: Vec::new() };
+        Ok(Self { acceptance, found, place, photo_bytes, fence, binding: None })
     }
 
     /// Scrubs and wraps one file into a Part 10 file. `number` becomes the instance number.
@@ -187,20 +181,16 @@ impl Offline {
     }
 
     fn bind(&mut self, item: &ItemFacts) -> Result<Binding, Unwrapped> {
-        let needs_more = |binding: &Binding| item.media == MediaKind::Pdf && binding.document_series.is_none();
-        if let Some((binding, _)) = self.binding.as_ref().filter(|(binding, _)| !needs_more(binding)) {
+        if let Some((binding, row)) = &mut self.binding {
+            let at = bind::enter_series(&mut binding.series, row, &self.acceptance, item, &self.place);
+            binding.item_series = vec![at];
             return Ok(binding.clone());
         }
         let held = |(code, detail): super::identify::Doubt| (code.word(), detail);
         let record = Record::accepted(self.acceptance.clone(), vec![item.clone()]);
-        let key = bind::study_key(&self.found, &record, &self.place).map_err(held)?;
+        let (key, _) = bind::study_keys(&self.found, &record, &self.place).map_err(held)?;
         let now = self.acceptance.accepted_at;
-        let (first, row) = self.binding.take().unzip();
-        let (mut binding, row) = bind::bind(self.found.clone(), &record, &key, row, &self.place, now).map_err(held)?;
-        if let Some(first) = first {
-            // The first document of a study that pictures began.
-            binding = Binding { document_series: binding.document_series, ..first };
-        }
+        let (binding, row) = bind::bind(self.found.clone(), &record, &key, None, &self.place, now).map_err(held)?;
         self.binding = Some((binding.clone(), row));
         Ok(binding)
     }

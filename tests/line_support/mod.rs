@@ -27,7 +27,7 @@ use shutterbridge::journal::Journal;
 use shutterbridge::lookup::{Answer, Asked, Lookup, Unavailable};
 use shutterbridge::media::exif;
 use shutterbridge::pipeline::accept::{Census, DepartmentRule, FrontDesk, Options, Quotas, Reception};
-use shutterbridge::pipeline::bind::Place;
+use shutterbridge::pipeline::bind::{Department, Place};
 use shutterbridge::pipeline::forward::NamedArchive;
 use shutterbridge::pipeline::observer::{Nobody, Observer};
 use shutterbridge::pipeline::pending::Pending;
@@ -378,7 +378,7 @@ pub fn place() -> Place {
     Place {
         institution: "Test Hospital".to_owned(),
         timezone: "Europe/Berlin".to_owned(),
-        departments: vec![("derm".to_owned(), "Dermatology".to_owned())],
+        departments: vec![Department { id: "derm".to_owned(), name: "Dermatology".to_owned(), procedure: None }],
         uid_key: [9; 32],
         gateway_version: "0".to_owned(),
     }
