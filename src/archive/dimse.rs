@@ -16,7 +16,7 @@ use super::profile::{NATIVE, Profile, send_decoded};
 use super::status::{Verdict, meaning};
 use super::wire::Fault;
 use super::{AeTitle, Archive, Asked, Refused, Stored, commitment};
-use crate::capture::{Commitment, FailureCode, SopRef, Uid};
+use crate::capture::{Commitment, FailureCode, MediaClass, SopRef, Uid};
 use crate::dicom::{Instance, iod};
 
 /// Begin of an object that is remembered on an association that was used before, bytes: where
@@ -270,7 +270,8 @@ impl Archive for Dimse {
         let mut lease = self.lease(false)?;
         let Some(association) = &mut lease.association else { return Ok(()) };
         match association.echo(&self.options) {
-            Ok(0) => match iod::ALL.iter().find(|iod| !association.takes_class(iod.sop_class)) {
+            // Many archives take no video, and are there all the same.
+            Ok(0) => match [&iod::PHOTOGRAPH, &iod::DOCUMENT].into_iter().find(|iod| !association.takes_class(iod.sop_class)) {
                 None => Ok(()),
                 Some(iod) => Err(Refused {
                     code: FailureCode::ArchiveRefusedClass,
@@ -292,8 +293,8 @@ impl Archive for Dimse {
         commitment::ask(&self.options, transaction, wanted)
     }
 
-    fn examine(&self, commitment: Commitment) -> Vec<Finding> {
-        examine::examine(&self.options, commitment)
+    fn examine(&self, commitment: Commitment, named: &[MediaClass]) -> Vec<Finding> {
+        examine::examine(&self.options, commitment, named)
     }
 
     fn release_idle(&self) {

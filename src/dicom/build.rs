@@ -4,7 +4,7 @@ use super::data_set::DataSet;
 use super::encapsulate::PIXEL_BYTES_MAX;
 use super::iod::{Iod, PHOTOGRAPH};
 use super::moment::Moment;
-use super::{DicomError, Instance, LossyHistory, Picture, Pixels, modules};
+use super::{Cine, DicomError, Instance, LossyHistory, Picture, Pixels, modules};
 use crate::capture::binding::SeriesBinding;
 use crate::capture::record::Manifest;
 use crate::capture::{Binding, Uid};
@@ -18,6 +18,8 @@ pub(super) struct Source<'a> {
     pub(super) iod: &'static Iod,
     pub(super) moment: Moment,
     pub(super) instance_number: u32,
+    /// Of a film.
+    pub(super) cine: Option<&'a Cine>,
 }
 
 impl<'a> Source<'a> {
@@ -34,7 +36,7 @@ impl<'a> Source<'a> {
         let number = binding.instance_numbers.get(usize::from(manifest.index));
         let series = binding.series_of(manifest.index).ok_or(DicomError::ItemUnknown)?;
         let instance_number = *number.ok_or(DicomError::ItemUnknown)?;
-        Ok(Self { binding, series, manifest, picture, iod, moment, instance_number })
+        Ok(Self { binding, series, manifest, picture, iod, moment, instance_number, cine: None })
     }
 }
 
@@ -46,32 +48,36 @@ impl<'a> Source<'a> {
 pub fn build(binding: &Binding, manifest: &Manifest, picture: &Picture) -> Result<Instance, DicomError> {
     check_picture(picture)?;
     let source = Source::new(binding, manifest, picture, &PHOTOGRAPH)?;
+    image(&source, DataSet::new())
+}
+
+/// What every image has, besides what is in `to`.
+pub(super) fn image(source: &Source, mut to: DataSet) -> Result<Instance, DicomError> {
     let mut notes = Vec::new();
-    let mut to = DataSet::new();
-    modules::patient(&mut to, &source)?;
-    modules::general_study(&mut to, &source)?;
-    modules::patient_study(&mut to, &source)?;
-    modules::general_series(&mut to, &source)?;
-    modules::request_attributes(&mut to, &source)?;
-    modules::general_equipment(&mut to, &source);
-    modules::general_acquisition(&mut to, &source);
-    modules::general_image(&mut to, &source);
-    modules::lossy_compression(&mut to, &source);
-    modules::image_pixel(&mut to, &source)?;
-    modules::vl_image(&mut to, &source);
-    modules::icc_profile(&mut to, &source, &mut notes);
-    modules::sop_common(&mut to, &source);
-    modules::contributing_equipment(&mut to, &source);
+    modules::patient(&mut to, source)?;
+    modules::general_study(&mut to, source)?;
+    modules::patient_study(&mut to, source)?;
+    modules::general_series(&mut to, source)?;
+    modules::request_attributes(&mut to, source)?;
+    modules::general_equipment(&mut to, source);
+    modules::general_acquisition(&mut to, source);
+    modules::general_image(&mut to, source);
+    modules::lossy_compression(&mut to, source);
+    modules::image_pixel(&mut to, source)?;
+    modules::vl_image(&mut to, source);
+    modules::icc_profile(&mut to, source, &mut notes);
+    modules::sop_common(&mut to, source);
+    modules::contributing_equipment(&mut to, source);
     Ok(Instance {
         sop_class: Uid::parse(source.iod.sop_class).map_err(|_| DicomError::Encoding)?,
-        sop_instance: manifest.item.sop_instance_uid.clone(),
-        pixels: picture.pixels,
+        sop_instance: source.manifest.item.sop_instance_uid.clone(),
+        pixels: source.picture.pixels,
         dataset: to.finish(),
         notes,
     })
 }
 
-fn check_picture(picture: &Picture) -> Result<(), DicomError> {
+pub(super) fn check_picture(picture: &Picture) -> Result<(), DicomError> {
     let length = picture.pixels.length();
     let area = u64::from(picture.width) * u64::from(picture.height) * u64::from(picture.samples);
     let rules = [
@@ -84,8 +90,8 @@ fn check_picture(picture: &Picture) -> Result<(), DicomError> {
             "native Pixel Data is not rows by columns by samples",
         ),
         (
-            !(matches!(picture.pixels, Pixels::Jpeg { .. }) && picture.history == LossyHistory::Lossless),
-            "a JPEG stream has lost something",
+            !(matches!(picture.pixels, Pixels::Jpeg { .. } | Pixels::Video { .. }) && picture.history == LossyHistory::Lossless),
+            "a coded stream has lost something",
         ),
         (
             !(matches!(picture.pixels, Pixels::Native { .. }) && picture.history == LossyHistory::Original),

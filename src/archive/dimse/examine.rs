@@ -12,16 +12,21 @@ use super::super::profile::NATIVE;
 use super::super::sniff::tongue_at;
 use super::super::tls::TlsFault;
 use super::Options;
-use crate::capture::Commitment;
+use crate::capture::{Commitment, MediaClass};
 use crate::dicom::{Syntax, iod};
 
-pub(super) fn examine(options: &Options, commitment: Commitment) -> Vec<Finding> {
+pub(super) fn examine(options: &Options, commitment: Commitment, named: &[MediaClass]) -> Vec<Finding> {
     let mut association = match Association::request(options) {
         Ok(association) => association,
         Err(why) => return vec![told_of_association(options, &why)],
     };
     let mut findings = vec![told_of_echo(options, &mut association)];
-    findings.extend(iod::ALL.iter().filter_map(|iod| told_of_class(options, &association, iod)));
+    let sent = iod::ALL.iter().filter(|iod| named.is_empty() || named.contains(&iod.media));
+    findings.extend(sent.filter_map(|iod| {
+        // Who names video wants it there; else an archive without it may well be meant.
+        let is_meant = named.contains(&iod.media) || iod.media != MediaClass::Video;
+        told_of_class(options, &association, iod).map(|found| if is_meant { found } else { found.softened() })
+    }));
     association.release();
     if commitment != Commitment::None {
         findings.push(told_of_commitment(options, commitment));
