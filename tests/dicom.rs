@@ -3,12 +3,14 @@
 
 mod dicom_fixture;
 
+use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
 
 use dicom_dictionary_std::tags;
 use dicom_fixture::*;
 use dicom_object::{DefaultDicomObject, InMemDicomObject, Tag};
 use shutterbridge::capture::Phi;
+use shutterbridge::capture::media::Number;
 use shutterbridge::dicom::{self, DicomError, LossyHistory, LossyMethod, LossyStep, Picture, Pixels, Syntax, check};
 
 fn judge(name: &str, file: &[u8]) -> DefaultDicomObject {
@@ -80,6 +82,46 @@ fn every_kind_of_object_passes_the_validator() {
     for (name, binding, claim, picture, payload) in table {
         let instance = dicom::build(binding, &manifest(claim, 9), picture).unwrap_or_else(|e| panic!("{name}: {e}"));
         judge(name, &file_bytes(&instance, payload));
+    }
+}
+
+#[test]
+fn numbers_of_the_exposure_are_written_and_every_code_is_one_of_the_standard() {
+    let payload = jpeg(16, 16, 3);
+    let picture = jpeg_picture(&payload, 16, 16, 3);
+    let build = |exposure| {
+        let mut manifest = manifest(full_claim(), 9);
+        manifest.item.facts.details.exposure = exposure;
+        let instance = dicom::build(&full_binding(), &manifest, &picture).unwrap();
+        judge("exposure", &file_bytes(&instance, &payload))
+    };
+    let o = build(BTreeMap::from([
+        (0x829A, Number::Ratio(1, 120)),
+        (0x829D, Number::Ratio(18, 10)),
+        (0x8827, Number::Whole(200)),
+        (0x9000, Number::Whole(232)),
+        (0x9209, Number::Whole(0b101_1101)),
+        (0x9208, Number::Whole(300)),
+        (0xA405, Number::Whole(26)),
+    ]));
+    let table = [
+        (tags::EXPOSURE_TIME_IN_SECONDS, "0.00833333"),
+        (tags::F_NUMBER, "1.8"),
+        (tags::PHOTOGRAPHIC_SENSITIVITY, "200"),
+        (tags::EXIF_VERSION, "0232"),
+        (tags::FLASH_FIRING_STATUS, "1"),
+        (tags::FLASH_RETURN_STATUS, "2"),
+        (tags::FLASH_MODE, "3"),
+        (tags::FLASH_FUNCTION_PRESENT, "0"),
+        (tags::FLASH_RED_EYE_MODE, "1"),
+        (tags::LIGHT_SOURCE, "(absent)"),
+        (tags::FOCAL_LENGTH_IN35MM_FILM, "26"),
+    ];
+    for (tag, then) in table {
+        assert_eq!(text(&o, tag), then, "{tag}");
+    }
+    for code in (0..=26).chain([127, 255, 65_535]) {
+        build((0x8822..=0xA40C).map(|tag| (tag, Number::Whole(code))).collect());
     }
 }
 

@@ -4,7 +4,7 @@ use super::data_set::DataSet;
 use super::encapsulate::PIXEL_BYTES_MAX;
 use super::iod::{Iod, PHOTOGRAPH};
 use super::moment::Moment;
-use super::{DicomError, Instance, LossyHistory, Picture, Pixels, modules};
+use super::{DicomError, Instance, LossyHistory, Picture, Pixels};
 use crate::capture::record::Manifest;
 use crate::capture::{Binding, Uid};
 
@@ -32,6 +32,20 @@ impl<'a> Source<'a> {
         let number = binding.instance_numbers.get(usize::from(manifest.index));
         Ok(Self { binding, manifest, picture, iod, moment, instance_number: *number.ok_or(DicomError::ItemUnknown)? })
     }
+
+    /// Every module of the object's table, and nothing that the table does not have.
+    pub(super) fn object(&self, sop_instance: Uid) -> Result<Instance, DicomError> {
+        let (mut to, mut notes) = (DataSet::new(), Vec::new());
+        for module in self.iod.modules {
+            (module.fill)(&mut to, self, &mut notes)?;
+        }
+        let dataset = to.finish();
+        if !self.iod.holds(&dataset) {
+            return Err(DicomError::Unlisted);
+        }
+        let sop_class = Uid::parse(self.iod.sop_class).map_err(|_| DicomError::Encoding)?;
+        Ok(Instance { sop_class, sop_instance, pixels: self.picture.pixels, dataset, notes })
+    }
 }
 
 /// Builds the object of one item. The same arguments give the same bytes, so that every resend is
@@ -42,29 +56,7 @@ impl<'a> Source<'a> {
 pub fn build(binding: &Binding, manifest: &Manifest, picture: &Picture) -> Result<Instance, DicomError> {
     check_picture(picture)?;
     let source = Source::new(binding, manifest, picture, &PHOTOGRAPH)?;
-    let mut notes = Vec::new();
-    let mut to = DataSet::new();
-    modules::patient(&mut to, &source)?;
-    modules::general_study(&mut to, &source)?;
-    modules::patient_study(&mut to, &source)?;
-    modules::general_series(&mut to, &source)?;
-    modules::request_attributes(&mut to, &source)?;
-    modules::general_equipment(&mut to, &source);
-    modules::general_acquisition(&mut to, &source);
-    modules::general_image(&mut to, &source);
-    modules::lossy_compression(&mut to, &source);
-    modules::image_pixel(&mut to, &source)?;
-    modules::vl_image(&mut to, &source);
-    modules::icc_profile(&mut to, &source, &mut notes);
-    modules::sop_common(&mut to, &source);
-    modules::contributing_equipment(&mut to, &source);
-    Ok(Instance {
-        sop_class: Uid::parse(source.iod.sop_class).map_err(|_| DicomError::Encoding)?,
-        sop_instance: manifest.item.sop_instance_uid.clone(),
-        pixels: picture.pixels,
-        dataset: to.finish(),
-        notes,
-    })
+    source.object(manifest.item.sop_instance_uid.clone())
 }
 
 fn check_picture(picture: &Picture) -> Result<(), DicomError> {

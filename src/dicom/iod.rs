@@ -1,4 +1,12 @@
 //! Which object a picture becomes: data, not code.
+//!
+//! The tables here and in [`table`](super::table) build the objects, fence them (an attribute that
+//! stands in no table never leaves) and are what `api-spec/dicom-conformance.md` is printed from.
+
+use dicom_core::Tag;
+use dicom_object::InMemDicomObject;
+
+use super::table::{self, Attribute, Module};
 
 /// VL Photographic Image Storage (PS3.4 §B.5).
 pub const VL_PHOTOGRAPHIC: &str = "1.2.840.10008.5.1.4.1.1.77.1.4";
@@ -29,6 +37,16 @@ impl Syntax {
         }
     }
 
+    /// As PS3.6 Annex A calls it, in short.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::JpegBaseline => "JPEG Baseline (Process 1)",
+            Self::ExplicitLe => "Explicit VR Little Endian",
+            Self::ImplicitLe => "Implicit VR Little Endian",
+        }
+    }
+
     #[must_use]
     pub fn from_uid(uid: &str) -> Option<Self> {
         [Self::JpegBaseline, Self::ExplicitLe, Self::ImplicitLe].into_iter().find(|s| s.uid() == uid)
@@ -38,23 +56,78 @@ impl Syntax {
 /// One kind of object.
 #[derive(Debug)]
 pub struct Iod {
+    pub name: &'static str,
     pub sop_class: &'static str,
     pub modality: &'static str,
+    /// What becomes one, for a reader.
+    pub made_of: &'static str,
     /// The contexts to propose: one per compressed syntax and one for the native ones, because an
     /// acceptor takes one syntax per context (PS3.8 §9.3.3.2) and might take the wrong one.
     pub contexts: &'static [&'static [Syntax]],
+    /// In the order in which they are written; a later one narrows what an earlier one says.
+    pub modules: &'static [&'static Module],
+}
+
+impl Iod {
+    /// What the tables say of an attribute of the data set itself.
+    #[must_use]
+    pub fn attribute(&self, tag: Tag) -> Option<&'static Attribute> {
+        self.modules.iter().rev().find_map(|module| table::find(module.attributes, tag))
+    }
+
+    /// True where the tables have every attribute of the object, those in sequences too.
+    pub(super) fn holds(&self, object: &InMemDicomObject) -> bool {
+        object.iter().all(|element| table::holds(self.attribute(dicom_core::header::Header::tag(element)), element))
+    }
 }
 
 /// A still of a patient. Modality is fixed by the IOD (PS3.3 §A.32.4).
-pub const PHOTOGRAPH: Iod = Iod {
+pub static PHOTOGRAPH: Iod = Iod {
+    name: "VL Photographic Image",
     sop_class: VL_PHOTOGRAPHIC,
     modality: "XC",
+    made_of: "a photo",
     contexts: &[&[Syntax::JpegBaseline], &[Syntax::ExplicitLe, Syntax::ImplicitLe]],
+    modules: &[
+        &table::PATIENT,
+        &table::GENERAL_STUDY,
+        &table::PATIENT_STUDY,
+        &table::GENERAL_SERIES,
+        &table::OPERATOR,
+        &table::REQUEST_ATTRIBUTES,
+        &table::GENERAL_EQUIPMENT,
+        &table::GENERAL_ACQUISITION,
+        &table::GENERAL_IMAGE,
+        &table::IMAGE_PIXEL,
+        &table::ACQUISITION_CONTEXT,
+        &table::ANATOMY,
+        &table::PHOTOGRAPHIC_ACQUISITION,
+        &table::ICC_PROFILE,
+        &table::SOP_COMMON,
+        &table::CONTRIBUTING_EQUIPMENT,
+    ],
 };
 
-/// A document of a patient.
-pub const DOCUMENT: Iod =
-    Iod { sop_class: ENCAPSULATED_PDF, modality: "DOC", contexts: &[&[Syntax::ExplicitLe, Syntax::ImplicitLe]] };
+/// A document of a patient (PS3.3 §A.45.1).
+pub static DOCUMENT: Iod = Iod {
+    name: "Encapsulated PDF",
+    sop_class: ENCAPSULATED_PDF,
+    modality: "DOC",
+    made_of: "a PDF",
+    contexts: &[&[Syntax::ExplicitLe, Syntax::ImplicitLe]],
+    modules: &[
+        &table::PATIENT,
+        &table::GENERAL_STUDY,
+        &table::PATIENT_STUDY,
+        &table::GENERAL_SERIES,
+        &table::REQUEST_ATTRIBUTES,
+        &table::GENERAL_EQUIPMENT,
+        &table::DOCUMENT_EQUIPMENT,
+        &table::ENCAPSULATED_DOCUMENT,
+        &table::SOP_COMMON,
+        &table::OPERATED_EQUIPMENT,
+    ],
+};
 
 /// Everything that is made here.
-pub const ALL: &[&Iod] = &[&PHOTOGRAPH, &DOCUMENT];
+pub static ALL: &[&Iod] = &[&PHOTOGRAPH, &DOCUMENT];

@@ -9,6 +9,7 @@ pub mod commitment;
 mod data_set;
 mod document;
 mod encapsulate;
+mod exposure;
 pub mod icc;
 pub mod iod;
 mod latin1;
@@ -18,6 +19,7 @@ mod moment;
 mod native;
 mod part10;
 mod region;
+pub mod table;
 mod value;
 
 use std::fmt;
@@ -194,6 +196,8 @@ pub enum DicomError {
     SyntaxUnfit {
         syntax: Syntax,
     },
+    /// The object got an attribute that its table does not have.
+    Unlisted,
     Encoding,
 }
 
@@ -205,7 +209,7 @@ impl DicomError {
             Self::IdentifierTooLong { .. } => FailureCode::IdentifierTooLong,
             Self::PatientIdMissing => FailureCode::PatientUnknown,
             Self::SyntaxUnfit { .. } => FailureCode::ArchiveRefusedClass,
-            Self::ZoneUnknown | Self::ItemUnknown | Self::Picture(_) | Self::Encoding => FailureCode::WrapFailed,
+            Self::ZoneUnknown | Self::ItemUnknown | Self::Picture(_) | Self::Unlisted | Self::Encoding => FailureCode::WrapFailed,
         }
     }
 }
@@ -224,6 +228,7 @@ impl fmt::Display for DicomError {
             Self::SyntaxUnfit { syntax } => {
                 write!(f, "the picture cannot be sent in {} as it is coded; use another transfer syntax", syntax.uid())
             }
+            Self::Unlisted => f.write_str("the object got an attribute that its table does not have; report the capture id"),
             Self::Encoding => f.write_str("the data set could not be encoded; report the capture id"),
         }
     }
