@@ -17,10 +17,10 @@ use dicom_dictionary_std::{StandardDataDictionary, tags};
 use dicom_fixture::*;
 use dicom_object::InMemDicomObject;
 use shutterbridge::archive::status::{MEANINGS, Verdict};
-use shutterbridge::capture::claim::Claim;
+use shutterbridge::capture::claim::{Claim, View};
 use shutterbridge::capture::media::Number;
 use shutterbridge::capture::record::Manifest;
-use shutterbridge::capture::{Binding, Class, Phi};
+use shutterbridge::capture::{Binding, Class, FailureCode, Phi};
 use shutterbridge::dicom::iod::{self, Iod};
 use shutterbridge::dicom::table::{Attribute, Presence};
 use shutterbridge::dicom::{
@@ -37,19 +37,23 @@ struct Met {
     filled: u32,
 }
 
-/// By the table a row stands in, and its tag.
-type Seen = BTreeMap<(usize, Tag), (String, Presence, Met)>;
+/// By the address of the row: a module is one, whatever objects have it.
+type Seen = BTreeMap<usize, (String, Presence, Met)>;
 
 fn keyword(tag: Tag) -> &'static str {
     StandardDataDictionary.by_tag(tag).map_or("?", |entry| entry.alias())
 }
 
+fn address(row: &Attribute) -> usize {
+    std::ptr::from_ref(row) as usize
+}
+
 /// Counts one data set against its rows; what has no row is returned.
-fn count(seen: &mut Seen, table: usize, path: &str, rows: &[&Attribute], set: &InMemDicomObject) -> Vec<String> {
+fn count(seen: &mut Seen, path: &str, rows: &[&Attribute], set: &InMemDicomObject) -> Vec<String> {
     let mut strangers = Vec::new();
     for row in rows {
         let name = format!("{path}{}", keyword(row.tag));
-        let (_, _, met) = seen.entry((table, row.tag)).or_insert_with(|| (name, row.presence, Met::default()));
+        let (_, _, met) = seen.entry(address(row)).or_insert_with(|| (name, row.presence, Met::default()));
         met.possible += 1;
     }
     for element in set.iter() {
@@ -62,14 +66,14 @@ fn count(seen: &mut Seen, table: usize, path: &str, rows: &[&Attribute], set: &I
             VR::OB => true,
             _ => element.to_str().is_ok_and(|text| !text.trim_matches([' ', '\0']).is_empty()),
         };
-        let (_, _, met) = seen.get_mut(&(table, row.tag)).unwrap();
+        let (_, _, met) = seen.get_mut(&address(row)).unwrap();
         met.there += 1;
         met.filled += u32::from(is_filled);
         if element.vr() == VR::SQ {
             let inner: Vec<&Attribute> = row.items.iter().collect();
             for item in element.items().unwrap_or_default() {
                 let path = format!("{path}{}>", keyword(row.tag));
-                strangers.extend(count(seen, row.items.as_ptr() as usize, &path, &inner, item));
+                strangers.extend(count(seen, &path, &inner, item));
             }
         }
     }
@@ -147,8 +151,13 @@ fn claims() -> Vec<Claim> {
     elsewhere.body_site.as_mut().unwrap().code = "1".into();
     elsewhere.laterality = None;
     let mut form = bare_claim();
-    form.view = Some(shutterbridge::capture::claim::View::ConsentForm);
-    vec![full_claim(), bare_claim(), elsewhere, form]
+    form.view = Some(View::ConsentForm);
+    let seen = [full_claim(), bare_claim(), elsewhere.clone()];
+    let through_a_dermoscope = |mut claim: Claim| {
+        claim.view = Some(View::Dermoscopic);
+        claim
+    };
+    [full_claim(), bare_claim(), elsewhere, form].into_iter().chain(seen.map(through_a_dermoscope)).collect()
 }
 
 fn pictures() -> Vec<(Picture, Vec<u8>)> {
@@ -178,7 +187,8 @@ fn objects() -> Vec<(Instance, Vec<u8>)> {
             of.acceptance.operator.subject = String::new();
         }
         for (picture, payload) in pictures() {
-            all.push((dicom::build(binding, &of, &picture).unwrap(), payload));
+            all.push((dicom::build(binding, &of, &picture).unwrap(), payload.clone()));
+            all.push((dicom::build_stand_in(binding, &of, &picture).unwrap(), payload));
         }
         let document = vec![b'%'; usize::try_from(of.item.sealed_bytes).unwrap()];
         all.push((dicom::build_document(binding, &of).unwrap(), document));
@@ -188,12 +198,12 @@ fn objects() -> Vec<(Instance, Vec<u8>)> {
 
 #[test]
 fn every_object_holds_what_its_table_says_and_nothing_else() {
-    let mut seen = Seen::new();
+    let (mut seen, mut kinds) = (Seen::new(), BTreeSet::new());
     for (instance, payload) in objects() {
         let iod = iod_of(&instance);
         let object = dicom_object::from_reader(Cursor::new(file_bytes(&instance, &payload))).unwrap();
-        let table = std::ptr::from_ref(iod) as usize;
-        let strangers = count(&mut seen, table, &format!("{}: ", iod.name), &rows(iod), &object);
+        kinds.insert(iod.sop_class);
+        let strangers = count(&mut seen, &format!("{}: ", iod.name), &rows(iod), &object);
         assert_eq!(strangers, Vec::<String>::new());
     }
     let broken: Vec<String> = seen
@@ -204,7 +214,9 @@ fn every_object_holds_what_its_table_says_and_nothing_else() {
         })
         .collect();
     assert_eq!(broken, Vec::<String>::new());
-    assert!(iod::ALL.iter().all(|iod| seen.contains_key(&(std::ptr::from_ref(*iod) as usize, tags::PATIENT_ID))));
+    assert_eq!(kinds.len(), iod::ALL.len(), "objects of every kind");
+    let told = iod::ALL.iter().flat_map(|iod| rows(iod)).map(address).collect::<BTreeSet<_>>();
+    assert!(told.iter().all(|row| seen.contains_key(row)), "every row was looked for");
 }
 
 #[test]
@@ -259,6 +271,9 @@ fn statuses() -> String {
             Verdict::StoredWithWarning => "stored; the warning is noted".to_owned(),
             Verdict::Failed(code) => {
                 let what = match code.class() {
+                    Class::Permanent if code == FailureCode::ArchiveRefusedClass => {
+                        "a photo as Secondary Capture (5.1), else held"
+                    }
                     Class::Transient => "again, later",
                     Class::Ambiguous => "the same object again under the same UID",
                     Class::Permanent => "held",

@@ -2,9 +2,10 @@
 
 use super::data_set::DataSet;
 use super::encapsulate::PIXEL_BYTES_MAX;
-use super::iod::{Iod, PHOTOGRAPH};
+use super::iod::{DERMOSCOPIC, Iod, PHOTOGRAPH, STAND_IN};
 use super::moment::Moment;
 use super::{DicomError, Instance, LossyHistory, Picture, Pixels};
+use crate::capture::claim::View;
 use crate::capture::record::Manifest;
 use crate::capture::{Binding, Uid};
 
@@ -54,8 +55,22 @@ impl<'a> Source<'a> {
 /// # Errors
 /// [`DicomError`]: the hospital's identifiers do not fit, or the arguments contradict each other.
 pub fn build(binding: &Binding, manifest: &Manifest, picture: &Picture) -> Result<Instance, DicomError> {
+    let is_dermoscopic = manifest.acceptance.claim.view == Some(View::Dermoscopic);
+    build_as(if is_dermoscopic { &DERMOSCOPIC } else { &PHOTOGRAPH }, binding, manifest, picture)
+}
+
+/// The same picture as a Secondary Capture, for an archive that takes no other class of it. It is
+/// another instance: its UID, in `manifest`, and its series, in `binding`, are its own.
+///
+/// # Errors
+/// As for [`build`].
+pub fn build_stand_in(binding: &Binding, manifest: &Manifest, picture: &Picture) -> Result<Instance, DicomError> {
+    build_as(&STAND_IN, binding, manifest, picture)
+}
+
+fn build_as(iod: &'static Iod, binding: &Binding, manifest: &Manifest, picture: &Picture) -> Result<Instance, DicomError> {
     check_picture(picture)?;
-    let source = Source::new(binding, manifest, picture, &PHOTOGRAPH)?;
+    let source = Source::new(binding, manifest, picture, iod)?;
     source.object(manifest.item.sop_instance_uid.clone())
 }
 

@@ -28,7 +28,7 @@ use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 
-pub use build::build;
+pub use build::{build, build_stand_in};
 pub use document::build_document;
 pub use encapsulate::DataSetStream;
 pub use iod::Syntax;

@@ -210,6 +210,32 @@ pub(super) fn general_equipment(to: &mut DataSet, source: &Source) {
     to.put_some(tags::INSTITUTIONAL_DEPARTMENT_NAME, VR::LO, description(&site.department_name, LO_MAX));
 }
 
+/// Enhanced General Equipment (§C.7.5.2): what General Equipment has must have a value. The serial
+/// number of a phone is never taken.
+pub(super) fn enhanced_equipment(to: &mut DataSet) {
+    let must = [tags::MANUFACTURER, tags::MANUFACTURER_MODEL_NAME, tags::DEVICE_SERIAL_NUMBER, tags::SOFTWARE_VERSIONS];
+    for tag in must {
+        to.put_where_empty(tag, VR::LO, "UNKNOWN");
+    }
+}
+
+/// Dermoscopic Image (§C.8.12.13): of the dermoscope nothing is known, and nobody has looked
+/// whether a fingerprint is seen, so it is not denied.
+pub(super) fn dermoscopic_image(to: &mut DataSet) {
+    to.put(tags::RECOGNIZABLE_VISUAL_FEATURES, VR::CS, "YES");
+    to.put(tags::LIGHT_SOURCE_POLARIZATION, VR::CS, "");
+    to.put(tags::EMITTER_COLOR_TEMPERATURE, VR::DS, "");
+    to.put(tags::CONTACT_METHOD, VR::CS, "");
+    to.put(tags::OPTICAL_MAGNIFICATION_FACTOR, VR::DS, "");
+}
+
+/// SC Image (§C.8.6.2): when the gateway made an object of it.
+pub(super) fn secondary_image(to: &mut DataSet, source: &Source) {
+    let made = source.moment.local(source.binding.bound_at);
+    to.put(tags::DATE_OF_SECONDARY_CAPTURE, VR::DA, date(made.date()));
+    to.put(tags::TIME_OF_SECONDARY_CAPTURE, VR::TM, time(made));
+}
+
 /// General Acquisition (§C.7.10.1); nothing where the time of capture is not known.
 pub(super) fn general_acquisition(to: &mut DataSet, source: &Source) {
     let moment = &source.moment;

@@ -414,6 +414,64 @@ pub static PHOTOGRAPHIC_ACQUISITION: Module = Module {
     },
 };
 
+/// Enhanced General Equipment (§C.7.5.2).
+pub static ENHANCED_EQUIPMENT: Module = Module {
+    name: "Enhanced General Equipment",
+    clause: "C.7.5.2",
+    attributes: &[
+        row(tags::MANUFACTURER, Always, Claim, "as in General Equipment, else `UNKNOWN`"),
+        row(tags::MANUFACTURER_MODEL_NAME, Always, Claim, "the same"),
+        row(tags::SOFTWARE_VERSIONS, Always, Claim, "the same"),
+        row(tags::DEVICE_SERIAL_NUMBER, Always, Auto, "`UNKNOWN`: a phone's would name a member of staff"),
+    ],
+    fill: |to, _, _| {
+        modules::enhanced_equipment(to);
+        Ok(())
+    },
+};
+
+/// Dermoscopic Image (§C.8.12.13).
+pub static DERMOSCOPIC_IMAGE: Module = Module {
+    name: "Dermoscopic Image",
+    clause: "C.8.12.13",
+    attributes: &[
+        row(tags::LIGHT_SOURCE_POLARIZATION, Empty, Auto, ""),
+        row(tags::EMITTER_COLOR_TEMPERATURE, Empty, Auto, ""),
+        row(tags::CONTACT_METHOD, Empty, Auto, "so that there is no Immersion Media"),
+        row(tags::OPTICAL_MAGNIFICATION_FACTOR, Empty, Auto, ""),
+        row(tags::RECOGNIZABLE_VISUAL_FEATURES, Always, Auto, "`YES`: nobody has looked for a fingerprint"),
+    ],
+    fill: |to, _, _| {
+        modules::dermoscopic_image(to);
+        Ok(())
+    },
+};
+
+/// SC Equipment (§C.8.6.1) of a picture.
+pub static SECONDARY_EQUIPMENT: Module = Module {
+    name: "SC Equipment",
+    clause: "C.8.6.1",
+    attributes: &[row(tags::CONVERSION_TYPE, Always, Auto, "`DI`"), CAPTURE_MANUFACTURER, CAPTURE_MODEL, CAPTURE_VERSION],
+    fill: |to, source, _| {
+        modules::capture_equipment(to, source, "DI");
+        Ok(())
+    },
+};
+
+/// SC Image (§C.8.6.2).
+pub static SECONDARY_IMAGE: Module = Module {
+    name: "SC Image",
+    clause: "C.8.6.2",
+    attributes: &[
+        row(tags::DATE_OF_SECONDARY_CAPTURE, Always, Auto, "when the capture was identified"),
+        row(tags::TIME_OF_SECONDARY_CAPTURE, Always, Auto, "the same"),
+    ],
+    fill: |to, source, _| {
+        modules::secondary_image(to, source);
+        Ok(())
+    },
+};
+
 /// ICC Profile (§C.11.15).
 pub static ICC_PROFILE: Module = Module {
     name: "ICC Profile",

@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 
 use super::identify::{Doubt, Match};
 use crate::capture::binding::{SeriesBinding, SiteNames, StudyBinding};
-use crate::capture::record::Digest;
+use crate::capture::record::{Digest, Manifest};
 use crate::capture::{Binding, FailureCode, Identifier, MediaKind, Phi, Record, TakenAt, Uid};
 use crate::journal::StudyRow;
 use crate::seal::digest::hmac_sha256;
@@ -124,6 +124,24 @@ fn next_series(row: &mut StudyRow, record: &Record, kind: &[u8], started: DateTi
     let number = row.next_series_number;
     row.next_series_number = number.saturating_add(1);
     SeriesBinding { instance_uid: Uid::from_uuid_bytes(head(&uid)), number, started }
+}
+
+/// What of an item's object is another one's in its Secondary Capture: the instance, and the series,
+/// for one series has one class (PS3.3 §A.1.2.3). Made of what is replaced, so that they are the same
+/// whenever they are made.
+#[must_use]
+pub fn stand_in(binding: &Binding, mut manifest: Manifest, place: &Place) -> (Binding, Manifest) {
+    /// A study counts its own series from 1 and never comes so far.
+    const NUMBERS_FROM: u32 = 1_000_000;
+    let of = |uid: &Uid| {
+        let uuid = hmac_sha256(&place.uid_key, &[b"secondary-capture", uid.as_str().as_bytes()]);
+        Uid::from_uuid_bytes(head(&uuid))
+    };
+    let mut binding = binding.clone();
+    binding.series.instance_uid = of(&binding.series.instance_uid);
+    binding.series.number = binding.series.number.saturating_add(NUMBERS_FROM);
+    manifest.item.sop_instance_uid = of(&manifest.item.sop_instance_uid);
+    (binding, manifest)
 }
 
 /// The row key of the study that a binding names; made again, it is the same.

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use dicom_ul::pdu::{AssociationRJ, AssociationRJServiceUserReason, AssociationRJSource};
 
 use super::super::association::{Association, NoAssociation};
-use super::super::finding::Finding;
+use super::super::finding::{Finding, Grade};
 use super::super::link::{Fault, Tongue, host_of};
 use super::super::profile::NATIVE;
 use super::super::sniff::tongue_at;
@@ -21,7 +21,13 @@ pub(super) fn examine(options: &Options, commitment: Commitment) -> Vec<Finding>
         Err(why) => return vec![told_of_association(options, &why)],
     };
     let mut findings = vec![told_of_echo(options, &mut association)];
-    findings.extend(iod::ALL.iter().filter_map(|iod| told_of_class(options, &association, iod)));
+    let made = iod::ALL.iter().filter(|iod| !iod.is_stand_in());
+    findings.extend(made.filter_map(|iod| {
+        let finding = told_of_class(options, &association, iod)?;
+        // Few archives have it, and few photos are of it.
+        let is_rare = iod.sop_class == iod::DERMOSCOPIC_PHOTOGRAPHY && finding.grade == Grade::Fail;
+        Some(if is_rare { Finding { grade: Grade::Warn, ..finding } } else { finding })
+    }));
     association.release();
     if commitment != Commitment::None {
         findings.push(told_of_commitment(options, commitment));
@@ -59,6 +65,11 @@ fn told_of_class(options: &Options, association: &Association, iod: &iod::Iod) -
     if contexts.is_empty() {
         let says = format!("nothing of SOP class {class} is offered: every such object will be held");
         return Some(Finding::warn(says, "syntaxes", "add a transfer syntax of that class"));
+    }
+    let stand_in = iod.stand_in.filter(|other| options.profile.fallback && association.takes_class(other.sop_class));
+    if let Some(other) = stand_in.filter(|_| !association.takes_class(class)) {
+        let says = format!("SOP class {class} is refused: such pictures will go as {} ({})", other.name, other.sop_class);
+        return Some(Finding::warn(says, "fallback", "enable the class at the archive for this AE title"));
     }
     if !association.takes_class(class) {
         let says = format!("SOP class {class} is refused in every transfer syntax: every such object will be held");
