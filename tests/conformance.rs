@@ -121,10 +121,12 @@ fn bindings() -> Vec<Binding> {
     order.accession_issuer_universal_id = "1.2.7".into();
     order.accession_issuer_universal_id_type = "ISO".into();
     order.procedure.code = "12345678901234567".into();
+    universal.study.procedure = order.procedure.clone();
     order.requested_procedure_id = Phi::from("");
     let mut urn = full_binding();
     let order = urn.order.as_mut().unwrap();
     order.procedure.code = "urn:lex:1".into();
+    urn.study.procedure = order.procedure.clone();
     order.scheduled_step_id = Phi::from("");
     order.study_instance_uid = String::new();
     let mut uncoded = full_binding();
@@ -139,11 +141,7 @@ fn bindings() -> Vec<Binding> {
     nameless.site.department_id = String::new();
     nameless.gateway_version = String::new();
     nameless.study.id = String::new();
-    let mut all = vec![full, universal, urn, uncoded, bare_binding(), nameless];
-    for binding in &mut all {
-        binding.document_series = Some(binding.series.clone());
-    }
-    all
+    vec![full, universal, urn, uncoded, bare_binding(), nameless]
 }
 
 fn claims() -> Vec<Claim> {
