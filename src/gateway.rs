@@ -157,7 +157,8 @@ pub fn start(config: &Config, persons: Option<DemoPersons>) -> Result<Box<dyn Ru
 pub fn wrapper(config: &Config, claim: Claim, patient: Patient) -> Result<Offline, String> {
     let key = random::<32>().map_err(|_| "the system gives no random numbers".to_owned())?;
     let place = place(config, &Kek::new(Secret::new(key)));
-    Offline::new(claim, patient, place, config.limits.photo_bytes, Fence::default(), &Clock::system())
+    let limits = (config.limits.photo_bytes, config.limits.video_bytes);
+    Offline::new(claim, patient, place, limits, Fence::default(), &Clock::system())
 }
 
 /// The index from the spool, after it was deleted or put aside.

@@ -24,7 +24,8 @@ use shutterbridge::capture::{Binding, Class, FailureCode, Phi};
 use shutterbridge::dicom::iod::{self, Iod};
 use shutterbridge::dicom::table::{Attribute, Presence};
 use shutterbridge::dicom::{
-    self, IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, Instance, LossyHistory, LossyMethod, LossyStep, Picture,
+    self, Cine, DicomError, IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, Instance, LossyHistory, LossyMethod,
+    LossyStep, Picture, Pixels,
 };
 
 // ---- The objects keep the tables --------------------------------------------------------------
@@ -187,6 +188,15 @@ fn objects() -> Vec<(Instance, Vec<u8>)> {
         for (picture, payload) in pictures() {
             all.push((dicom::build(binding, &of, &picture).unwrap(), payload.clone()));
             all.push((dicom::build_stand_in(binding, &of, &picture).unwrap(), payload));
+        }
+        for has_sound in [true, false] {
+            let pixels = Pixels::Video { syntax: iod::Syntax::Avc41, length: 4 };
+            let picture = Picture { pixels, ..jpeg_picture(&[0; 4], 64, 48, 3) };
+            let cine = Cine { frames: 3, seconds: 0.1, picture_bytes: 4, has_sound };
+            match dicom::build_video(binding, &of, &picture, &cine) {
+                Ok(film) => all.push((film, vec![0; 4])),
+                Err(error) => assert_eq!(error, DicomError::BodySiteMissing),
+            }
         }
         let document = vec![b'%'; usize::try_from(of.item.sealed_bytes).unwrap()];
         all.push((dicom::build_document(binding, &of).unwrap(), document));

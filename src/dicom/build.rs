@@ -4,7 +4,7 @@ use super::data_set::DataSet;
 use super::encapsulate::PIXEL_BYTES_MAX;
 use super::iod::{DERMOSCOPIC, Iod, PHOTOGRAPH, STAND_IN};
 use super::moment::Moment;
-use super::{DicomError, Instance, LossyHistory, Picture, Pixels};
+use super::{Cine, DicomError, Instance, LossyHistory, Picture, Pixels};
 use crate::capture::binding::SeriesBinding;
 use crate::capture::claim::View;
 use crate::capture::record::Manifest;
@@ -19,6 +19,8 @@ pub(super) struct Source<'a> {
     pub(super) iod: &'static Iod,
     pub(super) moment: Moment,
     pub(super) instance_number: u32,
+    /// Of a film.
+    pub(super) cine: Option<&'a Cine>,
 }
 
 impl<'a> Source<'a> {
@@ -35,7 +37,7 @@ impl<'a> Source<'a> {
         let number = binding.instance_numbers.get(usize::from(manifest.index));
         let series = binding.series_of(manifest.index).ok_or(DicomError::ItemUnknown)?;
         let instance_number = *number.ok_or(DicomError::ItemUnknown)?;
-        Ok(Self { binding, series, manifest, picture, iod, moment, instance_number })
+        Ok(Self { binding, series, manifest, picture, iod, moment, instance_number, cine: None })
     }
 
     /// Every module of the object's table, and nothing that the table does not have.
@@ -78,7 +80,7 @@ fn build_as(iod: &'static Iod, binding: &Binding, manifest: &Manifest, picture: 
     source.object(manifest.item.sop_instance_uid.clone())
 }
 
-fn check_picture(picture: &Picture) -> Result<(), DicomError> {
+pub(super) fn check_picture(picture: &Picture) -> Result<(), DicomError> {
     let length = picture.pixels.length();
     let area = u64::from(picture.width) * u64::from(picture.height) * u64::from(picture.samples);
     let rules = [
@@ -91,8 +93,8 @@ fn check_picture(picture: &Picture) -> Result<(), DicomError> {
             "native Pixel Data is not rows by columns by samples",
         ),
         (
-            !(matches!(picture.pixels, Pixels::Jpeg { .. }) && picture.history == LossyHistory::Lossless),
-            "a JPEG stream has lost something",
+            !(matches!(picture.pixels, Pixels::Jpeg { .. } | Pixels::Video { .. }) && picture.history == LossyHistory::Lossless),
+            "a coded stream has lost something",
         ),
         (
             !(matches!(picture.pixels, Pixels::Native { .. }) && picture.history == LossyHistory::Original),

@@ -49,6 +49,11 @@ impl DataSet {
         self.0.put(DataElement::new(tag, VR::US, PrimitiveValue::from(value)));
     }
 
+    /// The tag of another attribute (AT).
+    pub(super) fn put_tag(&mut self, tag: Tag, value: Tag) {
+        self.0.put(DataElement::new(tag, VR::AT, PrimitiveValue::from(value)));
+    }
+
     /// Left out where it has no room; nothing of that length is made here.
     pub(super) fn put_long(&mut self, tag: Tag, value: u64) {
         if let Ok(value) = u32::try_from(value) {

@@ -8,7 +8,7 @@ use super::build::Source;
 use super::data_set::DataSet;
 use super::moment::{age, date, time};
 use super::value::{LO_MAX, SH_MAX, ST_MAX, decimal, description, display_name, identifier, person_name};
-use super::{DicomError, LossyHistory, LossyMethod, LossyStep, Pixels, icc, macros, region};
+use super::{DicomError, LossyHistory, LossyMethod, LossyStep, Pixels, Syntax, icc, macros, region};
 use crate::capture::claim::{Laterality, View};
 use crate::capture::order::Code;
 use crate::capture::{Equipment, Order, Uid};
@@ -240,6 +240,9 @@ pub(super) fn general_image(to: &mut DataSet, source: &Source) {
             Pixels::Jpeg { .. } => {
                 "Decoded and compressed again as JPEG baseline, because the source as it was coded could not be sent, or not be turned upright"
             }
+            Pixels::Video { .. } => {
+                "Decoded, turned upright and compressed again as H.264, because no transfer syntax carries the source as it was coded or turned"
+            }
             Pixels::Native { .. } | Pixels::Document { .. } => {
                 "Decoded to native samples, because no transfer syntax carries the source as it was coded"
             }
@@ -257,11 +260,18 @@ pub(super) fn lossy_compression(to: &mut DataSet, source: &Source) {
         LossyHistory::Reencoded { from: Some(step) } => vec![step],
         LossyHistory::Original | LossyHistory::Lossless | LossyHistory::Reencoded { from: None } => Vec::new(),
     };
-    if let Pixels::Jpeg { length } = picture.pixels {
+    let coded = match picture.pixels {
+        Pixels::Jpeg { length } => Some((LossyMethod::Jpeg, length)),
+        Pixels::Video { syntax: Syntax::HevcMain, length } => Some((LossyMethod::Hevc, length)),
+        Pixels::Video { length, .. } => Some((LossyMethod::Avc, length)),
+        Pixels::Native { .. } | Pixels::Document { .. } => None,
+    };
+    if let Some((method, length)) = coded {
         let area = u64::from(picture.width) * u64::from(picture.height) * u64::from(picture.samples);
+        let (frames, bytes) = source.cine.map_or((1, length), |cine| (u64::from(cine.frames), cine.picture_bytes));
         #[allow(clippy::cast_precision_loss)] // a ratio of three digits
-        let ratio = area as f64 / length as f64;
-        steps.push(LossyStep { method: LossyMethod::Jpeg, ratio });
+        let ratio = area.saturating_mul(frames) as f64 / bytes.max(1) as f64;
+        steps.push(LossyStep { method, ratio });
     }
     to.put(tags::LOSSY_IMAGE_COMPRESSION, VR::CS, if steps.is_empty() { "00" } else { "01" });
     to.put_values(tags::LOSSY_IMAGE_COMPRESSION_RATIO, VR::DS, steps.iter().map(|s| decimal(s.ratio)));
@@ -280,6 +290,7 @@ pub(super) fn image_pixel(to: &mut DataSet, source: &Source) -> Result<(), Dicom
     let photometric = match (picture.samples, picture.pixels) {
         (1, _) => "MONOCHROME2",
         (_, Pixels::Jpeg { .. }) => "YBR_FULL_422",
+        (_, Pixels::Video { .. }) => "YBR_PARTIAL_420",
         (_, Pixels::Native { .. } | Pixels::Document { .. }) => "RGB",
     };
     to.put(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, photometric);
@@ -335,6 +346,9 @@ pub(super) fn sop_common(to: &mut DataSet, source: &Source) {
 pub(super) fn contribution(source: &Source) -> DataSet {
     let done = match source.picture.history {
         _ if matches!(source.picture.pixels, Pixels::Document { .. }) => "metadata removed, pages kept, encapsulated",
+        LossyHistory::Original if source.cine.is_some() => {
+            "metadata removed, coded pictures kept, put into a flat MP4 file, encapsulated"
+        }
         LossyHistory::Original => "metadata removed, coefficients kept, encapsulated",
         LossyHistory::Lossless => "metadata removed, samples kept, wrapped",
         LossyHistory::Reencoded { .. } => "metadata removed, coded again, wrapped",

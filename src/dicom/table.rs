@@ -12,7 +12,7 @@ use dicom_object::mem::InMemElement;
 
 use super::build::Source;
 use super::data_set::DataSet;
-use super::{DicomError, document, exposure, modules};
+use super::{DicomError, document, exposure, modules, video};
 
 /// Writes one module; notes are for a person.
 type Fill = fn(&mut DataSet, &Source, &mut Vec<&'static str>) -> Result<(), DicomError>;
@@ -206,7 +206,12 @@ pub static GENERAL_STUDY: Module = Module {
         row(tags::REFERRING_PHYSICIAN_NAME, ValueNotAlways, Hospital, "PV1-8 as the study began"),
         row(tags::PHYSICIANS_OF_RECORD, NotAlways, Hospital, "PV1-7 as the study began"),
         row(tags::REQUESTING_SERVICE, NotAlways, Hospital, "department of the visit as the study began"),
-        row(tags::STUDY_DESCRIPTION, Always, Hospital, "of the order as the study began; else CONFIG of the department, else `Photography, <department>`"),
+        row(
+            tags::STUDY_DESCRIPTION,
+            Always,
+            Hospital,
+            "of the order as the study began; else CONFIG of the department, else `Photography, <department>`",
+        ),
         sequence(
             tags::PROCEDURE_CODE_SEQUENCE,
             Always,
@@ -347,6 +352,49 @@ pub static GENERAL_IMAGE: Module = Module {
     },
 };
 
+static CHANNEL: [Attribute; 3] = [
+    row(tags::CHANNEL_IDENTIFICATION_CODE, Always, Auto, "1"),
+    row(tags::CHANNEL_MODE, Always, Auto, "`STEREO`"),
+    sequence(tags::CHANNEL_SOURCE_SEQUENCE, Always, Auto, "(109112, DCM, \"Ambient room environment\")", &CODE),
+];
+
+/// Cine (§C.7.6.5).
+pub static CINE: Module = Module {
+    name: "Cine",
+    clause: "C.7.6.5",
+    attributes: &[
+        row(tags::FRAME_TIME, Always, File, "the average, for the rate of phones varies"),
+        row(tags::CINE_RATE, Always, File, "rounded"),
+        row(tags::RECOMMENDED_DISPLAY_FRAME_RATE, Always, File, "the same"),
+        row(tags::EFFECTIVE_DURATION, Always, File, "seconds"),
+        sequence(
+            tags::MULTIPLEXED_AUDIO_CHANNELS_DESCRIPTION_CODE_SEQUENCE,
+            NotAlways,
+            File,
+            "one item where there is sound",
+            &CHANNEL,
+        ),
+    ],
+    fill: |to, source, _| {
+        source.cine.into_iter().for_each(|cine| video::put_cine(to, cine));
+        Ok(())
+    },
+};
+
+/// Multi-frame (§C.7.6.6).
+pub static MULTI_FRAME: Module = Module {
+    name: "Multi-frame",
+    clause: "C.7.6.6",
+    attributes: &[
+        row(tags::NUMBER_OF_FRAMES, Always, File, "counted"),
+        row(tags::FRAME_INCREMENT_POINTER, Always, Auto, "Frame Time"),
+    ],
+    fill: |to, source, _| {
+        source.cine.into_iter().for_each(|cine| video::put_multi_frame(to, cine));
+        Ok(())
+    },
+};
+
 /// Image Pixel (§C.7.6.3).
 pub static IMAGE_PIXEL: Module = Module {
     name: "Image Pixel",
@@ -357,7 +405,7 @@ pub static IMAGE_PIXEL: Module = Module {
             tags::PHOTOMETRIC_INTERPRETATION,
             Always,
             File,
-            "`YBR_FULL_422` for every colour JPEG; `MONOCHROME2`; `RGB` for native samples",
+            "`YBR_FULL_422` for every colour JPEG; `YBR_PARTIAL_420` for a film; `MONOCHROME2`; `RGB` for native samples",
         ),
         row(tags::PLANAR_CONFIGURATION, NotAlways, Auto, "0, of colour"),
         row(tags::ROWS, Always, File, "upright"),
@@ -370,7 +418,7 @@ pub static IMAGE_PIXEL: Module = Module {
             tags::PIXEL_DATA,
             Always,
             File,
-            "empty Basic Offset Table and one fragment, at most one byte 00 behind the stream; or native",
+            "empty Basic Offset Table and one fragment with the JPEG stream or MP4 file, at most one byte 00 behind it; or native",
         ),
     ],
     fill: |to, source, _| modules::image_pixel(to, source),
@@ -392,7 +440,7 @@ pub static ANATOMY: Module = Module {
     name: "VL Image, General Series: what is seen",
     clause: "C.8.12.1, C.7.3.1",
     attributes: &[
-        sequence(tags::ANATOMIC_REGION_SEQUENCE, NotAlways, Claim, "`body_site`", &CODE),
+        sequence(tags::ANATOMIC_REGION_SEQUENCE, NotAlways, Claim, "`body_site`; a film without one is refused", &CODE),
         row(tags::BODY_PART_EXAMINED, NotAlways, Claim, "the term of PS3.16 annex L, where the SNOMED CT code stands there"),
         row(tags::IMAGE_LATERALITY, NotAlways, Claim, "`laterality`; `U` where the region is known to be unpaired"),
         row(tags::LATERALITY, EmptyNotAlways, Auto, "where there is no Image Laterality"),

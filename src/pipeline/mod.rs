@@ -12,6 +12,7 @@ pub mod commit;
 pub mod desk;
 mod develop;
 pub mod feed;
+mod film;
 pub mod forward;
 pub mod identify;
 mod lane;

@@ -6,27 +6,28 @@ use std::net::IpAddr;
 use dicom_ul::pdu::{AssociationRJ, AssociationRJServiceUserReason, AssociationRJSource};
 
 use super::super::association::{Association, NoAssociation};
-use super::super::finding::{Finding, Grade};
+use super::super::finding::Finding;
 use super::super::link::{Fault, Tongue, host_of};
 use super::super::profile::NATIVE;
 use super::super::sniff::tongue_at;
 use super::super::tls::TlsFault;
 use super::Options;
-use crate::capture::Commitment;
+use crate::capture::{Commitment, MediaClass};
 use crate::dicom::{Syntax, iod};
 
-pub(super) fn examine(options: &Options, commitment: Commitment) -> Vec<Finding> {
+pub(super) fn examine(options: &Options, commitment: Commitment, named: &[MediaClass]) -> Vec<Finding> {
     let mut association = match Association::request(options) {
         Ok(association) => association,
         Err(why) => return vec![told_of_association(options, &why)],
     };
     let mut findings = vec![told_of_echo(options, &mut association)];
-    let made = iod::ALL.iter().filter(|iod| !iod.is_stand_in());
-    findings.extend(made.filter_map(|iod| {
-        let finding = told_of_class(options, &association, iod)?;
-        // Few archives have it, and few photos are of it.
-        let is_rare = iod.sop_class == iod::DERMOSCOPIC_PHOTOGRAPHY && finding.grade == Grade::Fail;
-        Some(if is_rare { Finding { grade: Grade::Warn, ..finding } } else { finding })
+    let sent = iod::ALL.iter().filter(|iod| !iod.is_stand_in() && (named.is_empty() || named.contains(&iod.media)));
+    findings.extend(sent.filter_map(|iod| {
+        // Who names video wants it there; else an archive without it may well be meant. Few have
+        // dermoscopy, and few photos are of it.
+        let is_meant = named.contains(&iod.media) || iod.media != MediaClass::Video;
+        let is_rare = iod.sop_class == iod::DERMOSCOPIC_PHOTOGRAPHY;
+        told_of_class(options, &association, iod).map(|found| if is_meant && !is_rare { found } else { found.softened() })
     }));
     association.release();
     if commitment != Commitment::None {
