@@ -408,11 +408,30 @@ fn what_a_person_stopped_stays_here_after_the_index_was_lost() {
     let record = house.record(stopped).unwrap();
     let codes: Vec<_> = record.items.iter().map(|item| item.failure.as_ref().map(|f| f.code)).collect();
     assert_eq!(codes, [Some(FailureCode::HeldByPerson); 2]);
+    assert!(record.items.iter().flat_map(|item| &item.legs).all(|leg| leg.schedule.due.is_none() && leg.failure.is_some()));
     assert_eq!(house.shelf.stored.lock().unwrap().len(), 6, "the others arrive");
     decide(&house, stopped, Act::Retry);
     house.settle();
     assert_eq!(house.record(stopped).unwrap().stage(), Stage::Forwarded);
     assert!(!folder.live().join(format!("{stopped}.stopped")).exists());
+}
+
+#[test]
+fn where_a_capture_goes_stays_decided_after_the_index_was_lost() {
+    let folder = Folder::new("legs");
+    let records = waiting(&folder);
+    let before = House::start(&folder, false).record(records[5].id()).unwrap();
+    fs::remove_dir_all(folder.0.join("index")).unwrap();
+    // Before any configuration is looked at.
+    let record = House::start(&folder, true).record(records[5].id()).unwrap();
+    assert_eq!(record.patient_key, before.patient_key);
+    for item in &record.items {
+        assert_eq!(
+            item.legs.iter().map(|leg| (leg.archive.as_str(), leg.stage)).collect::<Vec<_>>(),
+            [("pacs", Stage::Identified)]
+        );
+        assert!(item.legs.iter().all(|leg| leg.sent() == 1), "it may have left");
+    }
 }
 
 #[test]
