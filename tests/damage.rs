@@ -20,6 +20,7 @@ use shutterbridge::clock::Clock;
 use shutterbridge::dicom::Instance;
 use shutterbridge::journal::{Commit, Journal, JournalError};
 use shutterbridge::lookup::{Answer, Asked, Lookup, Unavailable};
+use shutterbridge::ops::backup::{self, Places};
 use shutterbridge::pipeline::accept::{DepartmentRule, FrontDesk, Options, Quotas, Reception};
 use shutterbridge::pipeline::bind::Place;
 use shutterbridge::pipeline::forward::NamedArchive;
@@ -432,6 +433,26 @@ fn where_a_capture_goes_stays_decided_after_the_index_was_lost() {
         );
         assert!(item.legs.iter().all(|leg| leg.sent() == 1), "it may have left");
     }
+}
+
+#[test]
+fn a_backup_has_also_what_is_left_of_a_capture_whose_first_file_is_damaged_or_gone() {
+    let (folder, elsewhere) = (Folder::new("rotten"), Folder::new("backup"));
+    let records = waiting(&folder);
+    let (short, gone, erased) = (records[4].id(), records[5].id(), records[0].id());
+    let head = |id: CaptureId| folder.live().join(format!("{}.item", id.item(0)));
+    fs::write(head(short), "rubbish").unwrap();
+    fs::remove_file(head(gone)).unwrap();
+    let mut bytes = fs::read(head(erased)).unwrap();
+    bytes[56..128].fill(0);
+    fs::write(head(erased), bytes).unwrap();
+    let at = |name: &str| folder.0.join(name);
+    let places = Places { spool: at("spool"), index: at("index"), hospital: at("hospital"), audit: at("audit.log") };
+    let label = backup::take(&places, &elsewhere.0, "2026-03-01T12:00:00Z".parse().unwrap()).unwrap();
+    assert_eq!(label.captures, 4, "three that are whole, and one whose head may hold something yet");
+    let kept = |id: CaptureId| elsewhere.0.join(format!("spool/live/{}.item", id.item(1))).exists();
+    assert!(kept(short) && kept(gone));
+    assert!(elsewhere.files("spool/live").iter().all(|f| !f.to_string_lossy().contains(&erased.to_string())));
 }
 
 #[test]
