@@ -153,6 +153,7 @@ pub fn bind(
             timezone: place.timezone.clone(),
         },
         assigned: None,
+        archives: record.items.iter().map(|item| item.legs.iter().map(|leg| leg.archive.clone()).collect()).collect(),
         bound_at: now,
         gateway_version: place.gateway_version.clone(),
     };
