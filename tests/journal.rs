@@ -120,6 +120,7 @@ fn study_row(n: u64) -> StudyRow {
             id: "S1".to_owned(),
         },
         patient: digest(n),
+        begun_for: None,
         next_series_number: n as u32,
         last_capture_at: at(0),
     }

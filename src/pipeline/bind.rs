@@ -79,6 +79,7 @@ pub fn bind(
     let mut row = row.unwrap_or_else(|| StudyRow {
         study: StudyBinding { instance_uid: key.uid.clone(), started, id: study_id(&found, key) },
         patient,
+        begun_for: Some(found.patient.identifier.clone()),
         next_series_number: 1,
         last_capture_at: now,
     });
@@ -143,12 +144,25 @@ pub fn restore(binding: &Binding, row: Option<StudyRow>, place: &Place) -> Study
     let mut row = row.unwrap_or_else(|| StudyRow {
         study: binding.study.clone(),
         patient: patient_digest(&binding.patient.identifier, place),
+        begun_for: Some(binding.patient.identifier.clone()),
         next_series_number: 1,
         last_capture_at: binding.bound_at,
     });
     let last = binding.document_series.as_ref().map_or(binding.series.number, |s| s.number.max(binding.series.number));
     row.next_series_number = row.next_series_number.max(last.saturating_add(1));
     row
+}
+
+/// Whom a study was begun for, where that is written otherwise than this patient.
+#[must_use]
+pub fn former_owner(row: &StudyRow, patient: &Identifier, place: &Place) -> Option<Identifier> {
+    row.begun_for.clone().filter(|_| row.patient != patient_digest(patient, place))
+}
+
+/// The study is another identifier's of the same person from now on.
+pub fn hand_over(row: &mut StudyRow, patient: &Identifier, place: &Place) {
+    row.patient = patient_digest(patient, place);
+    row.begun_for = Some(patient.clone());
 }
 
 fn patient_digest(identifier: &Identifier, place: &Place) -> Digest {

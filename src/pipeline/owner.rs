@@ -1,7 +1,7 @@
 //! Whose a capture is: found, looked at again, withdrawn, decided by a person.
 
 use super::act::{self, Act, Decision, Verdict};
-use super::bind;
+use super::bind::{self, StudyKey};
 use super::identify::{self, Doubt};
 use super::refusal::Refusal;
 use super::round::Round;
@@ -48,7 +48,7 @@ impl Round<'_> {
         let found = self.identify(record, Some(key)).map_err(act::refuse_doubt)?;
         let notes = found.notes.clone();
         let study = bind::study_key(&found, record, &self.works.place).map_err(act::refuse_doubt)?;
-        let row = self.study(&study.row).map_err(act::refuse_doubt)?;
+        let row = self.study_of(&found, &study).map_err(act::refuse_doubt)?;
         let (mut binding, row) =
             bind::bind(found, record, &study, row, &self.works.place, self.now).map_err(act::refuse_doubt)?;
         binding.assigned = Some(key.clone());
@@ -109,7 +109,7 @@ impl Round<'_> {
         }
         let Ok(Some(mut binding)) = sealed::read_binding(&self.works.spool, record.id()) else { return };
         self.follow(record, &binding);
-        match self.identify(record, binding.assigned.as_ref()) {
+        match self.same_person(record, &binding) {
             Ok(found) if found.patient == binding.patient => {}
             Ok(found) => {
                 for index in 0..record.acceptance.items {
@@ -153,6 +153,18 @@ impl Round<'_> {
         }
     }
 
+    /// Whom a capture that is bound belongs to now: the same person, under whatever name and number.
+    /// An order or a visit that went over to somebody else does not take the capture with it: it was
+    /// another patient who was confirmed when it was sent.
+    fn same_person(&self, record: &Record, binding: &Binding) -> Result<identify::Match, Doubt> {
+        let found = self.identify(record, binding.assigned.as_ref())?;
+        if identify::is_one_person(&binding.patient.identifier, &found.patient.identifier, &*self.works.lookup)? {
+            return Ok(found);
+        }
+        let why = "what the claim names went over to another patient since the capture was identified";
+        Err((FailureCode::IdentityDisagrees, why.to_owned()))
+    }
+
     fn owner(&mut self, record: &mut Record) -> Result<Binding, Doubt> {
         let sealed = sealed::read_binding(&self.works.spool, record.id())?;
         // A binding that was sealed before a crash is the truth: an object may have left under it.
@@ -162,10 +174,13 @@ impl Round<'_> {
             self.restore_study(record, &binding)?;
             return Ok(binding);
         }
+        let found = match &sealed {
+            Some(binding) => self.same_person(record, binding)?,
+            None => self.identify(record, None)?,
+        };
         let assigned = sealed.and_then(|binding| binding.assigned);
-        let found = self.identify(record, assigned.as_ref())?;
         let key = bind::study_key(&found, record, &self.works.place)?;
-        let row = self.study(&key.row)?;
+        let row = self.study_of(&found, &key)?;
         let notes = found.notes.clone();
         let (mut binding, row) = bind::bind(found, record, &key, row, &self.works.place, self.now)?;
         binding.assigned = assigned;
@@ -181,6 +196,20 @@ impl Round<'_> {
             Some(row) => Ok(Some(row.clone())),
             None => self.works.journal.study(row).map_err(|e| (FailureCode::StoreUnavailable, e.to_string())),
         }
+    }
+
+    /// The row of the study that a match goes into. Whom it was begun for may have been merged into
+    /// this patient since: the study is the survivor's then, and keeps its UID.
+    fn study_of(&self, found: &identify::Match, key: &StudyKey) -> Result<Option<StudyRow>, Doubt> {
+        let (patient, place) = (&found.patient.identifier, &self.works.place);
+        let mut row = self.study(&key.row)?;
+        if let Some(row) = &mut row
+            && let Some(before) = bind::former_owner(row, patient, place)
+            && identify::is_one_person(&before, patient, &*self.works.lookup)?
+        {
+            bind::hand_over(row, patient, place);
+        }
+        Ok(row)
     }
 
     fn restore_study(&mut self, record: &Record, binding: &Binding) -> Result<(), Doubt> {
