@@ -976,6 +976,40 @@ fn what_waits_for_the_archive_leaves_under_the_name_that_the_hospital_has_for_it
 }
 
 #[test]
+fn what_waits_for_the_archive_leaves_with_its_order_as_that_is_then() {
+    let world = World::new("order-changed");
+    let order = |step: &str, study: &str| {
+        world.hospital.order("A77", "4711", study);
+        world.hospital.1.lock().unwrap().get_mut("A77").unwrap().1.scheduled_step_id = step.into();
+    };
+    order("SPS-OLD", "1.2.3.4");
+    let house = world.start();
+    *world.shelf.away.lock().unwrap() = Some(FailureCode::ArchiveUnreachable);
+    let ordered = json!({"order": {"accession": "A77"}, "department": "derm"});
+    let send = |number| house.send(&ordered, None, &[&photo(number)]).unwrap().record.id();
+    let (first, uid) = (send(1), |id| house.record(id).items[0].facts.sop_instance_uid.to_string());
+    house.settle();
+    order("SPS-NEW", "1.2.3.4");
+    *world.shelf.away.lock().unwrap() = None;
+    house.clock.advance_ms(100_000);
+    house.settle();
+    let holds = |id, text: &str| {
+        let stored = world.shelf.stored.lock().unwrap();
+        stored[&uid(id)][0].windows(text.len()).any(|w| w == text.as_bytes())
+    };
+    assert!(holds(first, "SPS-NEW") && !holds(first, "SPS-OLD"), "the order as it was");
+    // Another study of the order does not take what is bound with it.
+    *world.shelf.away.lock().unwrap() = Some(FailureCode::ArchiveUnreachable);
+    let second = send(2);
+    house.settle();
+    order("SPS-THIRD", "1.2.3.5");
+    *world.shelf.away.lock().unwrap() = None;
+    house.clock.advance_ms(100_000);
+    house.settle();
+    assert!(holds(second, "SPS-NEW") && !holds(second, "1.2.3.5"), "an object of two studies");
+}
+
+#[test]
 fn a_barcode_files_into_nothing_that_does_not_bear_it() {
     let world = World::new("barcode");
     let house = world.start();

@@ -10,7 +10,7 @@ use super::step::{advance, jitter, later};
 use crate::capture::claim::PatientKey;
 use crate::capture::record::{Digest, Event, Schedule};
 use crate::capture::retry::Next;
-use crate::capture::{Binding, CaptureId, Class, Failure, FailureCode, Leg, Phi, Record, Stage};
+use crate::capture::{Binding, CaptureId, Claim, Class, Failure, FailureCode, Leg, Order, Phi, Record, Stage};
 use crate::journal::StudyRow;
 
 impl Round<'_> {
@@ -109,14 +109,15 @@ impl Round<'_> {
         }
         let Ok(Some(mut binding)) = sealed::read_binding(&self.works.spool, record.id()) else { return };
         self.follow(record, &binding);
-        match self.same_person(record, &binding) {
-            Ok(found) if found.patient == binding.patient => {}
+        let found = self.same_person(record, &binding).map(|found| as_it_is_now(&record.acceptance.claim, found, &binding));
+        match found {
+            Ok(found) if (&found.patient, &found.visit, &found.order) == (&binding.patient, &binding.visit, &binding.order) => {}
             Ok(found) => {
                 for index in 0..record.acceptance.items {
                     let stage = record.items.get(usize::from(index)).map_or(Stage::Identified, |i| i.stage);
                     advance(record, index, None, stage, self.now, Some("patient-updated".to_owned()));
                 }
-                binding.patient = found.patient;
+                (binding.patient, binding.visit, binding.order) = (found.patient, found.visit, found.order);
                 self.name(record, &binding);
                 self.seal(record.id(), binding);
             }
@@ -244,6 +245,17 @@ impl Round<'_> {
         }
         self.held.push(record.id());
     }
+}
+
+/// What of a match an object that is bound takes over: the patient, and the visit and the order that the
+/// claim names, as they are now. A visit that was chosen for it stays: the patient may be in another one
+/// since. So does an order that would be another study's.
+fn as_it_is_now(claim: &Claim, found: identify::Match, binding: &Binding) -> identify::Match {
+    let study = |order: &Order| order.study_instance_uid.clone();
+    let is_same_study = found.order.as_ref().map(study) == binding.order.as_ref().map(study);
+    let visit = if claim.visit.is_some() { found.visit } else { binding.visit.clone() };
+    let order = if claim.order.is_some() && is_same_study { found.order } else { binding.order.clone() };
+    identify::Match { visit, order, ..found }
 }
 
 /// Held for want of a match: what a message of the hospital may release.
