@@ -22,7 +22,7 @@ use crate::capture::{Claim, FailureCode, ItemId, MediaKind, Patient, Stage};
 use crate::cli::serve::{DemoPersons, Doors, Running};
 use crate::cli::upkeep::{self, Upkeep};
 use crate::clock::Clock;
-use crate::config::options::{ArchiveOptions, ArchivePeer, Config, Department, KeySource};
+use crate::config::options::{ArchiveOptions, ArchivePeer, Config, Department, KeySource, UnknownPatient};
 use crate::config::value::Space;
 use crate::hl7::rules::Authority;
 use crate::hl7::{self, AckCode, Rules, SourceRule};
@@ -37,7 +37,7 @@ use crate::ops::readiness::{Check, Condition, Readiness, Watch};
 use crate::ops::sparing::{Say, Sparing};
 use crate::ops::tls::{self, DevCa, Identity};
 use crate::ops::{backup, files, key, log, open_files};
-use crate::pipeline::accept::{DepartmentRule, FrontDesk, Options, Quotas, Reception};
+use crate::pipeline::accept::{Census, DepartmentRule, FrontDesk, Options, Quotas, Reception};
 use crate::pipeline::bind::Place;
 use crate::pipeline::desk::Counter;
 use crate::pipeline::feed::{Delivered, Inlet};
@@ -494,6 +494,8 @@ fn front_desk(config: &Config, house: &House) -> FrontDesk {
             departments: departments.collect(),
             quotas: Quotas { subject_bytes: config.limits.subject_bytes, department_bytes: config.limits.department_bytes },
         },
+        census: (config.lookup.unknown_patient == UnknownPatient::Refuse)
+            .then(|| Census { lookup: house.facts.clone(), home: config.site.assigning_authority.clone() }),
         spool: house.spool.clone(),
         journal: house.journal.clone(),
         pending: house.pending.clone(),

@@ -100,6 +100,26 @@ fn an_unknown_patient_is_held_until_the_hospital_makes_the_match_exact() {
 }
 
 #[test]
+fn where_the_site_says_so_a_patient_nobody_announced_is_refused_and_every_other_doubt_is_held() {
+    let mut world = World::new("strangers");
+    world.refuses_strangers = true;
+    let house = world.start();
+    let key = Some("8a1f");
+    let stranger = house.send(&claim("815"), key, &[&photo(1)]).unwrap_err();
+    assert_eq!(stranger.code, RefusalCode::UnknownPatient);
+    assert!(stranger.detail.contains("the patient number") && !stranger.detail.contains("815"), "{}", stranger.detail);
+    let twin = json!({"patient": {"id": "4711", "issuer": "HOSP"}, "birth_date": "1980-01-01", "department": "derm"});
+    let twin = house.send(&twin, None, &[&photo(2)]).unwrap().record.id();
+    house.settle();
+    assert_eq!(house.stage(twin), Stage::Held);
+    world.hospital.admit("815", "1999-09-09");
+    let first = house.send(&claim("815"), key, &[&photo(1)]).unwrap();
+    world.hospital.forget("815");
+    let again = house.send(&claim("815"), key, &[&photo(1)]).unwrap();
+    assert_eq!((again.replayed, again.record.id()), (true, first.record.id()), "what was promised stays promised");
+}
+
+#[test]
 fn an_archive_that_is_away_is_asked_again_without_end_and_the_uid_stays() {
     let world = World::new("away");
     let house = world.start();

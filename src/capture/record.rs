@@ -254,8 +254,7 @@ impl Record {
         record
     }
 
-    /// A note for each file that asks for two turns: a person alone can tell which is right (field.md
-    /// rule 2).
+    /// A note for each file that asks for two turns: a person alone can tell which is right.
     pub fn turn_notes(&self) -> impl Iterator<Item = String> + use<> {
         let disputed: Vec<u32> =
             self.items.iter().zip(1..).filter(|(item, _)| item.facts.facts.details.is_turn_disputed).map(|(_, n)| n).collect();

@@ -25,7 +25,7 @@ use shutterbridge::dicom::Instance;
 use shutterbridge::journal::Journal;
 use shutterbridge::lookup::{Answer, Asked, Lookup, Unavailable};
 use shutterbridge::media::exif;
-use shutterbridge::pipeline::accept::{DepartmentRule, FrontDesk, Options, Quotas, Reception};
+use shutterbridge::pipeline::accept::{Census, DepartmentRule, FrontDesk, Options, Quotas, Reception};
 use shutterbridge::pipeline::bind::Place;
 use shutterbridge::pipeline::forward::NamedArchive;
 use shutterbridge::pipeline::observer::{Nobody, Observer};
@@ -156,6 +156,10 @@ impl Hospital {
         };
         self.0.lock().unwrap().insert(id.to_owned(), patient);
     }
+
+    pub fn forget(&self, id: &str) {
+        self.0.lock().unwrap().remove(id);
+    }
 }
 
 impl Lookup for Hospital {
@@ -217,6 +221,8 @@ pub struct World {
     /// Rows of the index that were read.
     pub reads: Arc<AtomicU64>,
     pub refused: Arc<Mutex<Vec<&'static str>>>,
+    /// Patients nobody announced are refused at the door.
+    pub refuses_strangers: bool,
 }
 
 /// Remembers which reports were refused.
@@ -252,6 +258,7 @@ impl World {
             now: "2026-03-01T12:00:00Z".parse().unwrap(),
             reads: Arc::default(),
             refused: Arc::default(),
+            refuses_strangers: false,
         }
     }
 
@@ -300,6 +307,7 @@ impl World {
                 departments: vec![DepartmentRule { id: "derm".to_owned(), body_site_required: false }],
                 quotas: Quotas::default(),
             },
+            census: self.refuses_strangers.then(|| Census { lookup: self.hospital.clone(), home: "HOSP".to_owned() }),
             spool: spool.clone(),
             journal: journal.clone(),
             pending: pending.clone(),
