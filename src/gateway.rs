@@ -9,8 +9,8 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -35,6 +35,7 @@ use crate::mllp::{self, Inbox, Listener, Reply};
 use crate::ops::door::{Door, Shown};
 use crate::ops::metrics::{Answered, Attempt, Metrics};
 use crate::ops::readiness::{Check, Condition, Readiness, Watch};
+use crate::ops::sparing::{Say, Sparing};
 use crate::ops::tls::{self, DevCa, Identity};
 use crate::ops::{backup, files, key, log, open_files};
 use crate::pipeline::accept::{Census, DepartmentRule, FrontDesk, Options, Quotas, Reception};
@@ -294,6 +295,7 @@ fn open(config: &Config, clock: &Clock) -> Result<House, StartError> {
             readiness: readiness.clone(),
             audit: audit.clone(),
             clock: clock.clone(),
+            refused: Mutex::default(),
         }),
         place: place(config, &kek),
         assigning_authority: config.site.assigning_authority.clone(),
@@ -513,6 +515,7 @@ fn front_desk(config: &Config, house: &House) -> FrontDesk {
             readiness: house.readiness.clone(),
             audit: house.audit.clone(),
             clock: house.clock.clone(),
+            refused: Mutex::default(),
         }),
     }))
 }
@@ -678,6 +681,8 @@ struct Counting {
     readiness: Arc<Readiness>,
     audit: Arc<Audit>,
     clock: Clock,
+    /// Reports that were refused.
+    refused: Mutex<Sparing>,
 }
 
 impl Observer for Counting {
@@ -736,6 +741,11 @@ impl Observer for Counting {
     }
 
     fn report_refused(&self, why: &'static str) {
+        let why = match self.refused.lock().unwrap_or_else(PoisonError::into_inner).next(Instant::now()) {
+            Say::It => why,
+            Say::More => "and more, which are not told for a minute",
+            Say::Nothing => return,
+        };
         log::warn("report-refused", &[("cause", &why)]);
         let at = self.clock.now();
         let (action, outcome, object) = ("commitment.report", Outcome::Refused, Object::None);

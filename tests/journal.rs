@@ -126,6 +126,7 @@ fn study_row(n: u64) -> StudyRow {
             requesting_service: String::new(),
         },
         patient: digest(n),
+        begun_for: None,
         next_series_number: n as u32,
         last_capture_at: at(0),
     }

@@ -122,6 +122,7 @@ pub fn bind(
     let mut row = row.unwrap_or_else(|| StudyRow {
         study: begin_study(&found, record, key, place),
         patient,
+        begun_for: Some(found.patient.identifier.clone()),
         next_series_number: 1,
         last_capture_at: now,
     });
@@ -222,12 +223,25 @@ pub fn restore(binding: &Binding, row: Option<StudyRow>, place: &Place) -> Study
     let mut row = row.unwrap_or_else(|| StudyRow {
         study: binding.study.clone(),
         patient: patient_digest(&binding.patient.identifier, place),
+        begun_for: Some(binding.patient.identifier.clone()),
         next_series_number: 1,
         last_capture_at: binding.bound_at,
     });
     let last = binding.series.iter().map(|s| s.number).max().unwrap_or_default();
     row.next_series_number = row.next_series_number.max(last.saturating_add(1));
     row
+}
+
+/// Whom a study was begun for, where that is written otherwise than this patient.
+#[must_use]
+pub fn former_owner(row: &StudyRow, patient: &Identifier, place: &Place) -> Option<Identifier> {
+    row.begun_for.clone().filter(|_| row.patient != patient_digest(patient, place))
+}
+
+/// The study is another identifier's of the same person from now on.
+pub fn hand_over(row: &mut StudyRow, patient: &Identifier, place: &Place) {
+    row.patient = patient_digest(patient, place);
+    row.begun_for = Some(patient.clone());
 }
 
 fn patient_digest(identifier: &Identifier, place: &Place) -> Digest {
