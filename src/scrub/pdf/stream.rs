@@ -56,8 +56,8 @@ impl Planner<'_> {
             Kind::CharacterMap => {
                 let kept = self.dict(Kind::CharacterMap, dict, 0)?;
                 let bytes = self.document.unpack(loaded, TABLE_BYTES_MAX)?;
-                let Some((program, lost_comment)) = content::program(&bytes, |_| true) else { return Ok(None) };
-                if lost_comment {
+                let Some((program, lost_words)) = content::character_map(&bytes) else { return Ok(None) };
+                if lost_words {
                     self.findings.remove_bytes(&bytes, "pdf.comments");
                 }
                 Some(made(kept, &program))
