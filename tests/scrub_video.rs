@@ -492,6 +492,19 @@ fn a_film_in_fragments_leaves_the_same_way() {
 }
 
 #[test]
+fn billions_of_samples_of_nothing_are_not_counted_through() {
+    let mut file = plain();
+    let trex = boxed(*b"trex", &[&[0; 4], &long(1), &long(1), &[0; 12]]);
+    file.in_index = boxed(*b"mvex", &[&trex]);
+    let tfhd = boxed(*b"tfhd", &[&[0, 2, 0, 0], &long(1)]);
+    let runs = boxed(*b"trun", &[&[0; 4], &[0xFF; 4]]).repeat(1000);
+    let moof = boxed(*b"moof", &[&boxed(*b"mfhd", &[&[0; 8]]), &boxed(*b"traf", &[&tfhd, &runs])]);
+    let file = [file.write(), moof].concat();
+    let (out, _) = scrub(&file).unwrap();
+    assert_eq!(out.len(), file.len());
+}
+
+#[test]
 fn samples_that_share_their_bytes_are_not_read_again_and_again() {
     let mut file = plain();
     file.tracks[0].samples = vec![picture(1); 40];

@@ -552,6 +552,23 @@ pub const MAP_PARTS: &[&[u8]] =
 pub const MAP_HEAD: &[u8] = b"/CIDInit\n/ProcSet\nfindresource\nbegin\n12\ndict\nbegin\nbegincmap\n/CMapName\n/Map\ndef\n";
 pub const MAP_END: &[u8] = b"endcmap\nend\nend\n";
 
+/// Tables of an outline font that draw (§9.9). Names of glyphs (`post`) are among them, for some fonts
+/// are encoded by them.
+pub const FONT_TABLES: &[&[u8; 4]] = &[
+    b"CFF ", b"GSUB", b"OS/2", b"VORG", b"cmap", b"cvt ", b"fpgm", b"gasp", b"glyf", b"head", b"hhea", b"hmtx", b"loca", b"maxp",
+    b"post", b"prep", b"vhea", b"vmtx",
+];
+
+/// True for a font of tables: `TrueType`, `OpenType`.
+#[must_use]
+pub fn is_outline_font(program: &[u8]) -> bool {
+    matches!(program.first_chunk(), Some(b"\0\x01\0\0" | b"true" | b"OTTO"))
+}
+
+/// Operators of a compact font whose strings are words (Adobe Technical Note 5176 table 9): version,
+/// notice, names, weight; copyright, program, base font.
+pub const CFF_WORDS: &[u16] = &[0, 1, 2, 3, 4, 0x0C00, 0x0C15, 0x0C16];
+
 /// Annotation flags (table 165): on no screen and no paper.
 pub const HIDDEN: i64 = 2;
 

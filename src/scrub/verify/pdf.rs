@@ -6,6 +6,7 @@
 
 mod content;
 mod data;
+mod font;
 mod grammar;
 mod jbig2;
 mod jpx;

@@ -5,7 +5,7 @@ use std::ops::Range;
 use flate2::{Decompress, FlushDecompress, Status};
 
 use super::grammar::Value;
-use super::{UNREADABLE, Verdict, Walk, content, fail, jbig2, jpx, read};
+use super::{UNREADABLE, Verdict, Walk, content, fail, font, jbig2, jpx, read};
 use crate::capture::MediaKind;
 use crate::media::source::Source;
 use crate::scrub::VerifyError;
@@ -52,6 +52,7 @@ impl Walk<'_> {
             Kind::Profile => check_profile(&bytes),
             Kind::Shared => jbig2::check(&bytes),
             Kind::CharacterMap => character_map(&bytes),
+            Kind::FontProgram => font::check(&bytes),
             Kind::Function if value.get(b"FunctionType").and_then(Value::integer) == Some(4) => {
                 program(&bytes, |word| CALCULATOR.contains(&word))
             }
