@@ -4,6 +4,7 @@
 mod archives;
 pub mod check;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -21,7 +22,7 @@ use crate::capture::{Claim, FailureCode, ItemId, MediaKind, Patient, Stage};
 use crate::cli::serve::{DemoPersons, Doors, Running};
 use crate::cli::upkeep::{self, Upkeep};
 use crate::clock::Clock;
-use crate::config::options::{ArchiveOptions, ArchivePeer, Config, Department, KeySource};
+use crate::config::options::{ArchiveOptions, ArchivePeer, Config, Department, KeySource, UnknownPatient};
 use crate::config::value::Space;
 use crate::hl7::rules::Authority;
 use crate::hl7::{self, AckCode, Rules, SourceRule};
@@ -35,7 +36,7 @@ use crate::ops::metrics::{Answered, Attempt, Metrics};
 use crate::ops::readiness::{Check, Condition, Readiness, Watch};
 use crate::ops::tls::{self, DevCa, Identity};
 use crate::ops::{backup, files, key, log, open_files};
-use crate::pipeline::accept::{DepartmentRule, FrontDesk, Options, Quotas, Reception};
+use crate::pipeline::accept::{Census, DepartmentRule, FrontDesk, Options, Quotas, Reception};
 use crate::pipeline::bind::Place;
 use crate::pipeline::desk::Counter;
 use crate::pipeline::feed::{Delivered, Inlet};
@@ -491,6 +492,8 @@ fn front_desk(config: &Config, house: &House) -> FrontDesk {
             departments: departments.collect(),
             quotas: Quotas { subject_bytes: config.limits.subject_bytes, department_bytes: config.limits.department_bytes },
         },
+        census: (config.lookup.unknown_patient == UnknownPatient::Refuse)
+            .then(|| Census { lookup: house.facts.clone(), home: config.site.assigning_authority.clone() }),
         spool: house.spool.clone(),
         journal: house.journal.clone(),
         pending: house.pending.clone(),
@@ -520,31 +523,39 @@ fn open_mllp(at: SocketAddr, house: &House) -> Result<Listener, StartError> {
 /// `None` where no archive reports on an association.
 fn open_reports(at: SocketAddr, config: &Config, house: &House) -> Result<Option<Reports>, StartError> {
     let peers = config.archives.iter().filter_map(|archive| match &archive.peer {
-        ArchivePeer::Dimse { called_ae, calling_ae, .. } => Some((called_ae, calling_ae)),
+        ArchivePeer::Dimse { called_ae, calling_ae, .. } => Some((&archive.name, called_ae, calling_ae)),
         ArchivePeer::Stow { .. } | ArchivePeer::Folder { .. } => None,
     });
     let peers: Vec<_> = peers.collect();
-    let Some((_, calling_ae)) = peers.first() else { return Ok(None) };
+    let Some((_, _, calling_ae)) = peers.first() else { return Ok(None) };
     let ae = title(config.dicom.ae.as_ref().unwrap_or(calling_ae))?;
-    let archive_aes = peers.iter().map(|(called_ae, _)| title(called_ae)).collect::<Result<_, _>>()?;
+    let mut voices: HashMap<AeTitle, Vec<String>> = HashMap::new();
+    for (name, called_ae, _) in &peers {
+        voices.entry(title(called_ae)?).or_default().push((*name).clone());
+    }
+    let archive_aes = voices.keys().cloned().collect();
     let tls = archives::reports_tls(&config.dicom).map_err(StartError)?;
     let options = reports::Options { ae, archive_aes, tls };
-    let reports = Reports::start(at, options, Arc::new(Reported(house.line.clone())))
+    let reports = Reports::start(at, options, Arc::new(Reported { line: house.line.clone(), voices }))
         .map_err(cannot(&format!("dicom.listen {at} cannot be opened")))?;
     log::note("reports-listen", &[("address", &reports.local_addr())]);
     Ok(Some(reports))
 }
 
 /// What an archive reports, handed to the line.
-struct Reported(Arc<Line>);
+struct Reported {
+    line: Arc<Line>,
+    /// Which archives have an AE title.
+    voices: HashMap<AeTitle, Vec<String>>,
+}
 
 impl ReportSink for Reported {
-    fn report(&self, report: Report) -> Result<(), Unwanted> {
-        self.0.report(&report)
+    fn report(&self, from: &AeTitle, report: Report) -> Result<(), Unwanted> {
+        self.line.report(self.voices.get(from).map_or(&[][..], Vec::as_slice), &report)
     }
 
     fn stranger(&self) {
-        self.0.works().observer.report_refused("AE title of a stranger");
+        self.line.works().observer.report_refused("AE title of a stranger");
     }
 }
 

@@ -3,7 +3,7 @@
 //! The floor plan. A room imports from lower floors only; `tests/architecture.rs` holds us to it.
 //!
 //! ```text
-//!  roof  main.rs · gateway.rs (wiring only) · config.rs       may name anything
+//!  roof  main.rs · gateway.rs (wiring only) · config/         may name anything
 //!   5    http/ · web/ · mllp/ · cli/ · ops/                   doors: translate, never decide
 //!   4    pipeline/                                            decides the order; the only place with "then"
 //!   3    store/ spool/ journal/ lookup/ archive/

@@ -102,6 +102,7 @@ impl House {
                 departments: vec![DepartmentRule { id: "derm".to_owned(), body_site_required: false }],
                 quotas: Quotas::default(),
             },
+            census: None,
             spool: spool.clone(),
             journal: journal.clone(),
             pending: pending.clone(),

@@ -1,6 +1,6 @@
 //! Which study and series a capture belongs to, and everything else that is frozen with it.
 //!
-//! Precedence of the study (dicom.md g): the order's own UID, used verbatim; this gateway's
+//! Precedence of the study: the order's own UID, used verbatim; this gateway's
 //! record for the same order; the encounter rule; a study of its own. UIDs that are made here are
 //! keyed hashes of what they stand for, so that a rebuilt index makes the same ones again.
 
@@ -176,7 +176,7 @@ fn study_id(found: &Match, key: &StudyKey) -> String {
     }
 }
 
-/// A patient, unmistakably: the authority's OID where there is one, else its name (field.md rule 8).
+/// A patient, unmistakably: the authority's OID where there is one, else its name.
 fn person(identifier: &Identifier) -> Vec<u8> {
     let authority = if identifier.issuer_universal_id.is_empty() { &identifier.issuer } else { &identifier.issuer_universal_id };
     let mut bytes = authority.clone().into_bytes();

@@ -25,7 +25,7 @@ use shutterbridge::dicom::Instance;
 use shutterbridge::journal::Journal;
 use shutterbridge::lookup::{Answer, Asked, Lookup, Unavailable};
 use shutterbridge::media::exif;
-use shutterbridge::pipeline::accept::{DepartmentRule, FrontDesk, Options, Quotas, Reception};
+use shutterbridge::pipeline::accept::{Census, DepartmentRule, FrontDesk, Options, Quotas, Reception};
 use shutterbridge::pipeline::bind::Place;
 use shutterbridge::pipeline::forward::NamedArchive;
 use shutterbridge::pipeline::observer::{Nobody, Observer};
@@ -49,6 +49,8 @@ pub struct Shelf {
     /// Words about commitment to come, first one last; then it says nothing.
     pub words: Mutex<Vec<Says>>,
     pub asked: Mutex<Vec<(Uid, Vec<SopRef>)>>,
+    /// What it says in place of an answer, once.
+    pub forged: Mutex<Option<Report>>,
     /// UIDs in the order in which they were taken.
     pub taken: Mutex<Vec<String>>,
     /// What it answers everything with, while it is away.
@@ -86,6 +88,9 @@ impl Shelf {
 impl Archive for Shelf {
     fn ask_commitment(&self, transaction: &Uid, wanted: &[SopRef]) -> Result<Answered, Refused> {
         self.asked.lock().unwrap().push((transaction.clone(), wanted.to_vec()));
+        if let Some(forged) = self.forged.lock().unwrap().take() {
+            return Ok(Answered::Answered(vec![forged]));
+        }
         let report = |committed: &[SopRef], failed: Vec<(SopRef, u16)>| {
             Ok(Answered::Answered(vec![Report { transaction: transaction.clone(), committed: committed.to_vec(), failed }]))
         };
@@ -138,6 +143,10 @@ impl Hospital {
             ..Patient::default()
         };
         self.0.lock().unwrap().insert(id.to_owned(), patient);
+    }
+
+    pub fn forget(&self, id: &str) {
+        self.0.lock().unwrap().remove(id);
     }
 }
 
@@ -194,6 +203,8 @@ pub struct World {
     /// Rows of the index that were read.
     pub reads: Arc<AtomicU64>,
     pub refused: Arc<Mutex<Vec<&'static str>>>,
+    /// Patients nobody announced are refused at the door.
+    pub refuses_strangers: bool,
 }
 
 /// Remembers which reports were refused.
@@ -229,6 +240,7 @@ impl World {
             now: "2026-03-01T12:00:00Z".parse().unwrap(),
             reads: Arc::default(),
             refused: Arc::default(),
+            refuses_strangers: false,
         }
     }
 
@@ -277,6 +289,7 @@ impl World {
                 departments: vec![DepartmentRule { id: "derm".to_owned(), body_site_required: false }],
                 quotas: Quotas::default(),
             },
+            census: self.refuses_strangers.then(|| Census { lookup: self.hospital.clone(), home: "HOSP".to_owned() }),
             spool: spool.clone(),
             journal: journal.clone(),
             pending: pending.clone(),

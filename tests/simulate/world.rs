@@ -287,6 +287,7 @@ impl World {
                 scrub: scrub::Limits::default(),
                 departments: vec![DepartmentRule { id: "derm".to_owned(), body_site_required: false }],
             },
+            census: None,
             spool: spool.clone(),
             journal: journal.clone(),
             pending: pending.clone(),
@@ -622,7 +623,7 @@ impl World {
         if report.committed.iter().zip(losses).any(|(sop, before)| is_early(&sop.sop_instance, *before)) {
             return;
         }
-        let taken = self.house().line.report(report);
+        let taken = self.house().line.report(&["pacs"], report);
         self.trace.say(|| format!("report about {}: {taken:?}", report.committed.len() + report.failed.len()));
         if taken.is_ok() {
             self.pacs.says(report);
@@ -640,7 +641,7 @@ impl World {
         };
         let committed = record.items.iter().map(about).collect();
         let transaction = Uid::parse(&format!("2.25.{}", self.chance.draw())).unwrap();
-        let taken = self.house().line.report(&Report { transaction, committed, failed: Vec::new() });
+        let taken = self.house().line.report(&["pacs"], &Report { transaction, committed, failed: Vec::new() });
         self.trace.say(|| format!("forged report: {taken:?}"));
         if taken != Err(Unwanted::UnknownTransaction) {
             self.ledger.books().violated(format!("a forged report was answered with {taken:?}"));
