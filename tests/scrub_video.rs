@@ -297,14 +297,11 @@ fn talkative(kind: [u8; 4]) -> Film {
     fields[..8].copy_from_slice(b"ZYXCAN\0\x01");
     let sound_entry = boxed(*b"mp4a", &[&fields, &wave, &channels, &boxed(*b"dac3", &[b"\x10\x3d\xe0", CANARY])]);
     let set = |first: &[u8]| [&[0, u8::try_from(first.len() + 11).unwrap()][..], first, &[5, 9], CANARY].concat();
-    let record = match &kind {
-        b"avc1" => {
-            boxed(*b"avcC", &[&[1, 100, 0, 40, 0xFF, 0xE1], b"\0\x03\x67ab", &[2], b"\0\x03\x68cd", &set(b"\x06"), CANARY])
-        }
-        _ => {
-            let lists = [&b"\x20\0\x02\0\x04\x40\x01ab"[..], &set(b"\x4e\x01"), b"\x27\0\x01", &set(b"\x4e\x01")].concat();
-            boxed(*b"hvcC", &[&[1; 21], &[3, 2], &lists, CANARY])
-        }
+    let record = if kind == *b"avc1" {
+        boxed(*b"avcC", &[&[1, 100, 0, 40, 0xFF, 0xE1], b"\0\x03\x67ab", &[2], b"\0\x03\x68cd", &set(b"\x06"), CANARY])
+    } else {
+        let lists = [&b"\x20\0\x02\0\x04\x40\x01ab"[..], &set(b"\x4e\x01"), b"\x27\0\x01", &set(b"\x4e\x01")].concat();
+        boxed(*b"hvcC", &[&[1; 21], &[3, 2], &lists, CANARY])
     };
     let boxes = [
         record,
@@ -336,7 +333,9 @@ fn nothing_hides_in_how_a_track_is_coded() {
             b"avc1" => &[b"\0\x03\x67ab", b"\0\x03\x68cd", b"\x06\x05\x09\xff\xff", b"\x11\x90\x01", b"frmamp4a"],
             _ => &[b"\0\x04\x40\x01ab", b"\x4e\x01\x05\x09\xff\xff", b"dvvC\x01\0\x10\x25\x40\0", b"\x10\x3d\xe0\0"],
         };
-        kept.iter().for_each(|bytes| assert!(holds(&out, bytes), "{bytes:?}"));
+        for bytes in kept {
+            assert!(holds(&out, bytes), "{bytes:?}");
+        }
         let (twice, again) = scrub(&out).unwrap();
         assert_eq!(out, twice);
         assert!(again.removed.is_empty(), "{:?}", again.removed);

@@ -177,7 +177,6 @@ fn colour_length(data: &[u8]) -> Result<usize, Unusable> {
         b"sf32" => 44,
         b"curv" => word(data, 8)?.checked_mul(2).and_then(|n| n.checked_add(12)).ok_or(Unusable)?,
         b"para" => 12 + 4 * [1, 3, 4, 5, 7].get(short(8)?).ok_or(Unusable)?,
-        b"chrm" => 12 + 8 * short(8)?.min(CHANNELS_MAX),
         b"cicp" => 12,
         b"mft1" => {
             let (inputs, outputs, cells) = cells()?;

@@ -82,11 +82,11 @@ pub const PROFILE_PREAMBLE: &[u8] = b"ICC_PROFILE\0";
 /// The name that every PNG's profile gets.
 pub const PNG_PROFILE_NAME: &[u8] = b"icc";
 
-/// Profile tags that hold the colours of a picture and no words (ICC.1:2022 §9.2). Those of proofs, of
-/// how a print is looked at and of calculators (`D2B0`), which every reader can do without, go.
-pub const PROFILE_COLOUR_TAGS: [&[u8; 4]; 19] = [
-    b"rXYZ", b"gXYZ", b"bXYZ", b"wtpt", b"bkpt", b"lumi", b"chad", b"chrm", b"cicp", b"rTRC", b"gTRC", b"bTRC", b"kTRC", b"A2B0",
-    b"A2B1", b"A2B2", b"B2A0", b"B2A1", b"B2A2",
+/// Profile tags that hold the colours of a picture and no words (ICC.1:2022 §9.2). Those that describe a
+/// screen or a print, and calculators (`D2B0`), go: every reader can do without.
+pub const PROFILE_COLOUR_TAGS: [&[u8; 4]; 17] = [
+    b"rXYZ", b"gXYZ", b"bXYZ", b"wtpt", b"bkpt", b"chad", b"cicp", b"rTRC", b"gTRC", b"bTRC", b"kTRC", b"A2B0", b"A2B1", b"A2B2",
+    b"B2A0", b"B2A1", b"B2A2",
 ];
 
 /// The words that a profile may have: common profiles keep their well-known name, so that people
