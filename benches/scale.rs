@@ -21,7 +21,7 @@ use shutterbridge::capture::media::{Coding, Details, Orientation, PictureFormat}
 use shutterbridge::capture::record::{Acceptance, Idempotency, ItemFacts, SealedManifest};
 use shutterbridge::capture::{CaptureId, Claim, Essence, Facts, MediaKind, Operator, Record, Stage, Uid};
 use shutterbridge::journal::{Commit, Filter, Journal};
-use shutterbridge::pipeline::bind::Place;
+use shutterbridge::pipeline::bind::{Department, Place};
 use shutterbridge::pipeline::recover;
 use shutterbridge::seal::aead::Kek;
 use shutterbridge::seal::digest::sha256;
@@ -170,7 +170,7 @@ fn place() -> Place {
     Place {
         institution: "Test Hospital".to_owned(),
         timezone: "Europe/Berlin".to_owned(),
-        departments: vec![("derm".to_owned(), "Dermatology".to_owned())],
+        departments: vec![Department { id: "derm".to_owned(), name: "Dermatology".to_owned(), procedure: None }],
         uid_key: [9; 32],
         gateway_version: "0".to_owned(),
     }

@@ -24,6 +24,7 @@ use crate::cli::upkeep::{self, Upkeep};
 use crate::clock::Clock;
 use crate::config::options::{ArchiveOptions, ArchivePeer, Config, Department, KeySource, UnknownPatient};
 use crate::config::value::Space;
+use crate::fence::Fence;
 use crate::hl7::rules::Authority;
 use crate::hl7::{self, AckCode, Rules, SourceRule};
 use crate::http::{self, Server};
@@ -37,7 +38,7 @@ use crate::ops::readiness::{Check, Condition, Readiness, Watch};
 use crate::ops::tls::{self, DevCa, Identity};
 use crate::ops::{backup, files, key, log, open_files};
 use crate::pipeline::accept::{Census, DepartmentRule, FrontDesk, Options, Quotas, Reception};
-use crate::pipeline::bind::Place;
+use crate::pipeline::bind::{self, Place};
 use crate::pipeline::desk::Counter;
 use crate::pipeline::feed::{Delivered, Inlet};
 use crate::pipeline::forward::NamedArchive;
@@ -156,7 +157,7 @@ pub fn start(config: &Config, persons: Option<DemoPersons>) -> Result<Box<dyn Ru
 pub fn wrapper(config: &Config, claim: Claim, patient: Patient) -> Result<Offline, String> {
     let key = random::<32>().map_err(|_| "the system gives no random numbers".to_owned())?;
     let place = place(config, &Kek::new(Secret::new(key)));
-    Offline::new(claim, patient, place, config.limits.photo_bytes, &Clock::system())
+    Offline::new(claim, patient, place, config.limits.photo_bytes, Fence::default(), &Clock::system())
 }
 
 /// The index from the spool, after it was deleted or put aside.
@@ -262,6 +263,8 @@ fn open(config: &Config, clock: &Clock) -> Result<House, StartError> {
     let dir = &config.data.dir;
     let kek = open_key(config)?;
     let spool = open_spool(config, &kek)?;
+    // Others may have filled the disk meanwhile, and the index and the audit write when they open.
+    spool.keep_ballast();
     let journal = open_journal(&dir.join("index"), &kek, clock)?;
     let recovered = recover::recover(&spool, &journal, &place(config, &kek))
         .map_err(cannot("the index could not be completed from the spool"))?;
@@ -280,6 +283,7 @@ fn open(config: &Config, clock: &Clock) -> Result<House, StartError> {
     let (facts, journal, pending) = (Arc::new(facts), Arc::new(journal), Arc::new(Pending::default()));
     let line = Arc::new(Line::new(Works {
         spool: spool.clone(),
+        fence: Arc::new(Fence::default()),
         journal: journal.clone(),
         pending: pending.clone(),
         lookup: facts.clone(),
@@ -378,14 +382,15 @@ fn mend_index(spool: &Spool, journal: &Journal, place: &Place, readiness: &Readi
     match journal.health() {
         Err(JournalError::Store(StoreError::Corrupt(why))) => {
             log::error("index-damaged", &[("cause", &why), ("advice", &"it was put aside and is rebuilt from the spool")]);
-            readiness.fails(Condition::Index, "the index was damaged and is rebuilt from the spool");
-            let recovered = journal.rebuild(|| recover::recover(spool, journal, place))?;
-            log::note("index-completed", &[("captures", &recovered.inserted)]);
-            tell_damaged(&recovered.damaged);
-            Ok(())
         }
-        other => other.map_err(|e| e.to_string()),
+        Err(JournalError::BeingMade) => {}
+        other => return other.map_err(|e| e.to_string()),
     }
+    readiness.fails(Condition::Index, "the index was damaged and is rebuilt from the spool");
+    let recovered = recover::rebuild(spool, journal, place)?;
+    log::note("index-completed", &[("captures", &recovered.inserted)]);
+    tell_damaged(&recovered.damaged);
+    Ok(())
 }
 
 fn tell_damaged(damaged: &[(String, String)]) {
@@ -422,10 +427,14 @@ fn place(config: &Config, kek: &Kek) -> Place {
     Place {
         institution: config.site.institution.clone(),
         timezone: config.site.timezone.iana_name().unwrap_or("UTC").to_owned(),
-        departments: config.departments.iter().map(|d| (d.id.clone(), d.name.clone())).collect(),
+        departments: config.departments.iter().map(department).collect(),
         uid_key: *kek.derive("unique identifiers").expose(),
         gateway_version: env!("CARGO_PKG_VERSION").to_owned(),
     }
+}
+
+fn department(of: &Department) -> bind::Department {
+    bind::Department { id: of.id.clone(), name: of.name.clone(), procedure: None }
 }
 
 fn certificate(config: &Config, clock: &Clock) -> Result<(Identity, Option<PathBuf>), StartError> {
@@ -470,11 +479,11 @@ fn open_https(config: &Config, house: &House, identity: &Identity, persons: Opti
 }
 
 fn pages(config: &Config, persons: Option<DemoPersons>) -> web::Options {
-    let department = |d: &Department| web::Department { id: d.id.clone(), name: d.name.clone() };
+    let choice = |d: &Department| web::Department { id: d.id.clone(), name: d.name.clone() };
     let person = |(name, role): (String, String)| web::DemoPerson { name, role };
     web::Options {
         institution: config.site.institution.clone(),
-        departments: config.departments.iter().map(department).collect(),
+        departments: config.departments.iter().map(choice).collect(),
         demo_sign_in: persons
             .map(|p| web::DemoSignIn { persons: p.persons.into_iter().map(person).collect(), token_of: p.token_of }),
     }

@@ -258,7 +258,7 @@ fn text_that_could_split_a_value_stays_one_value() {
     let mut binding = full_binding();
     binding.patient.identifier.id = Phi::from("47\\11");
     binding.patient.name_dicom = Phi::from("Back\\slash^A\r\nB");
-    binding.order.as_mut().unwrap().procedure.meaning = "ä".repeat(80);
+    binding.study.description = "ä".repeat(80);
     let payload = jpeg(16, 16, 3);
     let instance = dicom::build(&binding, &manifest(full_claim(), 9), &jpeg_picture(&payload, 16, 16, 3)).unwrap();
     let o = judge("hostile text", &file_bytes(&instance, &payload));
@@ -471,6 +471,11 @@ fn whatever_the_hospital_writes_the_object_is_legal_or_held() {
         ] {
             *text = any_text(&mut random, 100);
         }
+        let study = &mut binding.study;
+        (study.referring, study.attending) = (visit.referring.clone(), visit.attending.clone());
+        study.requesting_service.clone_from(&visit.department);
+        study.procedure.clone_from(&order.procedure);
+        study.description.clone_from(&order.procedure.meaning);
         claim.description = Some(Phi::from(any_text(&mut random, 1_024)));
         let mut manifest = manifest(claim, 9);
         manifest.acceptance.operator.name = any_text(&mut random, name_max);

@@ -16,10 +16,11 @@ use shutterbridge::dicom::{self, DicomError, Instance, Syntax};
 
 const PDF: &[u8] = b"%PDF-1.7\nnot read here\n%%EOF\n";
 
+/// Of a capture whose only item is a document, in the second series of its study.
 fn binding() -> Binding {
     let started = "2026-03-01T10:15:30".parse().unwrap();
-    let document_series = Some(SeriesBinding { instance_uid: Uid::from_uuid_bytes([3; 16]), number: 2, started });
-    Binding { document_series, ..full_binding() }
+    let series = vec![SeriesBinding { instance_uid: Uid::from_uuid_bytes([3; 16]), number: 2, started }];
+    Binding { series, ..full_binding() }
 }
 
 fn instance_of(claim: Claim, document: &[u8]) -> Result<Instance, DicomError> {
@@ -100,16 +101,19 @@ fn a_consent_form_is_coded_as_one() {
 #[test]
 fn it_never_shares_a_series_with_pictures() {
     let payload = jpeg(16, 16, 3);
-    let photo = dicom::build(&binding(), &manifest(full_claim(), 8), &jpeg_picture(&payload, 16, 16, 3)).unwrap();
-    let document = instance_of(full_claim(), PDF).unwrap();
+    let series = full_binding().series.into_iter().chain(binding().series).collect();
+    let both = Binding { series, item_series: vec![0, 1], instance_numbers: vec![1, 2], ..full_binding() };
+    let photo = dicom::build(&both, &manifest(full_claim(), 8), &jpeg_picture(&payload, 16, 16, 3)).unwrap();
+    let mut second = manifest(full_claim(), 9);
+    (second.index, second.item.media, second.item.sealed_bytes) = (1, MediaKind::Pdf, PDF.len() as u64);
+    let document = dicom::build_document(&both, &second).unwrap();
     let of = |instance: &Instance, tag| text(&instance.dataset, tag);
     assert_eq!(of(&photo, tags::STUDY_INSTANCE_UID), of(&document, tags::STUDY_INSTANCE_UID));
     for tag in [tags::SERIES_INSTANCE_UID, tags::SERIES_NUMBER] {
         assert_ne!(of(&photo, tag), of(&document, tag));
     }
-    let mut manifest = manifest(full_claim(), 9);
-    manifest.item.sealed_bytes = 9;
-    assert_eq!(dicom::build_document(&full_binding(), &manifest).err(), Some(DicomError::ItemUnknown));
+    second.index = 2;
+    assert_eq!(dicom::build_document(&both, &second).err(), Some(DicomError::ItemUnknown));
 }
 
 #[test]

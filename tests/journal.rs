@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use shutterbridge::capture::binding::StudyBinding;
 use shutterbridge::capture::media::{Coding, Details, Orientation, PictureFormat};
+use shutterbridge::capture::order::Code;
 use shutterbridge::capture::record::{Acceptance, Digest, Idempotency, ItemFacts, Schedule};
 use shutterbridge::capture::{CaptureId, Claim, Essence, Facts, MediaKind, Operator, Phi, Record, SopRef, Stage, Uid};
 use shutterbridge::journal::{Commit, Covered, Filter, Journal, JournalError, StudyRow, Transaction};
@@ -119,6 +120,11 @@ fn study_row(n: u64) -> StudyRow {
             instance_uid: Uid::from_uuid_bytes([9; 16]),
             started: "2026-03-01T10:00:00".parse().unwrap(),
             id: "S1".to_owned(),
+            procedure: Code::default(),
+            description: "Ulcer".to_owned(),
+            referring: "Ref^Rita".into(),
+            attending: Phi::default(),
+            requesting_service: String::new(),
         },
         patient: digest(n),
         next_series_number: n as u32,

@@ -9,8 +9,9 @@ use jiff::civil::DateTime;
 use serde::{Deserialize, Serialize};
 
 use super::claim::PatientKey;
-use super::order::Order;
+use super::order::{Code, Order};
 use super::person::{Patient, Visit};
+use super::text::Phi;
 use super::uid::Uid;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,10 +22,10 @@ pub struct Binding {
     pub visit: Option<Visit>,
     pub order: Option<Order>,
     pub study: StudyBinding,
-    pub series: SeriesBinding,
-    /// Where the capture has documents: they are a series of their own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub document_series: Option<SeriesBinding>,
+    /// In the order of their numbers.
+    pub series: Vec<SeriesBinding>,
+    /// Per item, in the items' order: its place in `series`.
+    pub item_series: Vec<u16>,
     /// Instance numbers, one per item, in the items' order (0020,0013).
     pub instance_numbers: Vec<u32>,
     pub site: SiteNames,
@@ -38,7 +39,14 @@ pub struct Binding {
 }
 
 impl Binding {
-    pub const VERSION: u16 = 1;
+    pub const VERSION: u16 = 2;
+
+    /// The series of the item of this index; `None` where the capture has no such item.
+    #[must_use]
+    pub fn series_of(&self, index: u16) -> Option<&SeriesBinding> {
+        let at = self.item_series.get(usize::from(index))?;
+        self.series.get(usize::from(*at))
+    }
 }
 
 /// Identical in every object of a study.
@@ -49,9 +57,18 @@ pub struct StudyBinding {
     pub started: DateTime,
     /// (0020,0010), at most 16 characters.
     pub id: String,
+    /// What was done, and its name; of the order, else of the department.
+    pub procedure: Code,
+    pub description: String,
+    /// Of the visit as the study began, in PN form; empty where unknown.
+    pub referring: Phi,
+    pub attending: Phi,
+    /// The visit's department.
+    pub requesting_service: String,
 }
 
-/// One capture session is one series.
+/// What one session made of one kind of object with one device: a series has one modality, one
+/// class and one equipment (PS3.3 §A.1.2.3).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeriesBinding {
     pub instance_uid: Uid,

@@ -5,6 +5,7 @@
 
 pub mod binding;
 pub mod claim;
+pub mod equipment;
 pub mod failure;
 pub mod hex;
 pub mod id;
@@ -21,6 +22,7 @@ pub mod uid;
 
 pub use binding::Binding;
 pub use claim::Claim;
+pub use equipment::Equipment;
 pub use failure::{Class, Failure, FailureCode};
 pub use id::{CaptureId, ItemId};
 pub use leg::Leg;

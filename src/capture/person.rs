@@ -27,6 +27,9 @@ pub struct Patient {
     #[serde(flatten)]
     pub identifier: Identifier,
     pub other_ids: Vec<Identifier>,
+    /// Numbers that were merged into these and name nobody else now. They stay in the house.
+    #[serde(skip)]
+    pub prior_ids: Vec<Identifier>,
     pub active: bool,
     pub deceased: bool,
     /// As a person reads it: prefix given middle family suffix.

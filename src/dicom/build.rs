@@ -5,12 +5,14 @@ use super::encapsulate::PIXEL_BYTES_MAX;
 use super::iod::{Iod, PHOTOGRAPH};
 use super::moment::Moment;
 use super::{DicomError, Instance, LossyHistory, Picture, Pixels, modules};
+use crate::capture::binding::SeriesBinding;
 use crate::capture::record::Manifest;
 use crate::capture::{Binding, Uid};
 
 /// What the modules read.
 pub(super) struct Source<'a> {
     pub(super) binding: &'a Binding,
+    pub(super) series: &'a SeriesBinding,
     pub(super) manifest: &'a Manifest,
     pub(super) picture: &'a Picture,
     pub(super) iod: &'static Iod,
@@ -30,7 +32,9 @@ impl<'a> Source<'a> {
         let times = [manifest.item.facts.taken_at, manifest.acceptance.claim.taken_at];
         let moment = Moment::new(&binding.site.timezone, times, manifest.acceptance.accepted_at)?;
         let number = binding.instance_numbers.get(usize::from(manifest.index));
-        Ok(Self { binding, manifest, picture, iod, moment, instance_number: *number.ok_or(DicomError::ItemUnknown)? })
+        let series = binding.series_of(manifest.index).ok_or(DicomError::ItemUnknown)?;
+        let instance_number = *number.ok_or(DicomError::ItemUnknown)?;
+        Ok(Self { binding, series, manifest, picture, iod, moment, instance_number })
     }
 }
 

@@ -29,12 +29,9 @@ pub fn build_document(binding: &Binding, manifest: &Manifest) -> Result<Instance
     if length == 0 || length > PIXEL_BYTES_MAX {
         return Err(DicomError::Picture("the document is empty or longer than one element may be"));
     }
-    // A document never shares a series with pictures: one series has one modality.
-    let mut binding = binding.clone();
-    binding.series = binding.document_series.take().ok_or(DicomError::ItemUnknown)?;
     let pixels = Pixels::Document { length };
     let nothing = Picture { width: 0, height: 0, samples: 0, pixels, history: LossyHistory::Lossless, icc_profile: None };
-    let source = Source::new(&binding, manifest, &nothing, &DOCUMENT)?;
+    let source = Source::new(binding, manifest, &nothing, &DOCUMENT)?;
     let mut to = DataSet::new();
     modules::patient(&mut to, &source)?;
     modules::general_study(&mut to, &source)?;

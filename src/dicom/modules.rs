@@ -7,18 +7,16 @@ use dicom_dictionary_std::tags;
 use super::build::Source;
 use super::data_set::DataSet;
 use super::moment::{age, date, time};
-use super::value::{LO_MAX, SH_MAX, ST_MAX, decimal, description, display_name, identifier, person_name, plain};
+use super::value::{LO_MAX, SH_MAX, ST_MAX, decimal, description, display_name, identifier, person_name};
 use super::{DicomError, LossyHistory, LossyMethod, LossyStep, Pixels, icc, macros, region};
 use crate::capture::claim::{Laterality, View};
 use crate::capture::order::Code;
-use crate::capture::{Order, Uid};
+use crate::capture::{Equipment, Order, Uid};
 
 /// What this program calls itself in an object.
 pub(super) const PRODUCT: &str = "Shutterbridge";
 /// Coding scheme of staff numbers: the token's subject, which is the hospital's own.
 const STAFF_SCHEME: &str = "99STAFF";
-/// Where nothing was ordered (CID 8131).
-const PHOTOGRAPHY: (&str, &str, &str) = ("197157006", "SCT", "Photography of patient");
 
 /// Patient (§C.7.1.1).
 pub(super) fn patient(to: &mut DataSet, source: &Source) -> Result<(), DicomError> {
@@ -58,29 +56,17 @@ pub(super) fn general_study(to: &mut DataSet, source: &Source) -> Result<(), Dic
     to.put(tags::STUDY_TIME, VR::TM, time(binding.study.started));
     to.put(tags::STUDY_ID, VR::SH, identifier("Study ID", &binding.study.id, SH_MAX)?);
     put_accession(to, binding.order.as_ref())?;
-    let visit = binding.visit.as_ref();
-    let referring = visit.map(|v| person_name(v.referring.expose())).unwrap_or_default();
-    to.put(tags::REFERRING_PHYSICIAN_NAME, VR::PN, referring);
-    to.put_some(tags::PHYSICIANS_OF_RECORD, VR::PN, visit.map(|v| person_name(v.attending.expose())).unwrap_or_default());
-    to.put_some(tags::REQUESTING_SERVICE, VR::LO, visit.map(|v| description(&v.department, LO_MAX)).unwrap_or_default());
-    to.put(tags::STUDY_DESCRIPTION, VR::LO, study_description(source));
-    let ordered = binding.order.as_ref().and_then(|o| code_of(&o.procedure));
-    let (code, scheme, meaning) = PHOTOGRAPHY;
-    to.put_items(tags::PROCEDURE_CODE_SEQUENCE, ordered.or_else(|| macros::code(code, scheme, meaning)));
+    let study = &binding.study;
+    to.put(tags::REFERRING_PHYSICIAN_NAME, VR::PN, person_name(study.referring.expose()));
+    to.put_some(tags::PHYSICIANS_OF_RECORD, VR::PN, person_name(study.attending.expose()));
+    to.put_some(tags::REQUESTING_SERVICE, VR::LO, description(&study.requesting_service, LO_MAX));
+    to.put(tags::STUDY_DESCRIPTION, VR::LO, description(&study.description, LO_MAX));
+    to.put_items(tags::PROCEDURE_CODE_SEQUENCE, code_of(&study.procedure));
     Ok(())
 }
 
 fn code_of(code: &Code) -> Option<DataSet> {
     macros::code(&code.code, &code.scheme, &code.meaning)
-}
-
-fn study_description(source: &Source) -> String {
-    let ordered = source.binding.order.as_ref().map(|o| description(&o.procedure.meaning, LO_MAX)).unwrap_or_default();
-    if !ordered.is_empty() {
-        return ordered;
-    }
-    let department = plain(&source.binding.site.department_name);
-    if department.is_empty() { PHOTOGRAPHY.2.to_owned() } else { description(&format!("Photography, {department}"), LO_MAX) }
 }
 
 /// Empty where nothing was ordered; an issuer only beside a number.
@@ -118,7 +104,7 @@ pub(super) fn patient_study(to: &mut DataSet, source: &Source) -> Result<(), Dic
 
 /// General Series (§C.7.3.1): one capture session.
 pub(super) fn general_series(to: &mut DataSet, source: &Source) -> Result<(), DicomError> {
-    let series = &source.binding.series;
+    let series = source.series;
     to.put(tags::MODALITY, VR::CS, source.iod.modality);
     to.put(tags::SERIES_INSTANCE_UID, VR::UI, series.instance_uid.as_str());
     to.put(tags::SERIES_NUMBER, VR::IS, series.number.to_string());
@@ -127,7 +113,7 @@ pub(super) fn general_series(to: &mut DataSet, source: &Source) -> Result<(), Di
     to.put_some(tags::SERIES_DESCRIPTION, VR::LO, series_description(source));
     to.put(tags::PERFORMED_PROCEDURE_STEP_START_DATE, VR::DA, date(series.started.date()));
     to.put(tags::PERFORMED_PROCEDURE_STEP_START_TIME, VR::TM, time(series.started));
-    to.put_some(tags::PERFORMED_PROCEDURE_STEP_DESCRIPTION, VR::LO, study_description(source));
+    to.put_some(tags::PERFORMED_PROCEDURE_STEP_DESCRIPTION, VR::LO, description(&source.binding.study.description, LO_MAX));
 
     let operator = &source.manifest.acceptance.operator;
     let subject = identifier("Operator Identification", &operator.subject, LO_MAX)?;
@@ -184,24 +170,13 @@ pub(super) fn request_attributes(to: &mut DataSet, source: &Source) -> Result<()
     Ok(())
 }
 
-/// General Equipment (§C.7.5.1): the phone, which made the picture. Never its serial number: it
-/// identifies a member of staff.
+/// General Equipment (§C.7.5.1): the phone, which made the picture.
 pub(super) fn general_equipment(to: &mut DataSet, source: &Source) {
-    let (device, facts) = (source.manifest.acceptance.claim.device.as_ref(), &source.manifest.item.facts);
-    let claimed = device.filter(|d| d.manufacturer.is_some() || d.model.is_some());
-    let (make, model) = match claimed {
-        Some(device) => (device.manufacturer.as_deref(), device.model.as_deref()),
-        None => (facts.make.as_deref(), facts.model.as_deref()),
-    };
-    to.put(tags::MANUFACTURER, VR::LO, description(make.unwrap_or_default(), LO_MAX));
-    to.put_some(tags::MANUFACTURER_MODEL_NAME, VR::LO, description(model.unwrap_or_default(), LO_MAX));
-    let mut software: Vec<String> = [device.and_then(|d| d.software.as_deref()), facts.software.as_deref()]
-        .into_iter()
-        .flatten()
-        .map(|s| description(s, LO_MAX))
-        .collect();
-    software.dedup();
-    to.put_values(tags::SOFTWARE_VERSIONS, VR::LO, software);
+    let manifest = source.manifest;
+    let equipment = Equipment::of(manifest.acceptance.claim.device.as_ref(), &manifest.item.facts);
+    to.put(tags::MANUFACTURER, VR::LO, description(&equipment.manufacturer, LO_MAX));
+    to.put_some(tags::MANUFACTURER_MODEL_NAME, VR::LO, description(&equipment.model, LO_MAX));
+    to.put_values(tags::SOFTWARE_VERSIONS, VR::LO, equipment.software.iter().map(|s| description(s, LO_MAX)));
     let site = &source.binding.site;
     to.put_some(tags::INSTITUTION_NAME, VR::LO, description(&site.institution, LO_MAX));
     to.put_some(tags::INSTITUTIONAL_DEPARTMENT_NAME, VR::LO, description(&site.department_name, LO_MAX));

@@ -1,7 +1,7 @@
 //! Which study and series a capture belongs to, and everything else that is frozen with it.
 //!
-//! Precedence of the study: the order's own UID, used verbatim; this gateway's
-//! record for the same order; the encounter rule; a study of its own. UIDs that are made here are
+//! Precedence of the study: the order's own UID, used verbatim; this gateway's record for the same
+//! order; the encounter rule; a study of its own. UIDs that are made here are
 //! keyed hashes of what they stand for, so that a rebuilt index makes the same ones again.
 
 use jiff::Timestamp;
@@ -10,11 +10,14 @@ use jiff::tz::TimeZone;
 
 use super::identify::{Doubt, Match};
 use crate::capture::binding::{SeriesBinding, SiteNames, StudyBinding};
-use crate::capture::record::Digest;
-use crate::capture::{Binding, FailureCode, Identifier, MediaKind, Phi, Record, TakenAt, Uid};
+use crate::capture::order::Code;
+use crate::capture::record::{Acceptance, Digest, ItemFacts};
+use crate::capture::{Binding, Equipment, FailureCode, Identifier, MediaClass, Order, Phi, Record, TakenAt, Uid, Visit};
 use crate::journal::StudyRow;
 use crate::seal::digest::hmac_sha256;
 
+/// Code, scheme and meaning of what is done where nobody says more (PS3.16 CID 8131).
+const PHOTOGRAPHY: [&str; 3] = ["197157006", "SCT", "Photography of patient"];
 /// Study ID is SH (PS3.5 §6.2).
 const STUDY_ID_MAX: usize = 16;
 
@@ -22,11 +25,25 @@ const STUDY_ID_MAX: usize = 16;
 pub struct Place {
     pub institution: String,
     pub timezone: String,
-    /// (id, name) of each department.
-    pub departments: Vec<(String, String)>,
+    pub departments: Vec<Department>,
     /// Key of the UIDs made here; never leaves the gateway.
     pub uid_key: [u8; 32],
     pub gateway_version: String,
+}
+
+/// What the site says of one department.
+#[derive(Clone, Debug)]
+pub struct Department {
+    pub id: String,
+    pub name: String,
+    /// What is done there where nothing was ordered; `None`: photography, in so many words.
+    pub procedure: Option<Code>,
+}
+
+impl Place {
+    fn department(&self, id: &str) -> Option<&Department> {
+        self.departments.iter().find(|d| d.id == id)
+    }
 }
 
 /// The row under which a study is remembered, and the UID it has or would get.
@@ -35,11 +52,28 @@ pub struct StudyKey {
     pub uid: Uid,
 }
 
+/// The key of the study, then those that it had before its patient's numbers were merged: where
+/// there is a row under one of them, the study was begun and goes on.
+///
 /// # Errors
 /// A [`Doubt`] where the order's own UID is not one.
-pub fn study_key(found: &Match, record: &Record, place: &Place) -> Result<StudyKey, Doubt> {
-    let patient = &found.patient.identifier;
-    if let Some(order) = &found.order {
+pub fn study_keys(found: &Match, record: &Record, place: &Place) -> Result<(StudyKey, Vec<StudyKey>), Doubt> {
+    let (patient, visit, order) = (&found.patient, found.visit.as_ref(), found.order.as_ref());
+    let procedure = procedure(order, &record.acceptance.claim.department, place).code;
+    let key = |id| study_key(id, visit, order, record, place, &procedure);
+    let before = patient.other_ids.iter().chain(&found.prior_ids).map(key).collect::<Result<_, _>>()?;
+    Ok((key(&patient.identifier)?, before))
+}
+
+fn study_key(
+    patient: &Identifier,
+    visit: Option<&Visit>,
+    order: Option<&Order>,
+    record: &Record,
+    place: &Place,
+    procedure: &str,
+) -> Result<StudyKey, Doubt> {
+    if let Some(order) = order {
         if !order.study_instance_uid.is_empty() {
             let uid = Uid::parse(&order.study_instance_uid)
                 .map_err(|e| (FailureCode::WrapFailed, format!("the order's Study Instance UID is {e}")))?;
@@ -50,19 +84,29 @@ pub fn study_key(found: &Match, record: &Record, place: &Place) -> Result<StudyK
             return Ok(made_from(place, &[b"order", &person(patient), number.expose().as_bytes()]));
         }
     }
-    let claim = &record.acceptance.claim;
+    let department = record.acceptance.claim.department.as_bytes();
     let day = started(record, &zone(place)).date().to_string();
-    match &found.visit {
-        Some(visit) => Ok(made_from(
-            place,
-            &[b"encounter", &person(patient), visit.id.expose().as_bytes(), claim.department.as_bytes(), day.as_bytes()],
-        )),
+    match visit {
+        Some(visit) => {
+            let (person, visit) = (person(patient), visit.id.expose().as_bytes());
+            Ok(made_from(place, &[b"encounter", &person, visit, department, procedure.as_bytes(), day.as_bytes()]))
+        }
         // With the person: a capture that is assigned to another one gets another study.
         None => Ok(made_from(place, &[b"session", &person(patient), &record.id().to_bytes()])),
     }
 }
 
-/// Freezes a capture: its binding, and the study's row with the numbers this capture used up.
+/// What is done: as ordered, else as the department does.
+fn procedure(order: Option<&Order>, department: &str, place: &Place) -> Code {
+    let ordered = order.map(|o| &o.procedure).filter(|p| !p.code.is_empty());
+    ordered.or_else(|| place.department(department)?.procedure.as_ref()).cloned().unwrap_or_else(|| {
+        let [code, scheme, meaning] = PHOTOGRAPHY.map(str::to_owned);
+        Code { code, scheme, meaning }
+    })
+}
+
+/// Freezes a capture: its binding, and the study's row with the numbers this capture used up. What
+/// the first capture of a study said of it holds for all (PS3.3 §C.7.2.1 is per study).
 ///
 /// # Errors
 /// A [`Doubt`] where the study is known as another patient's.
@@ -75,23 +119,24 @@ pub fn bind(
     now: Timestamp,
 ) -> Result<(Binding, StudyRow), Doubt> {
     let patient = patient_digest(&found.patient.identifier, place);
-    let started = started(record, &zone(place));
     let mut row = row.unwrap_or_else(|| StudyRow {
-        study: StudyBinding { instance_uid: key.uid.clone(), started, id: study_id(&found, key) },
+        study: begin_study(&found, record, key, place),
         patient,
         next_series_number: 1,
         last_capture_at: now,
     });
-    if row.patient != patient {
+    // A number that was merged into another still names the same person.
+    let mut others = found.patient.other_ids.iter().chain(&found.prior_ids);
+    if row.patient != patient && !others.any(|other| row.patient == patient_digest(other, place)) {
         return Err((FailureCode::IdentityDisagrees, "the study of this order was begun for another patient".to_owned()));
     }
+    row.patient = patient;
     row.last_capture_at = now;
-    let items = u32::try_from(record.items.len()).unwrap_or(u32::MAX);
-    let series = next_series(&mut row, record, b"", started, place);
-    let has_documents = record.items.iter().any(|item| item.facts.media == MediaKind::Pdf);
-    let document_series = has_documents.then(|| next_series(&mut row, record, b"document", started, place));
-    let department = &record.acceptance.claim.department;
-    let department_name = place.departments.iter().find(|(id, _)| id == department).map_or(department, |(_, name)| name);
+    let acceptance = &record.acceptance;
+    let mut series = Vec::new();
+    let mut enter = |item: &ItemFacts| enter_series(&mut series, &mut row, acceptance, item, place);
+    let item_series = record.items.iter().map(|item| enter(&item.facts)).collect();
+    let department = &acceptance.claim.department;
     let binding = Binding {
         version: Binding::VERSION,
         patient: found.patient,
@@ -99,12 +144,12 @@ pub fn bind(
         order: found.order,
         study: row.study.clone(),
         series,
-        document_series,
-        instance_numbers: (1..=items).collect(),
+        item_series,
+        instance_numbers: (1..).zip(&record.items).map(|(number, _)| number).collect(),
         site: SiteNames {
             institution: place.institution.clone(),
             department_id: department.clone(),
-            department_name: department_name.clone(),
+            department_name: place.department(department).map_or(department, |d| &d.name).clone(),
             timezone: place.timezone.clone(),
         },
         assigned: None,
@@ -114,26 +159,59 @@ pub fn bind(
     Ok((binding, row))
 }
 
-/// One capture session is one series for each kind of object; a number is taken once and never
-/// again. `kind` is empty for pictures.
-fn next_series(row: &mut StudyRow, record: &Record, kind: &[u8], started: DateTime, place: &Place) -> SeriesBinding {
-    let study = row.study.instance_uid.as_str().as_bytes();
-    let id = record.id().to_bytes();
-    let parts: &[&[u8]] = if kind.is_empty() { &[b"series", study, &id] } else { &[b"series", study, &id, kind] };
-    let uid = hmac_sha256(&place.uid_key, parts);
-    let number = row.next_series_number;
-    row.next_series_number = number.saturating_add(1);
-    SeriesBinding { instance_uid: Uid::from_uuid_bytes(head(&uid)), number, started }
+fn begin_study(found: &Match, record: &Record, key: &StudyKey, place: &Place) -> StudyBinding {
+    let department = &record.acceptance.claim.department;
+    let procedure = procedure(found.order.as_ref(), department, place);
+    let ordered = found.order.as_ref().map(|o| &o.procedure.meaning).filter(|m| !m.is_empty()).cloned();
+    let known = place.department(department);
+    let usual = known.and_then(|d| d.procedure.as_ref()).map(|p| p.meaning.clone());
+    let name = known.map_or(department, |d| &d.name);
+    let visit = found.visit.as_ref();
+    StudyBinding {
+        instance_uid: key.uid.clone(),
+        started: started(record, &zone(place)),
+        id: study_id(found, key),
+        description: ordered.or(usual).unwrap_or_else(|| format!("Photography, {name}")),
+        procedure,
+        referring: visit.map(|v| v.referring.clone()).unwrap_or_default(),
+        attending: visit.map(|v| v.attending.clone()).unwrap_or_default(),
+        requesting_service: visit.map(|v| v.department.clone()).unwrap_or_default(),
+    }
+}
+
+/// The place in `series` of the one that `item` belongs to: one session, one kind of object, one
+/// device. A new one takes the next number of its study; a number is taken once and never again.
+pub(super) fn enter_series(
+    series: &mut Vec<SeriesBinding>,
+    row: &mut StudyRow,
+    acceptance: &Acceptance,
+    item: &ItemFacts,
+    place: &Place,
+) -> u16 {
+    let equipment = Equipment::of(acceptance.claim.device.as_ref(), &item.facts);
+    let (study, session) = (row.study.instance_uid.as_str().as_bytes(), acceptance.id.to_bytes());
+    let kind = MediaClass::of(item.media).word().as_bytes();
+    let mut parts: Vec<&[u8]> = vec![b"series", study, &session, kind];
+    parts.extend([&equipment.manufacturer, &equipment.model].map(String::as_bytes));
+    parts.extend(equipment.software.iter().map(String::as_bytes));
+    let instance_uid = Uid::from_uuid_bytes(head(&hmac_sha256(&place.uid_key, &parts)));
+    let at = series.iter().position(|s| s.instance_uid == instance_uid).unwrap_or_else(|| {
+        let number = row.next_series_number;
+        row.next_series_number = number.saturating_add(1);
+        let started = taken(item, acceptance, &zone(place));
+        series.push(SeriesBinding { instance_uid, number, started });
+        series.len() - 1
+    });
+    u16::try_from(at).unwrap_or(u16::MAX)
 }
 
 /// The row key of the study that a binding names; made again, it is the same.
 ///
 /// # Errors
-/// As for [`study_key`].
+/// As for [`study_keys`].
 pub fn bound_study(binding: &Binding, record: &Record, place: &Place) -> Result<Digest, Doubt> {
-    let (patient, visit, order) = (binding.patient.clone(), binding.visit.clone(), binding.order.clone());
-    let found = Match { patient, visit, order, notes: Vec::new() };
-    study_key(&found, record, place).map(|key| key.row)
+    let (visit, order) = (binding.visit.as_ref(), binding.order.as_ref());
+    study_key(&binding.patient.identifier, visit, order, record, place, &binding.study.procedure.code).map(|key| key.row)
 }
 
 /// The study's row after a binding that was sealed before a crash kept the row from being
@@ -146,7 +224,7 @@ pub fn restore(binding: &Binding, row: Option<StudyRow>, place: &Place) -> Study
         next_series_number: 1,
         last_capture_at: binding.bound_at,
     });
-    let last = binding.document_series.as_ref().map_or(binding.series.number, |s| s.number.max(binding.series.number));
+    let last = binding.series.iter().map(|s| s.number).max().unwrap_or_default();
     row.next_series_number = row.next_series_number.max(last.saturating_add(1));
     row
 }
@@ -185,18 +263,21 @@ fn person(identifier: &Identifier) -> Vec<u8> {
     bytes
 }
 
-/// When the first picture was taken, on the site's wall clock: the camera's word, else the app's,
-/// else the hour of the upload.
+/// When the first picture was taken.
 fn started(record: &Record, zone: &TimeZone) -> DateTime {
-    let acceptance = &record.acceptance;
-    record
-        .items
-        .iter()
-        .filter_map(|i| i.facts.facts.taken_at)
-        .chain(acceptance.claim.taken_at)
-        .map(|taken| on_site(taken, zone))
-        .next()
-        .unwrap_or_else(|| zone.to_datetime(acceptance.accepted_at))
+    let dated = record.items.iter().find(|item| item.facts.facts.taken_at.is_some()).or(record.items.first());
+    match dated {
+        Some(item) => taken(&item.facts, &record.acceptance, zone),
+        None => zone.to_datetime(record.acceptance.accepted_at),
+    }
+}
+
+/// On the site's wall clock: the camera's word, else the app's, else the hour of the upload.
+fn taken(item: &ItemFacts, acceptance: &Acceptance, zone: &TimeZone) -> DateTime {
+    match item.facts.taken_at.or(acceptance.claim.taken_at) {
+        Some(taken) => on_site(taken, zone),
+        None => zone.to_datetime(acceptance.accepted_at),
+    }
 }
 
 fn on_site(taken: TakenAt, zone: &TimeZone) -> DateTime {

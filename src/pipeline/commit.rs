@@ -244,7 +244,8 @@ fn reference(works: &Works, target: &NamedArchive, item: ItemId) -> Result<Optio
         return Ok(None);
     }
     let binding = forward::binding(works, record.id()).map_err(|failed| failed.failure)?;
-    let wrapped = wrap::wrap(&works.spool, &record, item.index, &binding).map_err(|(code, detail)| failure(code, &detail))?;
+    let wrapped =
+        wrap::wrap(&works.spool, &works.fence, &record, item.index, &binding).map_err(|(code, detail)| failure(code, &detail))?;
     let instance = wrapped.instance;
     let sop = SopRef { sop_class: instance.sop_class, sop_instance: instance.sop_instance };
     Ok(Some(Covered { capture: item.capture, index: item.index, sop, history_lines: record.history_lines() }))

@@ -9,8 +9,9 @@ use crate::lookup::{Answer, Asked, Lookup, Unavailable};
 /// The one match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Match {
-    /// `visits` and `orders` are empty: the chosen ones stand beside.
+    /// `visits`, `orders` and `prior_ids` are empty: they stand beside, those that matter.
     pub patient: Patient,
+    pub prior_ids: Vec<Identifier>,
     pub visit: Option<Visit>,
     pub order: Option<Order>,
     pub notes: Vec<String>,
@@ -55,7 +56,9 @@ pub fn identify(claim: &Claim, lookup: &dyn Lookup, home: &str) -> Result<Match,
         Some(visit) => Some(visit),
         None => choose_visit(lookup, &patient, order.as_ref(), &mut notes)?,
     };
-    Ok(Match { patient: Patient { visits: Vec::new(), orders: Vec::new(), ..patient }, visit, order, notes })
+    let mut patient = Patient { visits: Vec::new(), orders: Vec::new(), ..patient };
+    let prior_ids = std::mem::take(&mut patient.prior_ids);
+    Ok(Match { patient, prior_ids, visit, order, notes })
 }
 
 /// What a barcode turned out to be: a visit, an order, or the patient's own number. It chooses

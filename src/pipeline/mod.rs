@@ -10,6 +10,7 @@ pub mod bind;
 mod claim;
 pub mod commit;
 pub mod desk;
+mod develop;
 pub mod feed;
 pub mod forward;
 pub mod identify;

@@ -1,8 +1,8 @@
 //! Whose a capture is: found, looked at again, withdrawn, decided by a person.
 
 use super::act::{self, Act, Decision, Verdict};
-use super::bind;
-use super::identify::{self, Doubt};
+use super::bind::{self, StudyKey};
+use super::identify::{self, Doubt, Match};
 use super::refusal::Refusal;
 use super::round::Round;
 use super::sealed;
@@ -37,6 +37,7 @@ impl Round<'_> {
             }
         }
         self.keep(old, record.clone());
+        self.decided.insert(decision.capture);
         Ok(record)
     }
 
@@ -47,8 +48,7 @@ impl Round<'_> {
         act::may_be_assigned(record)?;
         let found = self.identify(record, Some(key)).map_err(act::refuse_doubt)?;
         let notes = found.notes.clone();
-        let study = bind::study_key(&found, record, &self.works.place).map_err(act::refuse_doubt)?;
-        let row = self.study(&study.row).map_err(act::refuse_doubt)?;
+        let (study, row) = self.study_of(&found, record).map_err(act::refuse_doubt)?;
         let (mut binding, row) =
             bind::bind(found, record, &study, row, &self.works.place, self.now).map_err(act::refuse_doubt)?;
         binding.assigned = Some(key.clone());
@@ -164,8 +164,7 @@ impl Round<'_> {
         }
         let assigned = sealed.and_then(|binding| binding.assigned);
         let found = self.identify(record, assigned.as_ref())?;
-        let key = bind::study_key(&found, record, &self.works.place)?;
-        let row = self.study(&key.row)?;
+        let (key, row) = self.study_of(&found, record)?;
         let notes = found.notes.clone();
         let (mut binding, row) = bind::bind(found, record, &key, row, &self.works.place, self.now)?;
         binding.assigned = assigned;
@@ -173,6 +172,20 @@ impl Round<'_> {
         self.studies.insert(key.row, row);
         self.seal(record.id(), binding.clone());
         Ok(binding)
+    }
+
+    /// The study a capture belongs to, with its row where it was begun already.
+    fn study_of(&self, found: &Match, record: &Record) -> Result<(StudyKey, Option<StudyRow>), Doubt> {
+        let (key, before) = bind::study_keys(found, record, &self.works.place)?;
+        if let Some(row) = self.study(&key.row)? {
+            return Ok((key, Some(row)));
+        }
+        for earlier in before {
+            if let Some(row) = self.study(&earlier.row)? {
+                return Ok((earlier, Some(row)));
+            }
+        }
+        Ok((key, None))
     }
 
     /// A study's row, as this round leaves it so far.

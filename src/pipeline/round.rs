@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use super::act;
 use super::commit;
 use super::forward::NamedArchive;
 use super::lane::SENT_MAX;
@@ -31,6 +32,8 @@ pub(super) struct Round<'w> {
     pub(super) answers: Vec<commit::Answer>,
     pub(super) asks: Vec<(usize, ItemId)>,
     pub(super) held: Vec<CaptureId>,
+    /// Of which a person decided something.
+    pub(super) decided: BTreeSet<CaptureId>,
 }
 
 impl<'w> Round<'w> {
@@ -47,6 +50,7 @@ impl<'w> Round<'w> {
             answers: Vec::new(),
             asks: Vec::new(),
             held: Vec::new(),
+            decided: BTreeSet::new(),
         }
     }
 
@@ -357,10 +361,16 @@ impl<'w> Round<'w> {
     }
 
     /// Bindings first: what may be sent under an identity must be sealed before the journal says
-    /// that it is known.
+    /// that it is known. What a person stopped is sealed before it, too, and let go after it: an index
+    /// made anew must not send it.
     pub(super) fn write(&mut self) -> Result<(), String> {
         self.drop_broken();
         sealed::bind_all(&self.works.spool, &self.bindings).map_err(|e| e.to_string())?;
+        let decided = self.decided.iter().filter_map(|id| self.changes.get(id).map(|(_, new)| (*id, act::stopped(new))));
+        let (stopped, freed): (Vec<_>, Vec<_>) = decided.partition(|(_, items)| !items.is_empty());
+        for (id, items) in stopped {
+            sealed::stop(&self.works.spool, id, items).map_err(|e| e.to_string())?;
+        }
         if self.touched() == 0 && self.studies.is_empty() {
             return Ok(());
         }
@@ -373,6 +383,10 @@ impl<'w> Round<'w> {
         };
         self.works.journal.commit(commit).map_err(|e| e.to_string())?;
         self.works.pending.remove(&arrived);
+        for (id, items) in freed {
+            // What stays there can only hold it once more.
+            let _ = sealed::stop(&self.works.spool, id, items);
+        }
         Ok(())
     }
 

@@ -32,6 +32,7 @@ use crate::capture::record::{Digest, Event};
 use crate::capture::retry::RetryPolicy;
 use crate::capture::{CaptureId, Failure, Leg, Record, Stage};
 use crate::clock::Clock;
+use crate::fence::Fence;
 use crate::journal::Journal;
 use crate::lookup::Lookup;
 use crate::seal::random;
@@ -57,6 +58,8 @@ const WOKEN_MAX: usize = 256;
 /// Everything the line works with.
 pub struct Works {
     pub spool: Arc<Spool>,
+    /// Where pictures are decoded that come from elsewhere.
+    pub fence: Arc<Fence>,
     pub journal: Arc<Journal>,
     pub pending: Arc<Pending>,
     pub lookup: Arc<dyn Lookup>,

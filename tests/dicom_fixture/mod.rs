@@ -223,6 +223,11 @@ pub fn full_binding() -> Binding {
         ..Order::default()
     });
     binding.study.instance_uid = Uid::parse("1.2.826.0.1.3680043.10.99.1").unwrap();
+    binding.study.procedure = binding.order.as_ref().map(|o| o.procedure.clone()).unwrap_or_default();
+    binding.study.description = binding.study.procedure.meaning.clone();
+    binding.study.referring = Phi::from("Ref^Rita");
+    binding.study.attending = Phi::from("Doc^Dora");
+    binding.study.requesting_service = "Dermatology".into();
     binding
 }
 
@@ -237,13 +242,18 @@ pub fn bare_binding() -> Binding {
             instance_uid: Uid::from_uuid_bytes([1; 16]),
             started: "2026-03-01T10:15:30".parse().unwrap(),
             id: "S1".into(),
+            procedure: order::Code { code: "197157006".into(), scheme: "SCT".into(), meaning: "Photography of patient".into() },
+            description: "Photography, Dermatology".into(),
+            referring: Phi::default(),
+            attending: Phi::default(),
+            requesting_service: String::new(),
         },
-        series: SeriesBinding {
+        series: vec![SeriesBinding {
             instance_uid: Uid::from_uuid_bytes([2; 16]),
             number: 1,
             started: "2026-03-01T10:15:30".parse().unwrap(),
-        },
-        document_series: None,
+        }],
+        item_series: vec![0],
         instance_numbers: vec![1],
         site: SiteNames {
             institution: "Demo General Hospital".into(),

@@ -22,11 +22,12 @@ use shutterbridge::capture::{
 };
 use shutterbridge::clock::Clock;
 use shutterbridge::dicom::Instance;
+use shutterbridge::fence::{self, Fence};
 use shutterbridge::journal::Journal;
 use shutterbridge::lookup::{Answer, Asked, Lookup, Unavailable};
 use shutterbridge::media::exif;
 use shutterbridge::pipeline::accept::{Census, DepartmentRule, FrontDesk, Options, Quotas, Reception};
-use shutterbridge::pipeline::bind::Place;
+use shutterbridge::pipeline::bind::{Department, Place};
 use shutterbridge::pipeline::forward::NamedArchive;
 use shutterbridge::pipeline::observer::{Nobody, Observer};
 use shutterbridge::pipeline::pending::Pending;
@@ -298,6 +299,7 @@ impl World {
             observer: Arc::new(Nobody),
         }));
         let line = Line::new(Works {
+            fence: Arc::new(Fence::of([env!("CARGO_BIN_EXE_shutterbridge").into(), fence::WORD.into()])),
             spool,
             journal: journal.clone(),
             pending: pending.clone(),
@@ -376,7 +378,7 @@ pub fn place() -> Place {
     Place {
         institution: "Test Hospital".to_owned(),
         timezone: "Europe/Berlin".to_owned(),
-        departments: vec![("derm".to_owned(), "Dermatology".to_owned())],
+        departments: vec![Department { id: "derm".to_owned(), name: "Dermatology".to_owned(), procedure: None }],
         uid_key: [9; 32],
         gateway_version: "0".to_owned(),
     }

@@ -15,12 +15,13 @@ use shutterbridge::capture::record::Event;
 use shutterbridge::capture::retry::RetryPolicy;
 use shutterbridge::capture::{CaptureId, Commitment, Operator, Record, Stage, Takes, Uid};
 use shutterbridge::clock::Clock;
+use shutterbridge::fence::{self, Fence};
 use shutterbridge::hl7::rules::Authority;
 use shutterbridge::hl7::{AckCode, Rules};
 use shutterbridge::journal::Journal;
 use shutterbridge::lookup::local::{self, Local};
 use shutterbridge::pipeline::accept::{DepartmentRule, FrontDesk, Options, Quotas, Reception};
-use shutterbridge::pipeline::bind::Place;
+use shutterbridge::pipeline::bind::{Department, Place};
 use shutterbridge::pipeline::feed::{Delivered, Inlet};
 use shutterbridge::pipeline::forward::NamedArchive;
 use shutterbridge::pipeline::observer::Nobody;
@@ -143,7 +144,7 @@ fn place() -> Place {
     Place {
         institution: "Test Hospital".to_owned(),
         timezone: "Europe/Berlin".to_owned(),
-        departments: vec![("derm".to_owned(), "Dermatology".to_owned())],
+        departments: vec![Department { id: "derm".to_owned(), name: "Dermatology".to_owned(), procedure: None }],
         uid_key: [9; 32],
         gateway_version: "0".to_owned(),
     }
@@ -259,6 +260,7 @@ impl World {
         let hospital = Arc::new(Local::new(facts.clone(), [3; 32], site));
         let pending = Arc::new(Pending::default());
         let line = Arc::new(Line::new(Works {
+            fence: Arc::new(Fence::of([env!("CARGO_BIN_EXE_shutterbridge").into(), fence::WORD.into()])),
             spool: spool.clone(),
             journal: journal.clone(),
             pending: pending.clone(),

@@ -163,9 +163,9 @@ fn patient(txn: &Transaction<'_>, keys: &Keys, home: Hash, hit: Hit) -> Result<P
 }
 
 fn demographics(row: PersonRow) -> Patient {
-    let mut live: Vec<_> = row.ids.iter().filter(|known| !known.retired).collect();
+    let (mut live, mut retired): (Vec<_>, Vec<_>) = row.ids.iter().partition(|known| !known.retired);
     if live.is_empty() {
-        live = row.ids.iter().collect();
+        live = std::mem::take(&mut retired);
     }
     live.sort_by_key(|known| known.rank); // stable: the first told among equals
     let mut ids = live.into_iter().map(|known| known.id.clone());
@@ -173,6 +173,7 @@ fn demographics(row: PersonRow) -> Patient {
     Patient {
         identifier: ids.next().unwrap_or_default(),
         other_ids: ids.collect(),
+        prior_ids: retired.into_iter().map(|known| known.id.clone()).collect(),
         active: row.active.value.unwrap_or(true),
         deceased: row.deceased.take(),
         name: name.display,
