@@ -33,6 +33,28 @@ fn a_photo_reaches_the_archive_under_the_uid_of_its_receipt() {
 }
 
 #[test]
+fn what_was_sealed_is_proven_by_its_digest_before_the_answer() {
+    let world = World::new("sealed");
+    let house = world.start();
+    let located = photo(1);
+    let receipt = house.send(&claim("4711"), None, &[&located]).unwrap();
+    let facts = receipt.record.items[0].facts.clone();
+    assert_eq!(facts.sha256, sha256(&located));
+    house.settle();
+    let clean = {
+        let stored = world.shelf.stored.lock().unwrap();
+        let object = &stored.values().next().unwrap()[0];
+        let start = object.windows(3).rposition(|w| w == [0xFF, 0xD8, 0xFF]).unwrap();
+        let length = usize::try_from(facts.sealed_bytes).unwrap();
+        object[start..start + length].to_vec()
+    };
+    assert_eq!(facts.sealed_sha256, Some(sha256(&clean)));
+    // Of a photo that loses nothing both are one.
+    let again = house.send(&claim("4711"), None, &[&clean]).unwrap().record.items[0].facts.clone();
+    assert_eq!((again.sha256, again.sealed_sha256), (sha256(&clean), Some(sha256(&clean))));
+}
+
+#[test]
 fn what_left_turned_is_proven_by_its_digest() {
     let world = World::new("digest");
     let house = world.start();

@@ -38,6 +38,7 @@ fn item(media: MediaKind, model: Option<&str>, taken_at: Option<TakenAt>) -> Ite
         size_bytes: 1,
         sha256: [0; 32],
         sealed_bytes: 1,
+        sealed_sha256: None,
         sop_instance_uid: Uid::from_uuid_bytes([1; 16]),
         location_found: false,
         removed: Vec::new(),

@@ -272,13 +272,15 @@ impl Intake for Session {
 
     fn end_file(&mut self) -> Result<(), Refusal> {
         let index = u16::try_from(self.items.len()).unwrap_or(u16::MAX);
-        let Arrived { draft, contents, received, received_bytes } = self.current.take().ok_or_else(out_of_order)?.end()?;
+        let Arrived { draft, contents, received, received_bytes, sealed } =
+            self.current.take().ok_or_else(out_of_order)?.end()?;
         let uuid = random::random::<16>().map_err(|_| no_randomness())?;
         let bare = ItemFacts {
             media: contents.media(),
             size_bytes: received_bytes,
             sha256: received,
             sealed_bytes: draft.payload_bytes(),
+            sealed_sha256: Some(sealed),
             sop_instance_uid: Uid::from_uuid_bytes(uuid),
             location_found: false,
             removed: Vec::new(),
@@ -398,6 +400,7 @@ impl Session {
                 location_found: item.location_found,
                 removed: item.removed.clone(),
                 received_sha256: digest::hex(&item.sha256),
+                sealed_sha256: item.sealed_sha256.map(|sealed| digest::hex(&sealed)),
                 verifier: item.verifier,
             };
             self.record_done("item.scrub", Object::Scrubbed(self.id.item(index), &proof))?;

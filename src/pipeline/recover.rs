@@ -277,6 +277,7 @@ fn unknown_facts(first: Option<&ItemFacts>) -> Result<ItemFacts, (String, bool)>
         size_bytes: 0,
         sha256: [0; 32],
         sealed_bytes: 0,
+        sealed_sha256: None,
         sop_instance_uid: Uid::from_uuid_bytes(uuid),
         removed: Vec::new(),
         ..first.clone()

@@ -162,6 +162,7 @@ pub fn manifest(claim: Claim, number: u8) -> Manifest {
             size_bytes: 1,
             sha256: [0; 32],
             sealed_bytes: 1,
+            sealed_sha256: None,
             sop_instance_uid: Uid::from_uuid_bytes([number; 16]),
             location_found: false,
             removed: Vec::new(),

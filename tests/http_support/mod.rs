@@ -194,6 +194,7 @@ pub fn record(id: CaptureId, operator: &Operator, claim: &Claim, files: &[Vec<u8
         size_bytes: file.len() as u64,
         sha256: sha256(file),
         sealed_bytes: file.len() as u64,
+        sealed_sha256: None,
         sop_instance_uid: Uid::from_uuid_bytes([7; 16]),
         location_found: true,
         removed: vec!["exif.gps".to_owned(), "xmp".to_owned()],
