@@ -47,6 +47,7 @@ impl Place {
 }
 
 /// The row under which a study is remembered, and the UID it has or would get.
+#[derive(Clone)]
 pub struct StudyKey {
     pub row: Digest,
     pub uid: Uid,
