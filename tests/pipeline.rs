@@ -630,8 +630,30 @@ fn a_clock_that_is_set_back_does_not_keep_what_is_committed() {
     assert_eq!(house.stage(id), Stage::Committed);
     house.clock.advance_ms(-365 * 24 * 60 * 60 * 1_000);
     assert_eq!(house.line.sweep(), Ok(0));
-    house.clock.advance_ms(TEN_MINUTES_MS);
+    house.clock.advance_ms(6 * TEN_MINUTES_MS);
     assert_eq!(house.line.sweep(), Ok(1));
+}
+
+#[test]
+fn what_an_archive_took_that_is_not_asked_to_commit_is_erased_an_hour_later() {
+    let world = World::new("on-its-word");
+    let house = world.start();
+    let id = house.send(&claim("4711"), Some("key-1"), &[&photo(1)]).unwrap().record.id();
+    let held = house.send(&claim("815"), None, &[&photo(2)]).unwrap().record.id();
+    house.settle();
+    assert_eq!((house.stage(id), house.stage(held)), (Stage::Forwarded, Stage::Held));
+    house.clock.advance_ms(6 * TEN_MINUTES_MS - 1);
+    assert_eq!(house.line.sweep(), Ok(0));
+    drop(house);
+    let house = world.start();
+    house.clock.advance_ms(6 * TEN_MINUTES_MS);
+    house.line.find_unswept().unwrap();
+    assert_eq!(house.line.sweep(), Ok(1));
+    assert_eq!(files_in(&world.spool_folder().join("live")).len(), 1, "what is held stays");
+    let again = house.send(&claim("4711"), Some("key-1"), &[&photo(1)]).unwrap();
+    assert!(again.replayed && again.record.id() == id, "the key went with the bytes");
+    house.settle();
+    assert_eq!(world.shelf.sends(), 1);
 }
 
 #[test]

@@ -165,6 +165,7 @@ impl World {
         let power = Arc::new(Power::new(chance.clone(), trace.clone()));
         let ledger = Arc::new(Ledger::default());
         let commitment = chance.pick(&[Commitment::None, Commitment::Ask, Commitment::Required, Commitment::Required]);
+        ledger.books().believes_the_archive = commitment != Commitment::Required;
         let serves = commitment == Commitment::Required || chance.one_in(2);
         let pacs = Arc::new(Pacs::new(power.clone(), chance.clone(), trace.clone(), ledger.clone(), serves));
         let lies = bug == Some(Bug::AckBeforeSync);
