@@ -165,6 +165,8 @@ fn identifiers_name_who_assigned_them() {
     assert_eq!(text(&admission, tags::LOCAL_NAMESPACE_ENTITY_ID), "VN");
     assert_eq!(text(&admission, tags::UNIVERSAL_ENTITY_ID), "1.2.9");
     assert_eq!(text(&item(&o, tags::ISSUER_OF_ACCESSION_NUMBER_SEQUENCE), tags::LOCAL_NAMESPACE_ENTITY_ID), "RIS");
+    let department = item(&o, tags::INSTITUTIONAL_DEPARTMENT_TYPE_CODE_SEQUENCE);
+    assert_eq!(text(&department, tags::CODE_VALUE), "309923008");
     let operator = item(&o, tags::OPERATOR_IDENTIFICATION_SEQUENCE);
     assert_eq!(text(&operator, tags::INSTITUTION_NAME), "Demo General Hospital");
     assert_eq!(text(&item(&operator, tags::PERSON_IDENTIFICATION_CODE_SEQUENCE), tags::CODE_VALUE), "u-17");
