@@ -4,6 +4,7 @@
 mod archives;
 pub mod check;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -22,8 +23,9 @@ use crate::capture::{Claim, FailureCode, ItemId, MediaKind, Patient, Stage};
 use crate::cli::serve::{DemoPersons, Doors, Running};
 use crate::cli::upkeep::{self, Upkeep};
 use crate::clock::Clock;
-use crate::config::options::{ArchiveOptions, ArchivePeer, Config, Department, KeySource};
+use crate::config::options::{ArchiveOptions, ArchivePeer, Config, Department, KeySource, UnknownPatient};
 use crate::config::value::Space;
+use crate::fence::Fence;
 use crate::hl7::rules::Authority;
 use crate::hl7::{self, AckCode, Rules, SourceRule};
 use crate::http::{self, Server};
@@ -36,7 +38,7 @@ use crate::ops::metrics::{Answered, Attempt, Metrics};
 use crate::ops::readiness::{Check, Condition, Readiness, Watch};
 use crate::ops::tls::{self, DevCa, Identity};
 use crate::ops::{backup, files, key, log, open_files};
-use crate::pipeline::accept::{FrontDesk, Options, Quotas, Reception};
+use crate::pipeline::accept::{Census, FrontDesk, Options, Quotas, Reception};
 use crate::pipeline::bind::{self, Place};
 use crate::pipeline::department::{DepartmentRule, complete};
 use crate::pipeline::desk::Counter;
@@ -161,7 +163,7 @@ pub fn wrapper(config: &Config, claim: Claim, patient: Patient) -> Result<Offlin
     let rule = config.departments.iter().find(|d| d.id == claim.department).map(rule).unwrap_or_default();
     let claim = complete(claim, &DepartmentRule { body_site_required: false, ..rule })
         .map_err(|errors| format!("The claim is not valid:\n{}", ClaimError::list(&errors)))?;
-    Offline::new(claim, patient, place, config.limits.photo_bytes, &Clock::system())
+    Offline::new(claim, patient, place, config.limits.photo_bytes, Fence::default(), &Clock::system())
 }
 
 /// The index from the spool, after it was deleted or put aside.
@@ -267,6 +269,8 @@ fn open(config: &Config, clock: &Clock) -> Result<House, StartError> {
     let dir = &config.data.dir;
     let kek = open_key(config)?;
     let spool = open_spool(config, &kek)?;
+    // Others may have filled the disk meanwhile, and the index and the audit write when they open.
+    spool.keep_ballast();
     let journal = open_journal(&dir.join("index"), &kek, clock)?;
     let recovered = recover::recover(&spool, &journal, &place(config, &kek))
         .map_err(cannot("the index could not be completed from the spool"))?;
@@ -285,6 +289,7 @@ fn open(config: &Config, clock: &Clock) -> Result<House, StartError> {
     let (facts, journal, pending) = (Arc::new(facts), Arc::new(journal), Arc::new(Pending::default()));
     let line = Arc::new(Line::new(Works {
         spool: spool.clone(),
+        fence: Arc::new(Fence::default()),
         journal: journal.clone(),
         pending: pending.clone(),
         lookup: facts.clone(),
@@ -383,14 +388,15 @@ fn mend_index(spool: &Spool, journal: &Journal, place: &Place, readiness: &Readi
     match journal.health() {
         Err(JournalError::Store(StoreError::Corrupt(why))) => {
             log::error("index-damaged", &[("cause", &why), ("advice", &"it was put aside and is rebuilt from the spool")]);
-            readiness.fails(Condition::Index, "the index was damaged and is rebuilt from the spool");
-            let recovered = journal.rebuild(|| recover::recover(spool, journal, place))?;
-            log::note("index-completed", &[("captures", &recovered.inserted)]);
-            tell_damaged(&recovered.damaged);
-            Ok(())
         }
-        other => other.map_err(|e| e.to_string()),
+        Err(JournalError::BeingMade) => {}
+        other => return other.map_err(|e| e.to_string()),
     }
+    readiness.fails(Condition::Index, "the index was damaged and is rebuilt from the spool");
+    let recovered = recover::rebuild(spool, journal, place)?;
+    log::note("index-completed", &[("captures", &recovered.inserted)]);
+    tell_damaged(&recovered.damaged);
+    Ok(())
 }
 
 fn tell_damaged(damaged: &[(String, String)]) {
@@ -506,6 +512,8 @@ fn front_desk(config: &Config, house: &House) -> FrontDesk {
             departments: config.departments.iter().map(rule).collect(),
             quotas: Quotas { subject_bytes: config.limits.subject_bytes, department_bytes: config.limits.department_bytes },
         },
+        census: (config.lookup.unknown_patient == UnknownPatient::Refuse)
+            .then(|| Census { lookup: house.facts.clone(), home: config.site.assigning_authority.clone() }),
         spool: house.spool.clone(),
         journal: house.journal.clone(),
         pending: house.pending.clone(),
@@ -535,31 +543,39 @@ fn open_mllp(at: SocketAddr, house: &House) -> Result<Listener, StartError> {
 /// `None` where no archive reports on an association.
 fn open_reports(at: SocketAddr, config: &Config, house: &House) -> Result<Option<Reports>, StartError> {
     let peers = config.archives.iter().filter_map(|archive| match &archive.peer {
-        ArchivePeer::Dimse { called_ae, calling_ae, .. } => Some((called_ae, calling_ae)),
+        ArchivePeer::Dimse { called_ae, calling_ae, .. } => Some((&archive.name, called_ae, calling_ae)),
         ArchivePeer::Stow { .. } | ArchivePeer::Folder { .. } => None,
     });
     let peers: Vec<_> = peers.collect();
-    let Some((_, calling_ae)) = peers.first() else { return Ok(None) };
+    let Some((_, _, calling_ae)) = peers.first() else { return Ok(None) };
     let ae = title(config.dicom.ae.as_ref().unwrap_or(calling_ae))?;
-    let archive_aes = peers.iter().map(|(called_ae, _)| title(called_ae)).collect::<Result<_, _>>()?;
+    let mut voices: HashMap<AeTitle, Vec<String>> = HashMap::new();
+    for (name, called_ae, _) in &peers {
+        voices.entry(title(called_ae)?).or_default().push((*name).clone());
+    }
+    let archive_aes = voices.keys().cloned().collect();
     let tls = archives::reports_tls(&config.dicom).map_err(StartError)?;
     let options = reports::Options { ae, archive_aes, tls };
-    let reports = Reports::start(at, options, Arc::new(Reported(house.line.clone())))
+    let reports = Reports::start(at, options, Arc::new(Reported { line: house.line.clone(), voices }))
         .map_err(cannot(&format!("dicom.listen {at} cannot be opened")))?;
     log::note("reports-listen", &[("address", &reports.local_addr())]);
     Ok(Some(reports))
 }
 
 /// What an archive reports, handed to the line.
-struct Reported(Arc<Line>);
+struct Reported {
+    line: Arc<Line>,
+    /// Which archives have an AE title.
+    voices: HashMap<AeTitle, Vec<String>>,
+}
 
 impl ReportSink for Reported {
-    fn report(&self, report: Report) -> Result<(), Unwanted> {
-        self.0.report(&report)
+    fn report(&self, from: &AeTitle, report: Report) -> Result<(), Unwanted> {
+        self.line.report(self.voices.get(from).map_or(&[][..], Vec::as_slice), &report)
     }
 
     fn stranger(&self) {
-        self.0.works().observer.report_refused("AE title of a stranger");
+        self.line.works().observer.report_refused("AE title of a stranger");
     }
 }
 

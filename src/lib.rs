@@ -3,11 +3,11 @@
 //! The floor plan. A room imports from lower floors only; `tests/architecture.rs` holds us to it.
 //!
 //! ```text
-//!  roof  main.rs · gateway.rs (wiring only) · config.rs       may name anything
+//!  roof  main.rs · gateway.rs (wiring only) · config/         may name anything
 //!   5    http/ · web/ · mllp/ · cli/ · ops/                   doors: translate, never decide
 //!   4    pipeline/                                            decides the order; the only place with "then"
 //!   3    store/ spool/ journal/ lookup/ archive/
-//!        identity/ audit/ clock.rs                            ports (mod.rs) + adapters (child files)
+//!        identity/ audit/ fence/ clock.rs                     ports (mod.rs) + adapters (child files)
 //!   2    media/ scrub/ dicom/ hl7/ seal/                      pure: bytes and values in, bytes and values out
 //!   1    capture/                                             the words; no I/O, no clock, no formats
 //! ```
@@ -30,6 +30,7 @@ pub mod seal;
 pub mod archive;
 pub mod audit;
 pub mod clock;
+pub mod fence;
 pub mod identity;
 pub mod journal;
 pub mod lookup;

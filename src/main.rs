@@ -7,6 +7,7 @@ use shutterbridge::cli::args::{self, Command, Settings};
 use shutterbridge::cli::{self, demo, status, upkeep};
 use shutterbridge::clock::Clock;
 use shutterbridge::config::{self, Loaded, Problems, Sources};
+use shutterbridge::fence;
 use shutterbridge::gateway;
 use shutterbridge::ops::signals::Stop;
 
@@ -48,6 +49,7 @@ fn run(command: Command) -> Result<u8, u8> {
         Command::Backup { settings, out: to } => upkeep::tell(gateway::backup(&load(settings)?.config, &to), out, err),
         Command::Restore { settings, from } => upkeep::tell(gateway::restore(&load(settings)?.config, &from), out, err),
         Command::Queue(args) => cli::queue::run(&args, &mut io::stdin().lock(), out, err),
+        Command::Fenced(words) => fence::inside::run(&words),
         Command::TokenMint(args) => cli::token::mint(&args, &Clock::system(), out, err),
     })
 }

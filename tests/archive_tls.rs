@@ -16,7 +16,7 @@ use rustls::ClientConfig;
 use shutterbridge::archive::dimse::{Dimse, Options};
 use shutterbridge::archive::reports::{self, Reports};
 use shutterbridge::archive::tls::{self, Files};
-use shutterbridge::archive::{Archive as _, Report, ReportSink, Stored, Unwanted};
+use shutterbridge::archive::{AeTitle, Archive as _, Report, ReportSink, Stored, Unwanted};
 use shutterbridge::capture::{Class, Commitment, FailureCode};
 use shutterbridge::dicom::Instance;
 use tls_fixture::*;
@@ -157,7 +157,7 @@ fn files_of_tls_that_do_not_fit_are_named() {
 struct Deaf;
 
 impl ReportSink for Deaf {
-    fn report(&self, _: Report) -> Result<(), Unwanted> {
+    fn report(&self, _: &AeTitle, _: Report) -> Result<(), Unwanted> {
         Err(Unwanted::UnknownTransaction)
     }
 

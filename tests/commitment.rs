@@ -16,7 +16,7 @@ use archive_peer::*;
 use dicom_fixture::{TempDir, jpeg, photograph};
 use shutterbridge::archive::dimse::{Dimse, Limits};
 use shutterbridge::archive::reports::{self, Reports};
-use shutterbridge::archive::{Archive, Asked, Report, ReportSink, Unwanted};
+use shutterbridge::archive::{AeTitle, Archive, Asked, Report, ReportSink, Unwanted};
 use shutterbridge::capture::{FailureCode, SopRef, Uid};
 
 fn uid(text: &str) -> Uid {
@@ -79,12 +79,14 @@ fn a_thousand_instances_are_asked_about_at_once() {
 #[derive(Default)]
 struct Sink {
     reports: Mutex<Vec<Report>>,
+    voices: Mutex<Vec<String>>,
     strangers: Mutex<usize>,
     refused: Mutex<usize>,
 }
 
 impl ReportSink for Sink {
-    fn report(&self, report: Report) -> Result<(), Unwanted> {
+    fn report(&self, from: &AeTitle, report: Report) -> Result<(), Unwanted> {
+        self.voices.lock().unwrap().push(from.as_str().to_owned());
         match report.transaction.as_str() {
             "2.25.99" => {
                 self.reports.lock().unwrap().push(report);
@@ -105,7 +107,7 @@ impl ReportSink for Sink {
 
 fn door() -> (Reports, Arc<Sink>) {
     let sink = Arc::new(Sink::default());
-    let options = reports::Options { ae: ae("SHUTTERBRIDGE"), archive_aes: vec![ae("PACS")], tls: None };
+    let options = reports::Options { ae: ae("SHUTTERBRIDGE"), archive_aes: vec![ae("PACS"), ae("VNA")], tls: None };
     (Reports::start(SocketAddr::from(([127, 0, 0, 1], 0)), options, sink.clone()).unwrap(), sink)
 }
 
@@ -125,6 +127,18 @@ fn a_report_on_an_association_of_the_archive_s_own_is_taken() {
     let first = Report { transaction: uid("2.25.99"), committed: vec![sop(1)], failed: vec![(sop(2), 0x0112)] };
     let reports = sink.reports.lock().unwrap();
     assert_eq!((reports.len(), &reports[0]), (3, &first));
+}
+
+#[test]
+fn a_report_is_handed_on_with_the_name_under_which_it_came() {
+    let (door, sink) = door();
+    for name in ["VNA", "PACS"] {
+        let mut peer = Reporter::connect(door.local_addr(), name, "SHUTTERBRIDGE", Some((false, true))).unwrap();
+        assert_eq!(peer.report("2.25.99", &["2.25.1"], &[]), Some(0));
+        peer.release();
+    }
+    door.stop();
+    assert_eq!(*sink.voices.lock().unwrap(), ["VNA", "PACS"]);
 }
 
 #[test]
@@ -186,7 +200,7 @@ fn more_associations_than_may_be_are_turned_away() {
 struct Relay(Mutex<Sender<Report>>);
 
 impl ReportSink for Relay {
-    fn report(&self, report: Report) -> Result<(), Unwanted> {
+    fn report(&self, _: &AeTitle, report: Report) -> Result<(), Unwanted> {
         self.0.lock().unwrap().send(report).map_err(|_| Unwanted::Later)
     }
 

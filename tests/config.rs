@@ -239,7 +239,6 @@ fn a_feature_that_is_not_built_is_never_taken_in_silence() {
         ("[hl7]\ntls_cert = \"a.pem\"".to_owned(), "gw.toml:2: hl7.tls_cert: MLLP over TLS is not built yet"),
         ("[lookup]\norder = [\"local\", \"pdq\"]".to_owned(), "gw.toml:2: lookup.order \"pdq\" is not built yet"),
         ("[lookup.pdq]\naddress = \"x\"".to_owned(), "gw.toml:1: asking a PDQ supplier is not built yet"),
-        ("[lookup]\nunknown_patient = \"refuse\"".to_owned(), "gw.toml:2: lookup.unknown_patient \"refuse\" is not built yet"),
         ("[site]\nuid_root = \"1.2.826.0.1\"".to_owned(), "gw.toml:2: site.uid_root \"1.2.826.0.1\" is not built yet"),
         ("[audit]\nsyslog = \"tls://host:6514\"".to_owned(), "gw.toml:2: audit.syslog: sending the audit log"),
         (

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::{env, fs};
 
@@ -17,7 +18,8 @@ use shutterbridge::capture::{
 };
 use shutterbridge::clock::Clock;
 use shutterbridge::dicom::Instance;
-use shutterbridge::journal::{Journal, JournalError};
+use shutterbridge::fence::{self, Fence};
+use shutterbridge::journal::{Commit, Journal, JournalError};
 use shutterbridge::lookup::{Answer, Asked, Lookup, Unavailable};
 use shutterbridge::pipeline::accept::{FrontDesk, Options, Quotas, Reception};
 use shutterbridge::pipeline::bind::{Department, Place};
@@ -27,13 +29,14 @@ use shutterbridge::pipeline::observer::Nobody;
 use shutterbridge::pipeline::pending::Pending;
 use shutterbridge::pipeline::recover::Recovered;
 use shutterbridge::pipeline::step::{Line, Progress, Works};
-use shutterbridge::pipeline::{Acceptor, Receipt, Refusal, recover};
+use shutterbridge::pipeline::{Acceptor, Act, Decision, Reason, Receipt, Refusal, recover};
 use shutterbridge::scrub;
 use shutterbridge::seal::aead::Kek;
 use shutterbridge::seal::secret::Secret;
 use shutterbridge::spool::{self, Spool};
-use shutterbridge::store::StoreError;
+use shutterbridge::store::memory::MemoryStore;
 use shutterbridge::store::sled::SledStore;
+use shutterbridge::store::{Batch, Row, Store, StoreError};
 
 /// Data sets by SOP Instance UID.
 type Objects = BTreeMap<String, Vec<u8>>;
@@ -72,7 +75,7 @@ struct Hospital;
 
 impl Lookup for Hospital {
     fn find(&self, asked: &Asked) -> Result<Answer, Unavailable> {
-        let Asked::Patient { id, .. } = asked else { return Ok(Answer::None) };
+        let (Asked::Patient { id, .. } | Asked::Barcode(id)) = asked else { return Ok(Answer::None) };
         let identifier = Identifier { id: id.clone(), issuer: "HOSP".to_owned(), ..Identifier::default() };
         let patient = Patient { identifier, name_dicom: "Test^Tessa".into(), active: true, ..Patient::default() };
         Ok(Answer::Found(Box::new(patient)))
@@ -178,6 +181,7 @@ impl House {
                 departments: vec![DepartmentRule { id: "derm".to_owned(), ..DepartmentRule::default() }],
                 quotas: Quotas::default(),
             },
+            census: None,
             spool: spool.clone(),
             journal: journal.clone(),
             pending: pending.clone(),
@@ -186,6 +190,7 @@ impl House {
             observer: Arc::new(Nobody),
         }));
         let line = Line::new(Works {
+            fence: Arc::new(Fence::of([env!("CARGO_BIN_EXE_shutterbridge").into(), fence::WORD.into()])),
             spool: spool.clone(),
             journal: journal.clone(),
             pending: pending.clone(),
@@ -228,7 +233,7 @@ impl House {
                 }
             }
             if let Err(JournalError::Store(StoreError::Corrupt(_))) = self.journal.health() {
-                self.journal.rebuild(|| recover::recover(&self.spool, &self.journal, &place())).unwrap();
+                recover::rebuild(&self.spool, &self.journal, &place()).unwrap();
             }
         }
     }
@@ -335,6 +340,217 @@ fn a_key_is_known_after_the_bytes_were_erased_and_the_index_was_lost() {
     assert_eq!(folder.files("spool/erased").len(), 1, "kept for seven days");
     shutterbridge::pipeline::tombstone::forget_old(&house.spool, "2026-03-10T00:00:00Z".parse().unwrap()).unwrap();
     assert_eq!(folder.files("spool/erased").len(), 0);
+}
+
+#[test]
+fn a_key_is_known_also_where_the_process_was_killed_while_it_made_the_index_anew() {
+    let folder = Folder::new("half");
+    let records = waiting(&folder);
+    let id = records[4].id();
+    let house = House::start(&folder, true);
+    house.settle();
+    shutterbridge::pipeline::tombstone::leave(&house.spool, &house.record(id).unwrap(), house.clock.now()).unwrap();
+    house.spool.remove(id, 2).unwrap();
+    drop(house);
+    fs::remove_dir_all(folder.0.join("index")).unwrap();
+    // One batch was written, and then the power went.
+    let one = Commit { insert: vec![records[0].clone()], ..Commit::default() };
+    open_journal(&folder).commit(one).unwrap();
+    let house = House::start(&folder, true);
+    let again = house.send(5, "key-5", &[&photo(5), &photo(105)]).unwrap();
+    assert!(again.replayed && again.record.id() == id);
+}
+
+#[test]
+fn what_is_left_of_an_erased_capture_names_nobody_whatever_it_was_claimed_by() {
+    let folder = Folder::new("nobody");
+    let house = House::start(&folder, true);
+    let operator = Operator { issuer: "idp".to_owned(), subject: "u-1".to_owned(), name: "Rivera, Ana".to_owned() };
+    let claim = json!({"barcode": "CANARY-1", "department": "derm"});
+    let mut intake = house.desk.begin(&operator, &claim, Some("key")).unwrap();
+    intake.start_file().unwrap();
+    intake.push(&photo(1)).unwrap();
+    intake.end_file().unwrap();
+    let id = intake.finish().unwrap().record.id();
+    house.settle();
+    let record = house.record(id).unwrap();
+    assert_eq!((record.stage(), record.also_waits_for.len()), (Stage::Forwarded, 1), "its patient is not the claim's word");
+    shutterbridge::pipeline::tombstone::leave(&house.spool, &record, house.clock.now()).unwrap();
+    let mut left = Vec::new();
+    let found = |bytes: &[u8]| {
+        left.push(String::from_utf8(bytes.to_vec()).unwrap());
+        Ok::<_, spool::SpoolError>(())
+    };
+    assert_eq!(house.spool.buried(found).unwrap().read, 1);
+    assert!(!left[0].contains("CANARY"), "{}", left[0]);
+}
+
+fn decide(house: &House, capture: CaptureId, act: Act) {
+    // Nothing is in a worker's hands.
+    while house.line.work_one() {}
+    let by = Operator { issuer: "idp".to_owned(), subject: "desk".to_owned(), name: String::new() };
+    let awaited = house.line.ask(Decision { capture, by, act, reason: Reason::parse("not this patient").unwrap() }).unwrap();
+    house.line.step();
+    house.line.answer(&awaited).unwrap();
+}
+
+#[test]
+fn what_a_person_stopped_stays_here_after_the_index_was_lost() {
+    let folder = Folder::new("stopped");
+    let records = waiting(&folder);
+    let (stopped, freed) = (records[5].id(), records[1].id());
+    let house = House::start(&folder, false);
+    decide(&house, stopped, Act::Hold);
+    decide(&house, freed, Act::Hold);
+    decide(&house, freed, Act::Retry);
+    drop(house);
+    fs::remove_dir_all(folder.0.join("index")).unwrap();
+    let house = House::start(&folder, true);
+    assert_eq!(house.recovered.damaged, [], "that is no damage");
+    house.settle();
+    let record = house.record(stopped).unwrap();
+    let codes: Vec<_> = record.items.iter().map(|item| item.failure.as_ref().map(|f| f.code)).collect();
+    assert_eq!(codes, [Some(FailureCode::HeldByPerson); 2]);
+    assert_eq!(house.shelf.stored.lock().unwrap().len(), 6, "the others arrive");
+    decide(&house, stopped, Act::Retry);
+    house.settle();
+    assert_eq!(house.record(stopped).unwrap().stage(), Stage::Forwarded);
+    assert!(!folder.live().join(format!("{stopped}.stopped")).exists());
+}
+
+#[test]
+fn a_damaged_key_id_is_damage_and_not_another_key() {
+    let folder = Folder::new("key-id");
+    let records = waiting(&folder);
+    let (head, second) = (records[0].id(), records[5].id());
+    for name in [head.item(0), second.item(1)] {
+        let path = folder.live().join(format!("{name}.item"));
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[43] ^= 4;
+        fs::write(&path, bytes).unwrap();
+    }
+    fs::remove_dir_all(folder.0.join("index")).unwrap();
+    let house = House::start(&folder, true);
+    house.settle();
+    assert!(folder.is_aside(head), "{:?}", house.recovered);
+    let record = house.record(second).unwrap();
+    assert_eq!((record.items[0].stage, record.items[1].stage), (Stage::Forwarded, Stage::Held));
+}
+
+#[test]
+fn what_a_newer_version_sealed_waits_for_that_version() {
+    let folder = Folder::new("newer");
+    let id = waiting(&folder)[0].id();
+    let house = House::start(&folder, false);
+    let manifest = String::from_utf8(house.spool.manifest(id.item(0)).unwrap()).unwrap();
+    assert!(manifest.starts_with(r#"{"version":1,"#));
+    house.spool.remove(id, 1).unwrap();
+    let mut draft = house.spool.draft(id.item(0)).unwrap();
+    draft.write(&photo(1)).unwrap();
+    let newer = manifest.replacen(r#""version":1"#, r#""version":2"#, 1);
+    house.spool.promise(vec![draft.finish(newer.as_bytes()).unwrap()]).unwrap();
+    drop(house);
+    fs::remove_dir_all(folder.0.join("index")).unwrap();
+    let house = House::start(&folder, true);
+    house.settle();
+    assert!(house.record(id).is_none() && !folder.is_aside(id), "it may be read yet");
+    assert!(house.recovered.damaged.iter().any(|(name, why)| *name == id.to_string() && why.contains("newer version")));
+}
+
+/// A store that breaks when it is told to, and can be begun anew.
+#[derive(Default)]
+struct Rotten {
+    rows: Mutex<MemoryStore>,
+    is_damaged: AtomicBool,
+    renewed: AtomicUsize,
+}
+
+impl Rotten {
+    fn refuse(&self) -> Result<(), StoreError> {
+        let damaged = StoreError::Corrupt("on purpose".to_owned());
+        if self.is_damaged.load(Ordering::SeqCst) { Err(damaged) } else { Ok(()) }
+    }
+}
+
+impl Store for Rotten {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.rows.lock().unwrap().get(key)
+    }
+
+    fn scan(&self, from: &[u8], until: &[u8], limit: usize) -> Result<Vec<Row>, StoreError> {
+        self.rows.lock().unwrap().scan(from, until, limit)
+    }
+
+    fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+        self.refuse()?;
+        self.rows.lock().unwrap().commit(batch)
+    }
+
+    fn is_sound(&self) -> bool {
+        self.refuse().is_ok()
+    }
+
+    fn health(&self) -> Result<(), StoreError> {
+        self.refuse()
+    }
+
+    fn renew(&self) -> Result<(), StoreError> {
+        *self.rows.lock().unwrap() = MemoryStore::new();
+        self.is_damaged.store(false, Ordering::SeqCst);
+        self.renewed.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+#[test]
+fn while_an_index_is_made_anew_nobody_is_told_that_something_is_not_there() {
+    let folder = Folder::new("anew");
+    let records = waiting(&folder);
+    let (id, key) = (records[2].id(), records[2].acceptance.idempotency.unwrap().key);
+    let spool = Spool::open(&folder.0.join("spool"), &kek(), spool::Options::default()).unwrap();
+    let store = Arc::new(Rotten::default());
+    let journal = Journal::open(store.clone(), &kek()).unwrap();
+    recover::recover(&spool, &journal, &place()).unwrap();
+    assert_eq!(journal.by_idempotency(&key).unwrap().map(|r| r.id()), Some(id));
+    store.is_damaged.store(true, Ordering::SeqCst);
+    let broke = journal.rebuild(|| -> Result<(), String> {
+        assert_eq!(journal.by_idempotency(&key), Err(JournalError::BeingMade), "else it is accepted twice");
+        assert_eq!(journal.find(id), Err(JournalError::BeingMade));
+        Err("the disk does not give it".to_owned())
+    });
+    assert!(broke.is_err());
+    // It did not come to its end, so it is begun again, and not from an empty store once more.
+    assert!(!journal.is_sound());
+    assert_eq!(journal.health(), Err(JournalError::BeingMade));
+    assert_eq!(recover::rebuild(&spool, &journal, &place()).unwrap().inserted, 6);
+    assert_eq!((journal.health(), journal.is_sound(), store.renewed.load(Ordering::SeqCst)), (Ok(()), true, 1));
+    assert_eq!(journal.by_idempotency(&key).unwrap().map(|r| r.id()), Some(id));
+    assert_eq!(journal.find(CaptureId::new(1, [1; 10])), Ok(None));
+}
+
+#[test]
+fn what_cannot_be_put_aside_keeps_nothing_else_from_the_index() {
+    let folder = Folder::new("not-aside");
+    let id = waiting(&folder)[0].id();
+    fs::write(folder.live().join(format!("{}.item", id.item(0))), "rubbish").unwrap();
+    let spool = Spool::open(&folder.0.join("spool"), &kek(), spool::Options::default()).unwrap();
+    fs::remove_dir(folder.0.join("spool/quarantine")).unwrap();
+    let journal = Journal::open(Arc::new(MemoryStore::new()), &kek()).unwrap();
+    let recovered = recover::recover(&spool, &journal, &place()).unwrap();
+    assert_eq!(recovered.inserted, 5);
+    assert!(recovered.damaged.iter().any(|(name, why)| *name == id.to_string() && why.contains("could not be put aside")));
+}
+
+#[test]
+fn an_index_that_is_found_damaged_while_it_is_completed_is_made_anew() {
+    let folder = Folder::new("completed");
+    waiting(&folder);
+    let spool = Spool::open(&folder.0.join("spool"), &kek(), spool::Options::default()).unwrap();
+    let store = Arc::new(Rotten::default());
+    let journal = Journal::open(store.clone(), &kek()).unwrap();
+    store.is_damaged.store(true, Ordering::SeqCst);
+    assert_eq!(recover::recover(&spool, &journal, &place()).unwrap().inserted, 6);
+    assert!(journal.is_sound());
 }
 
 /// `SplitMix64`: the same places for the same seed.

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use shutterbridge::archive::Report;
+use shutterbridge::archive::{Report, Unwanted};
 use shutterbridge::capture::record::Schedule;
 use shutterbridge::capture::{CaptureId, Commitment, FailureCode, MediaClass, Record, Stage, Takes};
 use shutterbridge::journal::{Commit, JournalError, Queue, Span};
@@ -90,18 +90,59 @@ fn a_capture_is_committed_when_every_archive_has_committed_for_itself() {
     house.settle();
     let (transaction, committed) = world.shelf.last_question();
     assert_ne!(transaction, other.last_question().0);
-    house.line.report(&Report { transaction, committed: committed.clone(), failed: Vec::new() }).unwrap();
+    house.line.report(&["pacs"], &Report { transaction, committed: committed.clone(), failed: Vec::new() }).unwrap();
     house.settle();
     assert_eq!((house.leg(id, "pacs").0, house.leg(id, "vna").0), (Stage::Committed, Stage::Forwarded));
     assert_eq!(house.stage(id), Stage::Forwarded);
     let (transaction, _) = other.last_question();
-    house.line.report(&Report { transaction, committed: Vec::new(), failed: vec![(committed[0].clone(), 0x0112)] }).unwrap();
+    house
+        .line
+        .report(&["vna"], &Report { transaction, committed: Vec::new(), failed: vec![(committed[0].clone(), 0x0112)] })
+        .unwrap();
     house.settle();
     assert_eq!((world.shelf.sends(), other.sends()), (1, 2), "what one lost is sent to that one alone");
     let (transaction, _) = other.last_question();
-    house.line.report(&Report { transaction, committed, failed: Vec::new() }).unwrap();
+    house.line.report(&["vna"], &Report { transaction, committed, failed: Vec::new() }).unwrap();
     house.settle();
     assert_eq!(house.stage(id), Stage::Committed);
+}
+
+#[test]
+fn a_report_from_another_archive_than_the_one_that_was_asked_is_refused_and_told() {
+    let mut world = World::new("other-voice");
+    world.commitment = Commitment::Required;
+    let other = Arc::<Shelf>::default();
+    let house = world.start_at(&[("pacs", &world.shelf), ("vna", &other)]);
+    let id = house.send(&claim("4711"), None, &[&photo(1)]).unwrap().record.id();
+    house.settle();
+    let (transaction, committed) = world.shelf.last_question();
+    let report = Report { transaction, committed, failed: Vec::new() };
+    for voices in [&["vna"][..], &[], &["PACS", "pac"]] {
+        assert_eq!(house.line.report(voices, &report), Err(Unwanted::UnknownTransaction), "{voices:?}");
+    }
+    house.settle();
+    assert_eq!(house.leg(id, "pacs").0, Stage::Forwarded, "somebody else's word counted");
+    assert_eq!(*world.refused.lock().unwrap(), ["another archive than the one that was asked"; 3]);
+    // Two sections of the configuration may be one archive.
+    assert_eq!(house.line.report(&["vna", "pacs"], &report), Ok(()));
+    house.settle();
+    assert_eq!(house.leg(id, "pacs").0, Stage::Committed);
+}
+
+#[test]
+fn an_archive_cannot_answer_for_another_on_its_own_association() {
+    let mut world = World::new("other-line");
+    world.commitment = Commitment::Required;
+    let other = Arc::<Shelf>::default();
+    let house = world.start_at(&[("pacs", &world.shelf), ("vna", &other)]);
+    let id = house.send(&claim("4711"), None, &[&photo(1)]).unwrap().record.id();
+    house.settle();
+    let (transaction, committed) = world.shelf.last_question();
+    *other.forged.lock().unwrap() = Some(Report { transaction, committed, failed: Vec::new() });
+    pass(&house, 100, || other.forged.lock().unwrap().is_none());
+    house.settle();
+    assert_eq!(house.leg(id, "pacs").0, Stage::Forwarded, "somebody else's word counted");
+    assert_eq!(*world.refused.lock().unwrap(), ["another archive than the one that was asked"]);
 }
 
 #[test]
@@ -169,6 +210,64 @@ fn what_waits_for_an_archive_that_was_removed_is_held_and_goes_on_when_it_is_bac
     assert_eq!(house.leg(ids[1], "vna"), (Stage::Forwarded, None));
     assert_eq!(taken(&other), uids(&house, &ids[1..]), "what a person gave up stays so");
     assert_eq!(world.shelf.sends(), 3);
+}
+
+#[test]
+fn what_waits_for_the_commitment_of_an_archive_that_was_removed_is_held_and_goes_on_when_it_is_back() {
+    let mut world = World::new("gone-uncommitted");
+    world.commitment = Commitment::Required;
+    let other = Arc::<Shelf>::default();
+    *world.shelf.words.lock().unwrap() = vec![Says::Kept; 9];
+    let house = world.start_at(&[("pacs", &world.shelf), ("vna", &other)]);
+    let ids = send_many(&world, &house, 3, None);
+    house.settle();
+    assert_eq!(house.leg(ids[0], "vna"), (Stage::Forwarded, None));
+    drop(house);
+    let house = world.start();
+    house.settle();
+    for id in &ids {
+        assert_eq!((house.leg(*id, "pacs").0, house.stage(*id)), (Stage::Committed, Stage::Held));
+        assert_eq!(house.leg(*id, "vna"), (Stage::Held, Some(FailureCode::ArchiveGone)));
+        let detail = house.record(*id).items[0].failure.clone().unwrap().detail;
+        assert!(detail.contains("\"vna\"") && detail.contains("commit"), "{detail}");
+    }
+    assert_eq!(house.decide(ids[0], Act::Retry).unwrap().stage(), Stage::Held, "there is still nobody to ask");
+    house.clock.advance_ms(20 * MINUTE_MS);
+    house.settle();
+    assert_eq!(house.line.sweep(), Ok(0), "erased without the word of one archive");
+    house.decide(ids[0], Act::Discard).unwrap();
+    assert_eq!(house.stage(ids[0]), Stage::Committed, "the other archive has committed");
+    house.clock.advance_ms(20 * MINUTE_MS);
+    assert_eq!(house.line.sweep(), Ok(1), "a person gave up the wait, so nothing keeps the bytes");
+    drop(house);
+    *other.words.lock().unwrap() = vec![Says::Kept; 9];
+    let house = world.start_at(&[("pacs", &world.shelf), ("vna", &other)]);
+    house.settle();
+    for id in &ids[1..] {
+        assert_eq!(house.leg(*id, "vna"), (Stage::Committed, None));
+    }
+    assert_eq!((world.shelf.sends(), other.sends()), (3, 3), "something was sent again");
+    assert_eq!(house.leg(ids[0], "vna").0, Stage::Discarded, "what a person gave up stays so");
+}
+
+#[test]
+fn a_removed_archive_that_comes_back_and_is_not_asked_any_more_has_it_by_its_word() {
+    let mut world = World::new("gone-unasked");
+    world.commitment = Commitment::Required;
+    let other = Arc::<Shelf>::default();
+    let house = world.start_at(&[("pacs", &other)]);
+    let id = send_many(&world, &house, 1, None)[0];
+    house.settle();
+    drop(house);
+    let house = world.start_at(&[("vna", &world.shelf)]);
+    house.settle();
+    assert_eq!(house.leg(id, "pacs"), (Stage::Held, Some(FailureCode::ArchiveGone)));
+    drop(house);
+    world.commitment = Commitment::None;
+    let house = world.start_at(&[("pacs", &other)]);
+    house.settle();
+    assert_eq!((house.leg(id, "pacs"), house.record(id).is_at_rest()), ((Stage::Forwarded, None), true));
+    assert_eq!((other.sends(), other.questions()), (1, 1));
 }
 
 #[test]
@@ -325,7 +424,7 @@ fn a_held_capture_does_not_hold_up_the_patients_next_ones() {
 }
 
 #[test]
-fn an_item_in_hand_at_three_deaths_of_the_process_is_held_and_the_others_go_on() {
+fn an_item_in_hand_at_four_deaths_of_the_process_the_last_two_alone_is_held_and_the_others_go_on() {
     let mut world = World::new("deaths");
     let house = world.start();
     let first = house.send(&claim("4711"), None, &[&photo(1)]).unwrap().record.id();
@@ -337,13 +436,22 @@ fn an_item_in_hand_at_three_deaths_of_the_process_is_held_and_the_others_go_on()
     house.line.step();
     assert_eq!(house.record(first).items[0].legs[0].schedule.deaths, 1);
     drop(house);
-    let house = world.start();
-    house.line.step(); // the first is suspected now and waits a while
-    house.clock.advance_ms(5_000);
-    house.line.step();
-    assert!(house.record(first).items[0].legs[0].schedule.open);
-    world.now = house.clock.now();
-    drop(house);
+    for _ in 0..20 {
+        let house = world.start();
+        house.line.step(); // suspected now: it waits until a gateway has lived a while
+        house.clock.advance_ms(4_000);
+        house.line.step();
+        assert!(!house.record(first).items[0].legs[0].schedule.open);
+        world.now = house.clock.now();
+    }
+    for _ in 0..2 {
+        let house = world.start();
+        house.line.step();
+        house.clock.advance_ms(5_000);
+        house.line.step();
+        assert!(house.record(first).items[0].legs[0].schedule.open);
+        world.now = house.clock.now();
+    }
     let house = world.start();
     house.settle();
     assert_eq!(house.leg(first, "pacs"), (Stage::Held, Some(FailureCode::GatewayDied)));

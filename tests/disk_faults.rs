@@ -106,6 +106,23 @@ impl Ward {
         }
     }
 
+    /// A photo of somebody whom the hospital has not announced: 815.
+    fn hold(&mut self) -> String {
+        let unknown = json!({"patient": {"id": "815", "issuer": "HOSP"}, "department": "derm"});
+        let answer = self.phone().upload("held", &unknown, &[self.photo.bytes()]);
+        let held = answer.json()["id"].as_str().unwrap().to_owned();
+        wait_until(SOON, "nobody knows the patient", || (self.stage(&held) == "held").then_some(()));
+        held
+    }
+
+    /// Until nothing fits any more; the file that does it.
+    fn fill(&self) -> PathBuf {
+        let ballast = self.disk.0.join("ballast");
+        let mut file = std::fs::File::create(&ballast).unwrap();
+        while std::io::Write::write_all(&mut file, &[7; 4096]).is_ok() {}
+        ballast
+    }
+
     /// The phone hears why, and `/readyz` says it; what is known can be read.
     fn refuses(&mut self, statuses: &[u16]) {
         let answer = wait_until(SOON, "a photo is refused", || Some(self.upload()).filter(|a| a.status != 201));
@@ -140,17 +157,24 @@ impl Ward {
 fn a_full_disk_refuses_photos_until_there_is_room_and_forwards_what_it_has() {
     let Some(mut ward) = Ward::open() else { return };
     ward.begin();
-    let unknown = json!({"patient": {"id": "815", "issuer": "HOSP"}, "department": "derm"});
-    let answer = ward.phone().upload("held", &unknown, &[ward.photo.bytes()]);
-    let held = answer.json()["id"].as_str().unwrap().to_owned();
-    wait_until(SOON, "nobody knows the patient", || (ward.stage(&held) == "held").then_some(()));
-    let ballast = ward.disk.0.join("ballast");
-    let mut file = std::fs::File::create(&ballast).unwrap();
-    // Until nothing fits any more.
-    while std::io::Write::write_all(&mut file, &[7; 4096]).is_ok() {}
-    drop(file);
+    let held = ward.hold();
+    let ballast = ward.fill();
     ward.refuses(&[507, 503]);
     // What was promised before goes on: the gateway gives its own ballast back.
+    hospital::tell(ward.gateway.mllp, &[hospital::admit("815")]);
+    wait_until(SOON, "a full disk forwards what it has", || (ward.stage(&held) == "forwarded").then_some(()));
+    std::fs::remove_file(ballast).unwrap();
+    ward.recovers();
+}
+
+#[test]
+fn a_disk_that_others_filled_while_the_gateway_was_down_does_not_keep_it_from_starting() {
+    let Some(mut ward) = Ward::open() else { return };
+    ward.begin();
+    let held = ward.hold();
+    ward.gateway.kill();
+    let ballast = ward.fill();
+    ward.gateway.restart();
     hospital::tell(ward.gateway.mllp, &[hospital::admit("815")]);
     wait_until(SOON, "a full disk forwards what it has", || (ward.stage(&held) == "forwarded").then_some(()));
     std::fs::remove_file(ballast).unwrap();

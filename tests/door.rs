@@ -18,6 +18,7 @@ use shutterbridge::capture::retry::RetryPolicy;
 use shutterbridge::capture::{Commitment, Essence, FailureCode, Identifier, MediaKind, Operator, Patient, Record, Stage, Takes};
 use shutterbridge::clock::Clock;
 use shutterbridge::dicom::Instance;
+use shutterbridge::fence::{self, Fence};
 use shutterbridge::journal::Journal;
 use shutterbridge::lookup::{Answer, Asked, Lookup, Unavailable};
 use shutterbridge::pipeline::accept::{FrontDesk, Options, Quotas, Reception};
@@ -103,6 +104,7 @@ impl House {
                 departments: vec![DepartmentRule { id: "derm".to_owned(), ..DepartmentRule::default() }],
                 quotas: Quotas::default(),
             },
+            census: None,
             spool: spool.clone(),
             journal: journal.clone(),
             pending: pending.clone(),
@@ -117,6 +119,7 @@ impl House {
             takes: Takes::default(),
         };
         let line = Line::new(Works {
+            fence: Arc::new(Fence::of([env!("CARGO_BIN_EXE_shutterbridge").into(), fence::WORD.into()])),
             spool: spool.clone(),
             journal: journal.clone(),
             pending,
@@ -269,7 +272,7 @@ fn what_no_object_can_be_made_of_is_held_with_the_reason_and_never_lost() {
     house.settle();
     let record = house.journal.get(receipt.record.id()).unwrap().unwrap();
     assert_eq!(record.stage(), Stage::Held);
-    assert_eq!(record.items[0].failure.as_ref().map(|f| f.code), Some(FailureCode::NeedsTranscoding));
+    assert_eq!(record.items[0].failure.as_ref().map(|f| f.code), Some(FailureCode::WrapFailed));
     let disputed = record.notes.iter().filter(|note| note.contains("another turn")).count();
     assert_eq!(disputed, 1, "its Exif asks for a turn that the file has not: {:?}", record.notes);
     tells_nothing(&house.sealed(&record, 0));

@@ -100,6 +100,26 @@ fn an_unknown_patient_is_held_until_the_hospital_makes_the_match_exact() {
 }
 
 #[test]
+fn where_the_site_says_so_a_patient_nobody_announced_is_refused_and_every_other_doubt_is_held() {
+    let mut world = World::new("strangers");
+    world.refuses_strangers = true;
+    let house = world.start();
+    let key = Some("8a1f");
+    let stranger = house.send(&claim("815"), key, &[&photo(1)]).unwrap_err();
+    assert_eq!(stranger.code, RefusalCode::UnknownPatient);
+    assert!(stranger.detail.contains("the patient number") && !stranger.detail.contains("815"), "{}", stranger.detail);
+    let twin = json!({"patient": {"id": "4711", "issuer": "HOSP"}, "birth_date": "1980-01-01", "department": "derm"});
+    let twin = house.send(&twin, None, &[&photo(2)]).unwrap().record.id();
+    house.settle();
+    assert_eq!(house.stage(twin), Stage::Held);
+    world.hospital.admit("815", "1999-09-09");
+    let first = house.send(&claim("815"), key, &[&photo(1)]).unwrap();
+    world.hospital.forget("815");
+    let again = house.send(&claim("815"), key, &[&photo(1)]).unwrap();
+    assert_eq!((again.replayed, again.record.id()), (true, first.record.id()), "what was promised stays promised");
+}
+
+#[test]
 fn an_archive_that_is_away_is_asked_again_without_end_and_the_uid_stays() {
     let world = World::new("away");
     let house = world.start();
@@ -171,7 +191,7 @@ fn a_site_that_the_body_has_twice_is_refused_at_the_door_until_a_side_is_said() 
         house.send(&claim, None, &[&photo(1)])
     };
     for side in [None, Some("U")] {
-        let refusal = hand(side).err().expect("no side was said");
+        let Err(refusal) = hand(side) else { panic!("no side was said") };
         assert_eq!((refusal.code, refusal.errors[0].pointer.as_str()), (RefusalCode::ClaimInvalid, "/laterality"));
     }
     assert!(hand(Some("L")).is_ok());
@@ -287,7 +307,7 @@ fn a_report_counts_for_the_instances_of_its_question_and_for_no_other() {
         (of(&transaction, &wanted, vec![]), Ok(()), [Committed, Committed]),
     ];
     for (report, taken, then) in table {
-        assert_eq!(house.line.report(&report), taken, "{report:?}");
+        assert_eq!(house.line.report(&["pacs"], &report), taken, "{report:?}");
         house.settle();
         assert_eq!(stages(&house, id), then, "{report:?}");
     }
@@ -318,7 +338,7 @@ fn a_report_that_never_comes_is_asked_for_again_and_a_late_one_still_counts() {
     drop(house); // an archive answers after a crash of ours, and to the first question
     let house = world.start();
     let late = Report { transaction: first.0, committed: first.1, failed: Vec::new() };
-    assert_eq!(house.line.report(&late), Ok(()));
+    assert_eq!(house.line.report(&["pacs"], &late), Ok(()));
     house.settle();
     assert_eq!(house.stage(id), Stage::Committed);
 }
@@ -392,6 +412,82 @@ fn an_archive_without_commitment_is_enough_only_where_it_may_be() {
 }
 
 #[test]
+fn each_reason_not_to_commit_has_its_consequence() {
+    use Stage::{Forwarded, Held, Wrapped};
+    let table = [
+        // given the reason, then the stage, and in ten minutes so many sends and questions more
+        (0x0110, Forwarded, 0, true),
+        (0x0213, Forwarded, 0, true),
+        (0x0131, Forwarded, 0, true),
+        (0x0000, Forwarded, 0, true),
+        (0x0112, Wrapped, 1, true),
+        (0x0119, Held, 0, false),
+        (0x0122, Held, 0, false),
+        (0xC123, Held, 0, false),
+    ];
+    for (reason, stage, sends, is_asked_again) in table {
+        let mut world = World::new(&format!("reason-{reason:04x}"));
+        // Of an archive that lost it twice the second loss is not mended at once.
+        let words = [Says::NotKept(reason); 2];
+        let (house, id) = asked(&mut world, Commitment::Required, &words[..if sends > 0 { 2 } else { 1 }], &[&photo(1)]);
+        assert_eq!((house.stage(id), world.shelf.sends()), (stage, 1 + sends), "{reason:04X}");
+        let failure = house.record(id).items[0].failure.clone().unwrap();
+        assert_eq!(failure.code == FailureCode::ArchiveWillNotCommit, stage == Held, "{reason:04X}");
+        let before = world.shelf.questions();
+        house.clock.advance_ms(10 * 60_000);
+        house.settle();
+        assert_eq!(world.shelf.questions() > before, is_asked_again, "{reason:04X}");
+        let all = world.shelf.asked.lock().unwrap().clone();
+        let transactions: std::collections::BTreeSet<&Uid> = all.iter().map(|(t, _)| t).collect();
+        assert_eq!(transactions.len(), all.len(), "{reason:04X}: a transaction was used twice");
+    }
+}
+
+#[test]
+fn what_an_archive_will_not_commit_to_stays_until_it_does_or_a_person_gives_it_up() {
+    let will_not = [Says::NotKept(0x0122)];
+    let live = |world: &World| files_in(&world.spool_folder().join("live"));
+    let mut world = World::new("will-not-late");
+    let (house, id) = asked(&mut world, Commitment::Required, &will_not, &[&photo(1)]);
+    let (transaction, committed) = world.shelf.last_question();
+    assert_eq!(house.stage(id), Stage::Held);
+    let lost = Report { transaction: transaction.clone(), committed: Vec::new(), failed: vec![(committed[0].clone(), 0x0112)] };
+    assert_eq!(house.line.report(&["pacs"], &lost), Ok(()));
+    house.settle();
+    assert_eq!((house.stage(id), world.shelf.sends()), (Stage::Held, 1), "a person has it");
+    let late = Report { transaction, committed, failed: Vec::new() };
+    assert_eq!(house.line.report(&["pacs"], &late), Ok(()));
+    house.settle();
+    assert_eq!(house.stage(id), Stage::Committed, "it changed its mind");
+
+    let mut world = World::new("will-not-retry");
+    let (house, id) = asked(&mut world, Commitment::Required, &[will_not[0], Says::Kept], &[&photo(1)]);
+    house.decide(id, Act::Retry).unwrap();
+    house.settle();
+    assert_eq!((house.stage(id), world.shelf.sends(), world.shelf.questions()), (Stage::Committed, 1, 2));
+
+    let mut world = World::new("will-not-discard");
+    let (house, id) = asked(&mut world, Commitment::Required, &will_not, &[&photo(1)]);
+    assert!(house.decide(id, to_patient("4711")).is_err(), "the archive has it");
+    assert!(!live(&world).is_empty());
+    house.decide(id, Act::Discard).unwrap();
+    assert_eq!((house.stage(id), live(&world)), (Stage::Discarded, Vec::new()));
+}
+
+#[test]
+fn a_loss_that_is_told_twice_is_mended_once() {
+    let mut world = World::new("lost-twice");
+    let (house, id) = asked(&mut world, Commitment::Required, &[], &[&photo(1)]);
+    let (transaction, committed) = world.shelf.last_question();
+    let lost = Report { transaction, committed: Vec::new(), failed: vec![(committed[0].clone(), 0x0112)] };
+    for _ in 0..3 {
+        assert_eq!(house.line.report(&["pacs"], &lost), Ok(()));
+        house.settle();
+    }
+    assert_eq!((house.stage(id), world.shelf.sends()), (Stage::Forwarded, 2), "an old word undid what was mended");
+}
+
+#[test]
 fn what_was_kept_once_and_is_lost_now_is_not_taken_for_kept() {
     let mut world = World::new("order");
     let words = [Says::Nothing, Says::NotKept(0x0112), Says::Nothing];
@@ -400,7 +496,7 @@ fn what_was_kept_once_and_is_lost_now_is_not_taken_for_kept() {
     house.clock.advance_ms(100_000);
     house.settle(); // asked again: lost; sent again; asked a third time
     assert_eq!((world.shelf.questions(), world.shelf.sends()), (3, 2));
-    assert_eq!(house.line.report(&Report { transaction, committed, failed: Vec::new() }), Ok(()));
+    assert_eq!(house.line.report(&["pacs"], &Report { transaction, committed, failed: Vec::new() }), Ok(()));
     house.settle();
     assert_eq!(house.stage(id), Stage::Forwarded, "an old word counted against a newer one");
 }
@@ -474,7 +570,7 @@ fn an_old_word_of_the_archive_stays_old_when_the_clock_is_set_back() {
     house.decide(id, Act::Retry).unwrap();
     house.settle(); // asked again: lost; sent again; asked a third time
     assert_eq!((world.shelf.questions(), world.shelf.sends()), (3, 2));
-    assert_eq!(house.line.report(&Report { transaction, committed, failed: Vec::new() }), Ok(()));
+    assert_eq!(house.line.report(&["pacs"], &Report { transaction, committed, failed: Vec::new() }), Ok(()));
     house.settle();
     assert_eq!(house.stage(id), Stage::Forwarded, "what the archive lost would be erased");
 }
@@ -543,7 +639,7 @@ fn nothing_is_erased_that_the_archive_may_not_have() {
             let (transaction, wanted) = world.shelf.last_question();
             if is_one_kept {
                 let report = Report { transaction, committed: wanted[..1].to_vec(), failed: Vec::new() };
-                assert_eq!(house.line.report(&report), Ok(()));
+                assert_eq!(house.line.report(&["pacs"], &report), Ok(()));
             }
             house.settle();
             let held = house.send(&claim("815"), None, &[&photo(3)]).unwrap().record.id();
@@ -682,7 +778,7 @@ fn bytes_beside_a_discarded_photo_stay_until_the_archive_has_committed_to_the_ot
     let live = world.spool_folder().join("live");
     assert!(!files_in(&live).is_empty(), "the archive may still say that it lost the second photo");
     let (transaction, committed) = world.shelf.last_question();
-    house.line.report(&Report { transaction, committed, failed: Vec::new() }).unwrap();
+    house.line.report(&["pacs"], &Report { transaction, committed, failed: Vec::new() }).unwrap();
     house.settle();
     assert_eq!((stages(&house, id), files_in(&live)), (vec![Stage::Discarded, Stage::Committed], Vec::<String>::new()));
 }

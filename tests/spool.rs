@@ -328,7 +328,7 @@ fn a_capture_of_several_items_is_promised_whole_or_not_at_all() {
     let folder = Folder::new();
     let spool = open(&folder);
     spool.promise(finished(&spool, capture(1), 3)).unwrap();
-    let whole = Present { id: capture(1), items: vec![0, 1, 2], binding: false, derived: vec![] };
+    let whole = Present { id: capture(1), items: vec![0, 1, 2], binding: false, stopped: false, derived: vec![] };
     assert_eq!(spool.list().unwrap().collect::<Vec<_>>(), [Entry::Capture(whole.clone())]);
     // The last file of the second capture cannot have its name: it is taken.
     promise(&spool, capture(2).item(2), b"", b"");
@@ -420,7 +420,10 @@ fn attachments_are_read_replaced_and_taken_away() {
     assert_eq!(read(&spool, binding).unwrap(), b"second");
     assert_eq!(read(&spool, derived).unwrap(), payload(2 * CHUNK));
     let listed: Vec<Entry> = spool.list().unwrap().collect();
-    assert_eq!(listed, [Entry::Capture(Present { id: capture(1), items: vec![0], binding: true, derived: vec![0] })]);
+    assert_eq!(
+        listed,
+        [Entry::Capture(Present { id: capture(1), items: vec![0], binding: true, stopped: false, derived: vec![0] })]
+    );
     spool.detach(derived).unwrap();
     assert_eq!(spool.has(derived), Ok(false));
     spool.detach(Name::Item(item)).unwrap();

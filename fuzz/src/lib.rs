@@ -112,7 +112,8 @@ pub fn message(bytes: &[u8]) {
     let mut decoder = hl7::frame::Decoder::new(FRAME_MAX_BYTES);
     for portion in bytes.chunks(61) {
         decoder.push(portion);
-        while decoder.next_event().is_some() {}
+        // The door hangs up at anything else.
+        while matches!(decoder.next_event(), Some(hl7::frame::Event::Message(_))) {}
     }
     let authority = hl7::rules::Authority::named("HOSP");
     let rules = hl7::Rules { assigning_authority: authority, zone: jiff::tz::TimeZone::UTC, sources: Vec::new() };

@@ -89,9 +89,11 @@ pub enum Asked {
 
 /// Who is told what an archive reports by itself. Called from many threads.
 pub trait ReportSink: Send + Sync {
+    /// `from`: as whom the archive came.
+    ///
     /// # Errors
     /// [`Unwanted`], with which the archive is refused.
-    fn report(&self, report: Report) -> Result<(), Unwanted>;
+    fn report(&self, from: &AeTitle, report: Report) -> Result<(), Unwanted>;
 
     /// Somebody came who is not the archive, or who called somebody else.
     fn stranger(&self);
@@ -100,7 +102,7 @@ pub trait ReportSink: Send + Sync {
 /// Why a report is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unwanted {
-    /// No question of ours has this transaction: a forgery, or an answer to somebody else.
+    /// No question of ours to this archive has this transaction: a forgery, or an answer to somebody else.
     UnknownTransaction,
     /// It could not be looked up or kept just now.
     Later,

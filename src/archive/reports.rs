@@ -2,7 +2,7 @@
 //! N-EVENT-REPORT as the SCU's role of the acceptor, and Verification.
 //!
 //! It believes nobody: the AE titles must be the configured ones, and a report counts only where
-//! its transaction is known. It never takes an object.
+//! its transaction is known and was asked of whom it comes from. It never takes an object.
 
 use std::collections::HashMap;
 use std::io;
@@ -92,38 +92,41 @@ impl Door {
             return Err(Fault::Protocol("no association was requested"));
         };
         let patience = Patience::from_now(SILENCE_MS);
-        if let Some(reject) = self.rejection(&request, is_full) {
-            return wire.write_pdu(&Pdu::AssociationRJ(reject), patience);
-        }
+        let from = match self.known(&request, is_full) {
+            Ok(from) => from,
+            Err(reject) => return wire.write_pdu(&Pdu::AssociationRJ(reject), patience),
+        };
         let (accept, contexts) = negotiate(&request);
         wire.write_pdu(&Pdu::AssociationAC(accept), patience)?;
-        let served = self.run(&mut wire, &contexts);
+        let served = self.run(&mut wire, from, &contexts);
         if matches!(served, Err(Fault::Protocol(_))) {
             wire.abort();
         }
         served
     }
 
-    fn rejection(&self, request: &AssociationRQ, is_full: bool) -> Option<AssociationRJ> {
+    /// Which archive it is, or how it is turned away.
+    fn known(&self, request: &AssociationRQ, is_full: bool) -> Result<&AeTitle, AssociationRJ> {
         if is_full {
             let reason = AssociationRJServiceProviderPresentationReason::LocalLimitExceeded;
             let source = AssociationRJSource::ServiceProviderPresentation(reason);
-            return Some(AssociationRJ { result: AssociationRJResult::Transient, source });
+            return Err(AssociationRJ { result: AssociationRJResult::Transient, source });
         }
-        let reason = if request.called_ae_title.trim() != self.options.ae.as_str() {
-            AssociationRJServiceUserReason::CalledAETitleNotRecognized
-        } else if !self.options.archive_aes.iter().any(|ae| ae.as_str() == request.calling_ae_title.trim()) {
-            AssociationRJServiceUserReason::CallingAETitleNotRecognized
-        } else {
-            return None;
+        let from = self.options.archive_aes.iter().find(|ae| ae.as_str() == request.calling_ae_title.trim());
+        let reason = match from {
+            _ if request.called_ae_title.trim() != self.options.ae.as_str() => {
+                AssociationRJServiceUserReason::CalledAETitleNotRecognized
+            }
+            Some(from) => return Ok(from),
+            None => AssociationRJServiceUserReason::CallingAETitleNotRecognized,
         };
         self.sink.stranger();
         let source = AssociationRJSource::ServiceUser(reason);
-        Some(AssociationRJ { result: AssociationRJResult::Permanent, source })
+        Err(AssociationRJ { result: AssociationRJResult::Permanent, source })
     }
 
     /// Until the peer says farewell, or its time is over.
-    fn run(&self, wire: &mut Wire, contexts: &Contexts) -> Result<(), Fault> {
+    fn run(&self, wire: &mut Wire, from: &AeTitle, contexts: &Contexts) -> Result<(), Fault> {
         let end = Instant::now() + ASSOCIATION_MAX;
         let mut assembler = Assembler::default();
         loop {
@@ -136,7 +139,7 @@ impl Door {
                 Incoming::Other(_) => return Err(Fault::Protocol("a PDU came out of turn")),
             }
             while let Some(message) = assembler.next() {
-                let answer = self.answer(&message, contexts)?;
+                let answer = self.answer(&message, from, contexts)?;
                 let mut pdu = data_head(message.context, true, true, answer.len()).to_vec();
                 pdu.extend_from_slice(&answer);
                 wire.write(&pdu, patience)?;
@@ -144,13 +147,13 @@ impl Door {
         }
     }
 
-    fn answer(&self, message: &Message, contexts: &Contexts) -> Result<Vec<u8>, Fault> {
+    fn answer(&self, message: &Message, from: &AeTitle, contexts: &Contexts) -> Result<Vec<u8>, Fault> {
         let (class, syntax) = contexts.get(&message.context).ok_or(Fault::Protocol("a context that was not agreed"))?;
         match &message.command {
             Command::EchoRequest { message_id } if *class == iod::VERIFICATION => Ok(echo_response(*message_id)),
             Command::EventRequest(event) if *class == iod::STORAGE_COMMITMENT => {
                 let taken = read(event, &message.data, *syntax).and_then(|report| {
-                    self.sink.report(report).map_err(|why| match why {
+                    self.sink.report(from, report).map_err(|why| match why {
                         Unwanted::UnknownTransaction => status::INVALID_ARGUMENT,
                         Unwanted::Later => status::PROCESSING_FAILURE,
                     })

@@ -61,6 +61,7 @@ failure_codes! {
     ArchiveBusy "archive-busy" Transient "operations" "The archive is out of resources (A7xx); it is asked again.";
     ArchiveProcessing "archive-processing" Transient "operations" "The archive reported a processing failure; it is asked again.";
     ArchiveNotCommitted "archive-not-committed" Transient "operations" "The archive has not said that it keeps the object; it is asked again.";
+    ArchiveWillNotCommit "archive-will-not-commit" Permanent "operations" "The archive took the object and says that it will not keep it; look at its log, then retry, or discard what waits.";
     ArchiveRefusedClass "archive-refused-class" Permanent "operations" "The archive takes neither this SOP class nor this transfer syntax.";
     ArchiveRefusedObject "archive-refused-object" Permanent "support" "The archive cannot accept the object as it is (A9xx, Cxxx).";
     ArchiveNotAuthorised "archive-not-authorised" Transient "operations" "The archive does not let this gateway store; ask its administrator.";

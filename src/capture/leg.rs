@@ -46,7 +46,14 @@ impl Leg {
         self.schedule.attempts.saturating_sub(self.schedule.unsent)
     }
 
-    /// True where it changed. The caller has asked the transition table.
+    /// As the transition table says; out of `Held` only what was at the archive before is there again.
+    pub(super) fn may_become(&self, stage: Stage) -> bool {
+        let was_there = self.resume == Stage::Forwarded;
+        let is_false = self.stage == Stage::Held && stage == Stage::Forwarded && !was_there;
+        self.stage.may_become(stage) && !is_false
+    }
+
+    /// True where it changed. The caller has asked whether it may.
     pub(super) fn become_stage(&mut self, stage: Stage) -> bool {
         if stage == Stage::Held && self.stage != Stage::Held {
             self.resume = self.stage;

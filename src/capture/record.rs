@@ -254,8 +254,7 @@ impl Record {
         record
     }
 
-    /// A note for each file that asks for two turns: a person alone can tell which is right (field.md
-    /// rule 2).
+    /// A note for each file that asks for two turns: a person alone can tell which is right.
     pub fn turn_notes(&self) -> impl Iterator<Item = String> + use<> {
         let disputed: Vec<u32> =
             self.items.iter().zip(1..).filter(|(item, _)| item.facts.facts.details.is_turn_disputed).map(|(_, n)| n).collect();
@@ -328,7 +327,7 @@ impl Record {
         let item = self.items.get_mut(usize::from(event.item)).ok_or(Broken("no such item"))?;
         let (mut allowed, mut moved) = (0, 0);
         item.change_legs(|leg| {
-            if is_meant(leg) && leg.stage.may_become(event.stage) {
+            if is_meant(leg) && leg.may_become(event.stage) {
                 allowed += 1;
                 moved += u32::from(leg.become_stage(event.stage));
                 and_then(leg);

@@ -49,8 +49,8 @@ impl Stage {
         }
     }
 
-    /// The transition table. Never backwards, except out of `Held` to where it was, and from
-    /// `Forwarded` where the archive itself says that it has no such instance: then the object is
+    /// The transition table. Never backwards, except out of `Held` to where it was (the leg knows
+    /// where that is), and from `Forwarded` where the archive itself says that it has no such instance: then the object is
     /// sent again under the same UID (PS3.3 §C.14.1.1, Failure Reason 0112H).
     #[must_use]
     pub fn may_become(self, next: Self) -> bool {
@@ -59,9 +59,9 @@ impl Stage {
             (self, next),
             (Accepted, Identified) | (Identified, Wrapped) | (Wrapped, Forwarded) | (Forwarded, Committed)
         );
-        let by_doubt = matches!((self, next), (Accepted | Identified | Wrapped, Held));
+        let by_doubt = matches!((self, next), (Accepted | Identified | Wrapped | Forwarded, Held));
         let by_archive = matches!((self, next), (Forwarded, Wrapped));
-        let by_person = matches!((self, next), (Held, Accepted | Identified | Wrapped | Discarded));
+        let by_person = matches!((self, next), (Held, Accepted | Identified | Wrapped | Forwarded | Discarded));
         self == next || forward || by_doubt || by_archive || by_person
     }
 }

@@ -39,6 +39,8 @@ pub enum Command {
         from: PathBuf,
     },
     TokenMint(MintArgs),
+    /// What this program asks another of its own processes; no person does.
+    Fenced(Vec<OsString>),
     Queue(QueueArgs),
 }
 
@@ -330,6 +332,10 @@ const FILES_MAX: usize = 1_000_000;
 /// # Errors
 /// [`UsageError`] with what is wrong.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, UsageError> {
+    let mut args = args.into_iter().peekable();
+    if args.next_if(|word| word == crate::fence::WORD).is_some() {
+        return Ok(Command::Fenced(args.collect()));
+    }
     let mut options = Options::read(args)?;
     if options.help || options.words.first().is_some_and(|w| w == "help") {
         return Ok(Command::Say(usage()));

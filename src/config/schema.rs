@@ -74,7 +74,7 @@ const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 /// No spool is larger.
 const QUOTA_MAX: u64 = 1 << 50;
-/// One item of a multi-part upload is counted in 16 bits; a thousand pictures is far beyond a session.
+/// Items of an upload are counted in 16 bits; a thousand pictures of one patient at once is far beyond use.
 const REQUEST_FILES_MAX: u64 = 1_000;
 
 const MLLPS: &str = "MLLP over TLS";
@@ -207,9 +207,9 @@ pub const SECTIONS: &[Section] = &[
             ),
             key(
                 "unknown_patient",
-                Kind::Choice { built: &["hold"], unbuilt: &["refuse"] },
+                Kind::Choice { built: &["hold", "refuse"], unbuilt: &[] },
                 Text("hold"),
-                "what becomes of a capture of a patient nobody announced",
+                "what becomes of a capture of a patient nobody announced: held for a person, or 422 at the door",
             ),
         ],
     },

@@ -12,7 +12,7 @@ pub const FRAME_MAX_BYTES: usize = 1024 * 1024;
 /// Bytes outside a frame before the peer is taken for something that does not speak MLLP.
 pub const NOISE_MAX_BYTES: usize = 4096;
 
-/// What the bytes so far amount to.
+/// What the bytes so far amount to. All but a message is said again until the peer is hung up on.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<'a> {
     /// One whole message, without its frame.

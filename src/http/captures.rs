@@ -10,7 +10,7 @@ use crate::capture::{CaptureId, Operator, Stage};
 use crate::identity::json;
 use crate::pipeline::{Acceptor, Intake, Receipt, Refusal, RefusalCode};
 
-/// Longest claim. A whole one of contract §4 has one kilobyte; a description fills four more.
+/// Longest claim. One with every field has one kilobyte; a description fills four more.
 const CLAIM_MAX_BYTES: usize = 64 * 1024;
 /// Longest Idempotency-Key; a UUID has 36 characters.
 const KEY_MAX_BYTES: usize = 255;

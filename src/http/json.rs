@@ -1,4 +1,4 @@
-//! The JSON of contract §4: captures out, questions in, answers out.
+//! The JSON of the API (`api-spec/openapi.yaml`): captures out, questions in, answers out.
 
 use serde_json::{Map, Value, json};
 

@@ -104,7 +104,7 @@ fn set(response: &mut HttpResponse, name: HeaderName, value: &str) {
     }
 }
 
-/// The status a code answers with (contract §4).
+/// The status a code answers with (`api-spec/problems.md`).
 #[must_use]
 pub fn status(code: RefusalCode) -> StatusCode {
     match code {

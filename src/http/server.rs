@@ -54,13 +54,13 @@ pub struct Limits {
     pub connections_max: usize,
     /// A TLS handshake takes a few round trips.
     pub handshake_ms: u64,
-    /// A request head (contract §4).
+    /// A request head.
     pub head_ms: u64,
-    /// Between two requests (contract §4).
+    /// Between two requests.
     pub keep_alive_ms: u64,
     /// What a body may keep us waiting before it has earned anything …
     pub body_grace_ms: u64,
-    /// … at most at once (contract §4: a body that stalls is cut within 30 s) …
+    /// … at most at once (a body that stalls is cut within 30 s) …
     pub body_stall_ms: u64,
     /// … and the rate that earns a second for a second.
     pub body_rate_bytes_s: u32,
@@ -68,7 +68,7 @@ pub struct Limits {
     pub write_stall_ms: u64,
     /// How long a body is thrown away behind its answer, so that the answer can be read.
     pub discard_ms: u64,
-    /// What is in flight when the server stops gets so long to end (contract §1: 30 s in all).
+    /// What is in flight when the server stops gets so long to end (30 s in all).
     pub stop_ms: u64,
 }
 

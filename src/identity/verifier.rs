@@ -16,7 +16,7 @@ use crate::capture::Operator;
 use crate::capture::text::is_plain;
 use crate::seal::digest::sha256;
 
-/// How far the clocks of an issuer and ours may differ (contract §3).
+/// How far the clocks of an issuer and ours may differ.
 const LEEWAY_S: f64 = 60.0;
 /// Longest `sub` (`OpenID` Connect Core §2).
 const SUBJECT_MAX_CHARS: usize = 255;

@@ -35,6 +35,8 @@ const RECORDS: Table<CaptureId, Record> = Table::new(0x10);
 /// By [`crate::capture::record::Idempotency::key`].
 const IDEMPOTENCY: Table<Digest, CaptureId> = Table::new(0x14);
 const STUDIES: Table<Digest, StudyRow> = Table::new(0x16);
+/// One row, once everything that the spool tells is in the index.
+const WHOLE: Table<Vec<u8>, bool> = Table::new(0x19);
 
 /// Captures read at once while a filter is applied.
 const PAGE_ROWS: usize = 256;
@@ -48,8 +50,8 @@ pub struct Journal {
     counts: [AtomicU64; Stage::ALL.len()],
     /// The counts may be wrong: a commit that failed may have happened after all.
     miscounted: AtomicBool,
-    /// An index that was put aside is being made anew.
-    rebuilding: AtomicBool,
+    /// How often an index that was put aside began, or was, made anew: odd while it is.
+    rebuilds: AtomicU64,
     /// What was counted at opening, for the recovery that comes next: 16 bytes a capture.
     counted: Mutex<Option<Vec<CaptureId>>>,
     usage: Mutex<Usage>,
@@ -109,6 +111,8 @@ pub enum JournalError {
     Broken(&'static str),
     /// A record has a format that a newer gateway wrote.
     Newer(u16),
+    /// The index is being made anew, and what was asked for may yet come.
+    BeingMade,
 }
 
 impl fmt::Display for JournalError {
@@ -119,6 +123,7 @@ impl fmt::Display for JournalError {
             Self::Newer(found) => {
                 write!(f, "a capture has format {found}, which this version does not know; run the newer version")
             }
+            Self::BeingMade => f.write_str("the index is being made anew from the spool; try again in a minute"),
             Self::Broken(rule) => write!(f, "a record contradicts itself: {rule}; keep the data and report it"),
         }
     }
@@ -155,7 +160,7 @@ impl Journal {
             commits: Group::new(),
             counts,
             miscounted: AtomicBool::new(false),
-            rebuilding: AtomicBool::new(false),
+            rebuilds: AtomicU64::new(0),
             counted: Mutex::default(),
             usage: Mutex::default(),
             usage_wanted: AtomicBool::new(false),
@@ -184,37 +189,65 @@ impl Journal {
     /// the index.
     #[must_use]
     pub fn is_sound(&self) -> bool {
-        self.store.is_sound() && !self.rebuilding.load(Ordering::SeqCst)
+        self.store.is_sound() && !self.is_being_made()
+    }
+
+    /// True while an index that was put aside is made anew: what is not found may yet come.
+    #[must_use]
+    pub fn is_being_made(&self) -> bool {
+        !self.rebuilds.load(Ordering::SeqCst).is_multiple_of(2)
     }
 
     /// Puts a damaged index aside and begins an empty one, which `fill` fills. Until it has, the
-    /// journal is not sound.
+    /// journal is not sound; where it could not, call again.
     ///
     /// # Errors
     /// Errors of the store, and what `fill` says.
     pub fn rebuild<T>(&self, fill: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-        self.rebuilding.store(true, Ordering::SeqCst);
+        self.rebuilds.fetch_or(1, Ordering::SeqCst);
         *self.counted.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        let renewed = self.store.renew().map_err(|e| e.to_string());
+        let renewed = match self.store.health() {
+            Err(StoreError::Corrupt(_)) => self.store.renew(),
+            other => other,
+        };
         self.miscounted.store(true, Ordering::SeqCst);
-        let filled = renewed.and_then(|()| fill())?;
-        self.rebuilding.store(false, Ordering::SeqCst);
+        let filled = renewed.map_err(|e| e.to_string()).and_then(|()| fill())?;
+        self.rebuilds.fetch_add(1, Ordering::SeqCst);
         Ok(filled)
+    }
+
+    /// True where everything that the spool told was written into this index once.
+    ///
+    /// # Errors
+    /// As for [`Journal::get`].
+    pub fn is_whole(&self) -> Result<bool, JournalError> {
+        Ok(WHOLE.contains(&*self.store, &Vec::new())?)
+    }
+
+    /// To be called when everything that the spool tells is written.
+    ///
+    /// # Errors
+    /// Errors of a commit.
+    pub fn note_whole(&self) -> Result<(), JournalError> {
+        let mut batch = Batch::new();
+        WHOLE.put(&mut batch, &Vec::new(), &true)?;
+        Ok(self.store.commit(batch)?)
     }
 
     /// Whether commits are durable; where one was not, mends that. A commit that failed may have
     /// happened after all: nobody was told, and whoever tries again finds it.
     ///
     /// # Errors
-    /// Where the disk still does not take it.
+    /// Where the disk still does not take it; [`JournalError::BeingMade`] where [`Journal::rebuild`]
+    /// did not come to its end.
     pub fn health(&self) -> Result<(), JournalError> {
-        if self.store.is_sound() {
-            return Ok(());
+        if !self.store.is_sound() {
+            self.store.health()?;
+            self.miscounted.store(true, Ordering::SeqCst);
+            // Counted where nothing else is written meanwhile.
+            self.commit(Commit::default())?;
         }
-        self.store.health()?;
-        self.miscounted.store(true, Ordering::SeqCst);
-        // Counted where nothing else is written meanwhile.
-        self.commit(Commit::default())
+        if self.is_being_made() { Err(JournalError::BeingMade) } else { Ok(()) }
     }
 
     /// Makes all of `commit` durable with its indexes, or nothing. Callers share flushes.
@@ -262,13 +295,32 @@ impl Journal {
         Ok(RECORDS.contains(&*self.store, &id)?)
     }
 
+    /// As [`Journal::get`], for somebody who takes `None` as an answer.
+    ///
+    /// # Errors
+    /// As for [`Journal::get`]; [`JournalError::BeingMade`] where nothing is found while the index is
+    /// made anew.
+    pub fn find(&self, id: CaptureId) -> Result<Option<Record>, JournalError> {
+        self.found(|| self.get(id))
+    }
+
     /// The capture that was accepted under an idempotency key.
     ///
     /// # Errors
-    /// As for [`Journal::get`].
+    /// As for [`Journal::find`].
     pub fn by_idempotency(&self, key: &Digest) -> Result<Option<Record>, JournalError> {
-        let id = IDEMPOTENCY.get(&*self.store, key)?;
-        Ok(id.map(|id| self.get(id)).transpose()?.flatten())
+        self.found(|| {
+            let id = IDEMPOTENCY.get(&*self.store, key)?;
+            Ok(id.map(|id| self.get(id)).transpose()?.flatten())
+        })
+    }
+
+    /// What `look` finds. That it finds nothing counts only where all was there all the time.
+    fn found<T>(&self, look: impl FnOnce() -> Result<Option<T>, JournalError>) -> Result<Option<T>, JournalError> {
+        let before = self.rebuilds.load(Ordering::SeqCst);
+        let found = look()?;
+        let is_sure = found.is_some() || before.is_multiple_of(2) && before == self.rebuilds.load(Ordering::SeqCst);
+        if is_sure { Ok(found) } else { Err(JournalError::BeingMade) }
     }
 
     /// Captures of which an item is due at `now`, longest due first.

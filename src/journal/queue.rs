@@ -170,7 +170,8 @@ impl Journal {
         self.store.scan(&from, &until, limit)?.iter().map(|row| read(&row.key)).collect()
     }
 
-    /// At most `limit` captures with legs to be sent to an archive that is none of `archives`.
+    /// At most `limit` captures with legs to be sent to, or to be asked about at, an archive that is
+    /// none of `archives`.
     ///
     /// # Errors
     /// As for [`Journal::get`].
@@ -179,7 +180,7 @@ impl Journal {
         let strange: BTreeSet<Tag> = self.lanes().keys().map(|(tag, _)| *tag).filter(|tag| !known.contains(tag)).collect();
         let mut found = BTreeSet::new();
         for tag in strange {
-            for queue in [Queue::Ready, Queue::Aside] {
+            for queue in [Queue::Ready, Queue::Aside, Queue::Ask] {
                 let wanted = limit.saturating_sub(found.len());
                 found.extend(self.queued_of(tag, queue, &Span::default(), wanted)?.iter().map(|row| row.id));
             }

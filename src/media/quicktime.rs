@@ -24,7 +24,7 @@ const USER_TEXT_HEAD_BYTES: usize = 4;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Said {
     /// With who said it: the date that carries a zone, else `mvhd`, which counts in UTC, where it
-    /// is after 1970 (field.md rule 5).
+    /// is after 1970.
     pub taken: Option<(TakenAt, TimeSource)>,
     pub duration_ms: Option<u64>,
     pub make: Option<String>,

@@ -21,6 +21,8 @@ pub enum RasterError {
     TooLarge,
     Undecodable,
     Uncodable,
+    /// Brighter and wider than 8 bits show: PQ or HLG.
+    HighRange,
 }
 
 impl fmt::Display for RasterError {
@@ -29,6 +31,9 @@ impl fmt::Display for RasterError {
             Self::TooLarge => "the picture has too many pixels to be decoded here; send it smaller",
             Self::Undecodable => "the coded picture cannot be decoded; take it again",
             Self::Uncodable => "the picture cannot be coded as JPEG",
+            Self::HighRange => {
+                "the picture has a high dynamic range (PQ or HLG), which nothing here brings into 8 bits; take it without HDR"
+            }
         })
     }
 }

@@ -12,14 +12,16 @@ use serde_json::Value;
 
 use super::arrival::{Arrival, Arrived, Contents};
 use super::department::{DepartmentRule, complete};
+use super::identify;
 use super::observer::Observer;
 use super::pending::{Pending, Ticket};
 use super::refusal::{Refusal, RefusalCode};
 use crate::audit::{Audit, Event, Object, Outcome, Proof};
 use crate::capture::record::{Acceptance, Digest, Idempotency, ItemFacts, SealedManifest};
-use crate::capture::{CaptureId, Claim, Essence, Facts, Operator, Record, Uid};
+use crate::capture::{CaptureId, Claim, Essence, Facts, FailureCode, Operator, Record, Uid};
 use crate::clock::Clock;
 use crate::journal::Journal;
+use crate::lookup::Lookup;
 use crate::scrub::{self, verify};
 use crate::seal::{digest, random};
 use crate::spool::{Draft, Finished, Spool, SpoolError};
@@ -98,9 +100,32 @@ impl Quotas {
     }
 }
 
+/// Who is asked at the door whether the hospital knows whom a claim names.
+pub struct Census {
+    pub lookup: Arc<dyn Lookup>,
+    /// The authority of numbers that the claim gives no issuer.
+    pub home: String,
+}
+
+impl Census {
+    /// Refuses only whom nobody announced: every other doubt is held for a person, and facts that
+    /// cannot be read are no reason to turn a photo away.
+    fn check(&self, claim: &Claim) -> Result<(), Refusal> {
+        match identify::identify(claim, self.lookup.as_ref(), &self.home) {
+            Err((FailureCode::PatientUnknown, why)) => {
+                let detail = format!("Not accepted: {why}. Check the number and scan the wristband again.");
+                Err(Refusal::new(RefusalCode::UnknownPatient, detail))
+            }
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+}
+
 /// Everything an intake needs, shared by all.
 pub struct Reception {
     pub options: Options,
+    /// `None`: a capture of a patient nobody announced is held.
+    pub census: Option<Census>,
     pub spool: Arc<Spool>,
     pub journal: Arc<Journal>,
     pub pending: Arc<Pending>,
@@ -127,6 +152,11 @@ impl Acceptor for FrontDesk {
             let detail = "The gateway's index takes no more just now. Keep the photo and try again; the administrator is told.";
             return Err(Refusal::new(RefusalCode::Unavailable, detail));
         }
+        if let Some(census) = &self.0.census
+            && !self.is_known(key)?
+        {
+            census.check(&parsed)?;
+        }
         let accepted_at = self.0.clock.now();
         let random = random::random::<10>().map_err(|_| no_randomness())?;
         let id = CaptureId::new(u64::try_from(accepted_at.as_millisecond()).unwrap_or(0), random);
@@ -143,6 +173,28 @@ impl Acceptor for FrontDesk {
             items: Vec::new(),
             current: None,
         }))
+    }
+}
+
+impl FrontDesk {
+    /// True where a request with this key was accepted: it is answered as then, whoever is known now.
+    fn is_known(&self, key: Option<Digest>) -> Result<bool, Refusal> {
+        key.map_or(Ok(false), |key| Ok(self.0.earlier(&key)?.is_some()))
+    }
+}
+
+impl Reception {
+    /// What was accepted under a key.
+    fn earlier(&self, key: &Digest) -> Result<Option<Record>, Refusal> {
+        if let Some(record) = self.pending.by_key(key) {
+            return Ok(Some(record));
+        }
+        self.journal.by_idempotency(key).map_err(|e| {
+            Refusal::new(
+                RefusalCode::Unavailable,
+                format!("The index cannot be read ({e}). Try again; the key keeps its meaning."),
+            )
+        })
     }
 }
 
@@ -293,16 +345,7 @@ impl Session {
     /// Waits for a request with the same key that is being finished, then looks what became of it.
     fn replay(&self, mark: Idempotency) -> Result<Replay, Refusal> {
         let ticket = self.reception.pending.reserve(mark.key);
-        let known = match self.reception.pending.by_key(&mark.key) {
-            Some(record) => Some(record),
-            None => self.reception.journal.by_idempotency(&mark.key).map_err(|e| {
-                Refusal::new(
-                    RefusalCode::Unavailable,
-                    format!("The index cannot be read ({e}). Try again; the key keeps its meaning."),
-                )
-            })?,
-        };
-        match known {
+        match self.reception.earlier(&mark.key)? {
             None => Ok(Replay::New(ticket)),
             Some(record) if record.acceptance.idempotency.is_some_and(|i| i.request == mark.request) => {
                 Ok(Replay::Known(Box::new(Receipt { record, replayed: true })))

@@ -228,13 +228,10 @@ pub(super) fn retry(record: &mut Record, now: Timestamp, decision: &Decision) ->
 /// # Errors
 /// Nothing is left to hold.
 pub(super) fn hold(record: &mut Record, now: Timestamp, decision: &Decision) -> Result<(), Refusal> {
-    let is_open = |leg: &Leg| {
-        let by_person = leg.failure.as_ref().is_some_and(|f| f.code == FailureCode::HeldByPerson);
-        match leg.stage {
-            Stage::Accepted | Stage::Identified | Stage::Wrapped => true,
-            Stage::Held => !by_person,
-            Stage::Forwarded | Stage::Committed | Stage::Discarded => false,
-        }
+    let is_open = |leg: &Leg| match leg.stage {
+        Stage::Accepted | Stage::Identified | Stage::Wrapped => true,
+        Stage::Held => !is_held_by_person(leg),
+        Stage::Forwarded | Stage::Committed | Stage::Discarded => false,
     };
     let failure = Failure::new(FailureCode::HeldByPerson, "a person stopped it; see the history", now);
     let done = each(record, Stage::Held, now, decision, is_open, |leg| {
@@ -243,6 +240,20 @@ pub(super) fn hold(record: &mut Record, now: Timestamp, decision: &Decision) -> 
     })?;
     let nothing = "Nothing of this capture can be held: it is held by a person already, at the archive, or discarded.";
     if done > 0 { Ok(()) } else { Err(conflict(nothing)) }
+}
+
+/// Items of which a person stopped or gave up a leg, as long as that holds.
+pub(super) fn stopped(record: &Record) -> Vec<u16> {
+    let is_stopped = |leg: &Leg| match leg.stage {
+        Stage::Held => is_held_by_person(leg),
+        Stage::Discarded => true,
+        Stage::Accepted | Stage::Identified | Stage::Wrapped | Stage::Forwarded | Stage::Committed => false,
+    };
+    (0..).zip(&record.items).filter(|(_, item)| item.any_leg(is_stopped)).map(|(index, _)| index).collect()
+}
+
+fn is_held_by_person(leg: &Leg) -> bool {
+    leg.failure.as_ref().is_some_and(|f| f.code == FailureCode::HeldByPerson)
 }
 
 /// What is held is given up. Its bytes go when nothing else of the capture needs them, after

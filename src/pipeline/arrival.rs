@@ -121,7 +121,7 @@ impl Arrival {
         Ok(Arrived { draft, contents, received: self.received.finish(), received_bytes: self.received_bytes })
     }
 
-    /// The first bytes decide, never a name (contract §4). What is of no accepted kind is refused by
+    /// The first bytes decide, never a name. What is of no accepted kind is refused by
     /// who scrubs photos.
     fn tell_kind(&mut self, first: &[u8], then: &[u8]) -> Result<(), Refusal> {
         let head: Vec<u8> = first.iter().chain(then).copied().take(HEAD_BYTES).collect();

@@ -254,7 +254,7 @@ fn study_id(found: &Match, key: &StudyKey) -> String {
     }
 }
 
-/// A patient, unmistakably: the authority's OID where there is one, else its name (field.md rule 8).
+/// A patient, unmistakably: the authority's OID where there is one, else its name.
 fn person(identifier: &Identifier) -> Vec<u8> {
     let authority = if identifier.issuer_universal_id.is_empty() { &identifier.issuer } else { &identifier.issuer_universal_id };
     let mut bytes = authority.clone().into_bytes();

@@ -9,7 +9,7 @@ use super::commit;
 use super::forward::NamedArchive;
 use super::owner::waits_for_owner;
 use super::round::{Round, change_leg};
-use super::step::{Job, later};
+use super::step::Job;
 use super::view::LaneView;
 use crate::capture::{CaptureId, Commitment, Failure, FailureCode, Leg, Record};
 use crate::journal::{Queue, Span};
@@ -24,12 +24,9 @@ const ASKS_MAX: usize = 400;
 /// Captures that a round identifies again, or takes over from an older format.
 const UNIDENTIFIED_MAX: usize = 64;
 /// In how many deaths of the process an item may have been in hand before it is worked on alone,
-/// and before it is held.
+/// and before it is held: the last two tell, for nothing else was suspected then.
 const SUSPECT_DEATHS: u8 = 2;
-const DEATHS_MAX: u8 = 3;
-/// A suspect waits so long after a start: then a death that comes by itself, or by an administrator
-/// in a hurry, seldom meets it again.
-const SUSPECT_WAIT_MS: u64 = 5_000;
+const DEATHS_MAX: u8 = 4;
 
 impl Round<'_> {
     /// Everything whose time has come: first who is not identified yet, then each archive's queue,
@@ -153,18 +150,26 @@ impl Round<'_> {
             self.charge(record, index, target);
         }
         let has_suspect = self.view.has_suspect_in_hand();
+        let wait_until = self.view.suspects_wait_until(self.now);
         let Some(view) = self.view.lanes.get_mut(lane) else { return };
         let most = if view.breaker.is_probing() { 1 } else { usize::MAX };
-        let (mut items, mut is_suspect) = (Vec::new(), false);
+        let (mut items, mut waiting, mut is_suspect) = (Vec::new(), Vec::new(), false);
         for (index, item) in (0..).zip(&record.items) {
             let Some(leg) = item.legs.iter().find(|leg| is_ready(leg, &target.name, now)) else { continue };
             let suspected = leg.schedule.deaths >= SUSPECT_DEATHS;
+            if suspected && wait_until.is_some() {
+                waiting.push(index);
+                continue;
+            }
             // A suspect goes alone, so that the next death tells.
             if items.len() >= most || is_suspect || suspected && (has_suspect || !items.is_empty()) {
                 break;
             }
             is_suspect |= suspected;
             items.push(index);
+        }
+        for index in waiting {
+            change_leg(record, index, &target.name, |leg| leg.schedule.due = wait_until);
         }
         if items.is_empty() {
             return;
@@ -187,14 +192,10 @@ impl Round<'_> {
             return;
         }
         let mut deaths = 0;
-        let wait_until = later(self.now, SUSPECT_WAIT_MS);
         change_leg(record, index, &target.name, |leg| {
             leg.schedule.open = false;
             leg.schedule.deaths = leg.schedule.deaths.saturating_add(1);
             deaths = leg.schedule.deaths;
-            if deaths == SUSPECT_DEATHS {
-                leg.schedule.due = Some(wait_until);
-            }
         });
         if deaths >= DEATHS_MAX {
             let detail = format!("the gateway died {deaths} times in a row while it worked on this item for \"{}\"", target.name);

@@ -148,11 +148,12 @@ impl Line {
         true
     }
 
-    /// What an archive reported, by whatever way. Only what was asked is answered.
+    /// What an archive reported, by whatever way. Only what was asked is answered, and only by whom it
+    /// was asked. `from`: the archives that may speak with this voice.
     ///
     /// # Errors
     /// [`Unwanted`]: nobody asked, or it cannot be taken just now.
-    pub fn report(&self, report: &Report) -> Result<(), Unwanted> {
+    pub fn report(&self, from: &[impl AsRef<str>], report: &Report) -> Result<(), Unwanted> {
         let works = self.works();
         let known = works.journal.transaction(&report.transaction).map_err(|_| Unwanted::Later)?;
         let Some(transaction) = known else {
@@ -165,6 +166,10 @@ impl Line {
             works.observer.report_refused("an archive that is not configured any more");
             return Err(Unwanted::UnknownTransaction);
         };
+        if !from.iter().any(|name| name.as_ref() == archive) {
+            works.observer.report_refused("another archive than the one that was asked");
+            return Err(Unwanted::UnknownTransaction);
+        }
         let (answers, strange) = resolve(&transaction, archive, report);
         if strange > 0 {
             works.observer.report_refused("instances that were not asked about");
@@ -204,7 +209,7 @@ impl Line {
                 self.question_ended(lane, None);
                 for report in reports {
                     // Refused is told of where it is found out.
-                    let _ = self.report(&report);
+                    let _ = self.report(&[&target.name], &report);
                 }
             }
             Err(Refused { code, detail }) => {
@@ -239,7 +244,8 @@ fn reference(works: &Works, target: &NamedArchive, item: ItemId) -> Result<Optio
         return Ok(None);
     }
     let binding = forward::binding(works, record.id()).map_err(|failed| failed.failure)?;
-    let wrapped = wrap::wrap(&works.spool, &record, item.index, &binding).map_err(|(code, detail)| failure(code, &detail))?;
+    let wrapped =
+        wrap::wrap(&works.spool, &works.fence, &record, item.index, &binding).map_err(|(code, detail)| failure(code, &detail))?;
     let instance = wrapped.instance;
     let sop = SopRef { sop_class: instance.sop_class, sop_instance: instance.sop_instance };
     Ok(Some(Covered { capture: item.capture, index: item.index, sop, history_lines: record.history_lines() }))
@@ -321,22 +327,36 @@ pub(super) fn stored(target: &NamedArchive, record: &mut Record, index: u16, now
 }
 
 /// What an answer does to an item. An answer that comes late, twice, or after a better one changes
-/// nothing.
-pub(super) fn settle(works: &Works, record: &mut Record, answer: &Answer, now: Timestamp) {
+/// nothing; of one that is held for its commitment only a better one counts.
+///
+/// Also returned is what it is to be held for.
+pub(super) fn settle(works: &Works, record: &mut Record, answer: &Answer, now: Timestamp) -> Option<Failure> {
     let (index, archive) = (answer.item.index, answer.archive.as_str());
-    let Some(leg) = record.leg(index, archive).filter(|leg| is_open(leg)).cloned() else { return };
+    let is_late_yes = |leg: &Leg| answer.word == Word::Kept && leg.stage == Stage::Held && leg.progress() == Stage::Forwarded;
+    let leg = record.leg(index, archive).filter(|leg| is_open(leg) || is_late_yes(leg)).cloned()?;
+    // What the archive said then of an object it has lost since, by its own word, is over: the object
+    // was sent again. Times would not tell: clocks are set back.
+    let is_over = || losses(record, index, archive).any(|line| line >= answer.history_lines);
     match &answer.word {
-        // What the archive kept then it has lost since, by its own word. Times would not tell: clocks
-        // are set back.
-        Word::Kept if losses(record, index, archive).any(|line| line >= answer.history_lines) => {}
+        Word::Kept | Word::NotKept(_) if is_over() => {}
         Word::Kept => kept(works, record, index, archive, now),
         Word::NotKept(NO_SUCH_INSTANCE) => missing(record, index, archive, now),
         Word::NotKept(reason) => {
             let detail = format!("the archive does not commit to the object: {} ({reason:04X}H)", says(*reason));
+            if leg.stage == Stage::Forwarded && is_final(*reason) {
+                return Some(Failure::new(FailureCode::ArchiveWillNotCommit, detail, now));
+            }
             note(record, index, archive, &Failure::new(FailureCode::ArchiveNotCommitted, detail, now), None);
         }
         Word::Unasked(failure) => unasked(works, record, answer, &leg, failure, now),
     }
+    None
+}
+
+/// True where asking again would be answered in the same way (PS3.3 §C.14.1.1). Where no reason is
+/// given nobody knows.
+fn is_final(reason: u16) -> bool {
+    !matches!(reason, 0 | 0x0110 | 0x0131 | 0x0213)
 }
 
 fn kept(works: &Works, record: &mut Record, index: u16, archive: &str, now: Timestamp) {

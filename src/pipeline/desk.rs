@@ -51,7 +51,7 @@ impl Desk for Counter {
     fn capture(&self, permit: &Permit, id: CaptureId) -> Result<Record, Refusal> {
         let record = match self.pending.get(id) {
             Some(record) => Some(record),
-            None => self.journal.get(id).map_err(|_| unreadable())?,
+            None => self.journal.find(id).map_err(|_| unreadable())?,
         };
         record
             .filter(|r| permit.may(Scope::CaptureRead) || is_owner(permit.operator(), r))
@@ -63,6 +63,9 @@ impl Desk for Counter {
         let operator = permit.operator();
         let owner = (!all).then(|| (operator.issuer.clone(), operator.subject.clone()));
         let page = self.journal.list(&Filter { stage, owner }, after, limit).map_err(|_| unreadable())?;
+        if self.journal.is_being_made() {
+            return Err(unreadable());
+        }
         let mut records = page.records;
         if page.next.is_none() {
             // Those that the journal will have in a moment are the youngest of all.

@@ -79,7 +79,7 @@ fn one(works: &Works, wrapping: &Wrapping, job: &Job, index: u16) -> Result<Deli
     let binding = binding(works, job.record.id())?;
     let wrapped = {
         let _turn = wrapping.wait_for(job.record.id().item(index));
-        wrap::wrap(&works.spool, &job.record, index, &binding)
+        wrap::wrap(&works.spool, &works.fence, &job.record, index, &binding)
     };
     let wrapped = wrapped.map_err(|(code, detail)| broke(works, false, code, &detail))?;
     let mut payload = wrapped.open(&works.spool).map_err(|(code, detail)| broke(works, true, code, &detail))?;

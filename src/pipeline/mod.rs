@@ -11,6 +11,7 @@ mod claim;
 pub mod commit;
 pub mod department;
 pub mod desk;
+mod develop;
 pub mod feed;
 pub mod forward;
 pub mod identify;

@@ -10,6 +10,7 @@ use crate::capture::record::{Acceptance, ItemFacts, Manifest};
 use crate::capture::{Binding, CaptureId, Claim, Essence, MediaKind, Operator, Patient, Record, Uid};
 use crate::clock::Clock;
 use crate::dicom;
+use crate::fence::Fence;
 use crate::journal::StudyRow;
 use crate::media::sniff::HEAD_BYTES;
 use crate::media::{Sniffed, sniff};
@@ -27,6 +28,7 @@ pub struct Offline {
     found: Match,
     place: Place,
     photo_bytes: u64,
+    fence: Fence,
     /// Made with the first file, whose time begins the study; with the numbers that it took.
     binding: Option<(Binding, StudyRow)>,
 }
@@ -50,7 +52,14 @@ impl Offline {
     ///
     /// # Errors
     /// Where the system gives no random numbers.
-    pub fn new(claim: Claim, mut patient: Patient, place: Place, photo_bytes: u64, clock: &Clock) -> Result<Self, String> {
+    pub fn new(
+        claim: Claim,
+        mut patient: Patient,
+        place: Place,
+        photo_bytes: u64,
+        fence: Fence,
+        clock: &Clock,
+    ) -> Result<Self, String> {
         let visit = std::mem::take(&mut patient.visits).into_iter().next();
         let order = std::mem::take(&mut patient.orders).into_iter().next();
         let accepted_at = clock.now();
@@ -64,7 +73,7 @@ impl Offline {
             items: 1,
         };
         let found = Match { patient, prior_ids: Vec::new(), visit, order, notes: Vec::new() };
-        Ok(Self { acceptance, found, place, photo_bytes, binding: None })
+        Ok(Self { acceptance, found, place, photo_bytes, fence, binding: None })
     }
 
     /// Scrubs and wraps one file into a Part 10 file. `number` becomes the instance number.
@@ -81,7 +90,7 @@ impl Offline {
         let (instance, bytes, essence) = if item.media == MediaKind::Pdf {
             (dicom::build_document(&binding, &manifest(item)).map_err(unfit)?, coded, Essence::Unchanged)
         } else {
-            let (picture, bytes, essence) = wrap::in_memory(&item, coded).map_err(held)?;
+            let (picture, bytes, essence) = wrap::in_memory(&self.fence, &item, coded).map_err(held)?;
             (dicom::build(&binding, &manifest(item), &picture).map_err(unfit)?, bytes, essence)
         };
         let broken = |e: &dyn std::fmt::Display| ("unwritable", format!("The output cannot be written: {e}."));
@@ -104,8 +113,8 @@ impl Offline {
         let mut head = Vec::new();
         let unreadable = |e: io::Error| ("unreadable", format!("The file cannot be read: {e}."));
         file.take(HEAD_BYTES as u64).read_to_end(&mut head).map_err(unreadable)?;
-        if sniff(&head) == Sniffed::Known(MediaKind::Pdf) {
-            return self.scrub_document(&mut head.as_slice().chain(file));
+        if matches!(sniff(&head), Sniffed::Known(MediaKind::Pdf | MediaKind::Heic)) {
+            return self.scrub_whole(&mut head.as_slice().chain(file));
         }
         let file: &mut dyn Read = &mut head.as_slice().chain(file);
         let mut sieve = Scrubber::new(Purpose::Object, &Limits::walking());
@@ -127,8 +136,8 @@ impl Offline {
         Ok((item, coded, scrubbed))
     }
 
-    /// A document is read at any place, and so has to be there whole.
-    fn scrub_document(&self, file: &mut dyn Read) -> Result<(ItemFacts, Vec<u8>, Scrubbed), Unwrapped> {
+    /// What has an index is read at any place, and so has to be there whole.
+    fn scrub_whole(&self, file: &mut dyn Read) -> Result<(ItemFacts, Vec<u8>, Scrubbed), Unwrapped> {
         let (mut whole, mut coded) = (Vec::new(), Vec::new());
         let unreadable = |e: io::Error| ("unreadable", format!("The file cannot be read: {e}."));
         file.take(self.photo_bytes.saturating_add(1)).read_to_end(&mut whole).map_err(unreadable)?;

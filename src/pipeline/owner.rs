@@ -37,6 +37,7 @@ impl Round<'_> {
             }
         }
         self.keep(old, record.clone());
+        self.decided.insert(decision.capture);
         Ok(record)
     }
 

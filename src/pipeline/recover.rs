@@ -9,9 +9,10 @@ use super::sealed;
 use super::tombstone;
 use crate::capture::record::{Acceptance, Broken, Digest, ItemFacts, SealedManifest};
 use crate::capture::{Binding, CaptureId, Failure, FailureCode, Record, Stage, Uid};
-use crate::journal::{Commit, Journal, StudyRow};
+use crate::journal::{Commit, Journal, JournalError, StudyRow};
 use crate::seal::random;
 use crate::spool::{Damage, Entry, Name, Present, Spool, SpoolError};
+use crate::store::StoreError;
 
 /// Rows in one flushed batch: bounds memory (a few KiB each), and one flush serves many.
 const BATCH: usize = 2_000;
@@ -27,15 +28,31 @@ pub struct Recovered {
 /// Inserts a row for every capture in the spool that the journal does not know. An item that does
 /// not open is held with the reason, the others go on; a capture whose first file does not open is
 /// put aside, because nothing says whose it is. Captures that the journal knows cost nothing. Where
-/// it knows none at all it was lost: then captures that were erased come back as rows, too.
+/// this never came to its end in this index, captures that were erased come back as rows, too. An
+/// index that is found damaged on the way is put aside and made anew.
 ///
 /// # Errors
 /// Text for the operator where spool or journal cannot be read or written.
 pub fn recover(spool: &Spool, journal: &Journal, place: &Place) -> Result<Recovered, String> {
+    fill(spool, journal, place).or_else(|why| match journal.health() {
+        Err(JournalError::Store(StoreError::Corrupt(_))) => rebuild(spool, journal, place),
+        _ => Err(why),
+    })
+}
+
+/// Puts a damaged index aside and makes it anew; where that did not come to its end, goes on with it.
+///
+/// # Errors
+/// As for [`recover`]; call again.
+pub fn rebuild(spool: &Spool, journal: &Journal, place: &Place) -> Result<Recovered, String> {
+    journal.rebuild(|| fill(spool, journal, place))
+}
+
+fn fill(spool: &Spool, journal: &Journal, place: &Place) -> Result<Recovered, String> {
     let mut report = Recovered::default();
     let mut batch = Batch { journal, place, commit: Commit::default(), studies: BTreeMap::new() };
     let known = journal.all_ids().map_err(|e| e.to_string())?;
-    let is_lost = known.is_empty();
+    let is_new = !journal.is_whole().map_err(|e| e.to_string())?;
     let mut listing = spool.list_beyond(known).map_err(|e| e.to_string())?;
     // Those of the capture that comes next.
     let mut damaged: Vec<(Name, Damage)> = Vec::new();
@@ -53,7 +70,7 @@ pub fn recover(spool: &Spool, journal: &Journal, place: &Place) -> Result<Recove
                         report.damaged.extend(untold(&record, &damaged));
                         batch.add(record, binding.as_ref())?;
                     }
-                    Err(lost) => report.damaged.push(give_up(spool, present.id, &lost)?),
+                    Err(lost) => report.damaged.push(give_up(spool, present.id, &lost)),
                 }
                 if batch.commit.insert.len() >= BATCH {
                     report.inserted += batch.write()?;
@@ -71,12 +88,13 @@ pub fn recover(spool: &Spool, journal: &Journal, place: &Place) -> Result<Recove
     }
     report.known += listing.passed_over();
     report.inserted += batch.write()?;
-    if is_lost {
+    if is_new {
         let (inserted, damaged) = tombstone::bring_back(spool, journal)?;
         report.inserted += inserted;
         report.damaged.extend(
             (damaged > 0).then(|| ("what is left of erased captures".to_owned(), format!("{damaged} lines do not open"))),
         );
+        journal.note_whole().map_err(|e| e.to_string())?;
     }
     Ok(report)
 }
@@ -120,19 +138,23 @@ struct Lost {
 fn untold(record: &Record, damaged: &[(Name, Damage)]) -> Vec<(String, String)> {
     let told = |index| damaged.iter().any(|(name, _)| *name == Name::Item(record.id().item(index)));
     let held = (0..).zip(&record.items).filter_map(|(index, item)| Some((index, item.failure.as_ref()?)));
-    let untold = held.filter(|(index, _)| !told(*index));
+    let untold = held.filter(|(index, failure)| failure.code == FailureCode::SpoolUnreadable && !told(*index));
     untold.map(|(index, failure)| (Name::Item(record.id().item(index)).to_string(), failure.detail.clone())).collect()
 }
 
-/// Puts aside what can never be read, so that it is told once, and leaves the rest.
-fn give_up(spool: &Spool, id: CaptureId, lost: &Lost) -> Result<(String, String), String> {
+/// Puts aside what can never be read, so that it is told once, and leaves the rest. Where that fails,
+/// all others go on nevertheless.
+fn give_up(spool: &Spool, id: CaptureId, lost: &Lost) -> (String, String) {
     if !lost.for_good {
-        return Ok((id.to_string(), lost.why.clone()));
+        return (id.to_string(), lost.why.clone());
     }
     let reason =
         format!("The first file of the capture cannot be read, and only it says who took it and of whom: {}.\n", lost.why);
-    spool.quarantine(id, lost.items, &reason).map_err(|e| e.to_string())?;
-    Ok((id.to_string(), format!("{}; the capture was put aside in quarantine/", lost.why)))
+    let became = match spool.quarantine(id, lost.items, &reason) {
+        Ok(()) => "the capture was put aside in quarantine/".to_owned(),
+        Err(why) => format!("it could not be put aside: {why}"),
+    };
+    (id.to_string(), format!("{}; {became}", lost.why))
 }
 
 /// Rows that are written together.
@@ -213,8 +235,17 @@ fn read(spool: &Spool, present: &Present, damaged: &[(Name, Damage)]) -> Result<
             record.move_item(index, Stage::Identified, at, None).map_err(broken)?;
         }
     }
+    match sealed::stopped(spool, id) {
+        Ok(stopped) => {
+            for index in stopped {
+                let why = "a person had stopped it, or given it up, before the index was made anew";
+                hold(&mut record, index, FailureCode::HeldByPerson, why, at).map_err(broken)?;
+            }
+        }
+        Err((_, why)) => unread.extend((0..record.acceptance.items).map(|index| (index, format!("a person's decision: {why}")))),
+    }
     for (index, why) in unread {
-        hold(&mut record, index, &why, at).map_err(broken)?;
+        hold(&mut record, index, FailureCode::SpoolUnreadable, &why, at).map_err(broken)?;
     }
     Ok((record, binding))
 }
@@ -222,14 +253,14 @@ fn read(spool: &Spool, present: &Present, damaged: &[(Name, Damage)]) -> Result<
 fn index_of(name: Name) -> Option<u16> {
     match name {
         Name::Item(item) | Name::Derived(item) => Some(item.index),
-        Name::Binding(_) => None,
+        Name::Binding(_) | Name::Stopped(_) => None,
     }
 }
 
-fn hold(record: &mut Record, index: u16, why: &str, at: Timestamp) -> Result<(), Broken> {
-    record.move_item(index, Stage::Held, at, Some(FailureCode::SpoolUnreadable.word().to_owned()))?;
+fn hold(record: &mut Record, index: u16, code: FailureCode, why: &str, at: Timestamp) -> Result<(), Broken> {
+    record.move_item(index, Stage::Held, at, Some(code.word().to_owned()))?;
     if let Some(item) = record.items.get_mut(usize::from(index)) {
-        item.failure = Some(Failure::new(FailureCode::SpoolUnreadable, why, at));
+        item.failure = Some(Failure::new(code, why, at));
         item.schedule.due = None;
     }
     Ok(())
@@ -255,6 +286,9 @@ fn manifest(spool: &Spool, id: CaptureId, index: u16) -> Result<SealedManifest, 
     let bytes = spool.manifest(id.item(index)).map_err(|e| (e.to_string(), is_for_good(&e)))?;
     let manifest: SealedManifest =
         serde_json::from_slice(&bytes).map_err(|_| ("the manifest cannot be read by this version".to_owned(), false))?;
+    if manifest.version > SealedManifest::VERSION {
+        return Err(("it was sealed by a newer version; run that one".to_owned(), false));
+    }
     if manifest.capture != id || manifest.index != index {
         return Err(("the manifest belongs to another item".to_owned(), true));
     }

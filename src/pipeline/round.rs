@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use super::act;
 use super::commit;
 use super::forward::NamedArchive;
 use super::lane::SENT_MAX;
@@ -31,6 +32,8 @@ pub(super) struct Round<'w> {
     pub(super) answers: Vec<commit::Answer>,
     pub(super) asks: Vec<(usize, ItemId)>,
     pub(super) held: Vec<CaptureId>,
+    /// Of which a person decided something.
+    pub(super) decided: BTreeSet<CaptureId>,
 }
 
 impl<'w> Round<'w> {
@@ -47,6 +50,7 @@ impl<'w> Round<'w> {
             answers: Vec::new(),
             asks: Vec::new(),
             held: Vec::new(),
+            decided: BTreeSet::new(),
         }
     }
 
@@ -136,7 +140,7 @@ impl<'w> Round<'w> {
     }
 
     /// Fits a record to the archives as they are configured now: holds what none takes, or what
-    /// waits for one that is gone; lets go on what was held for that; asks for no word that is not
+    /// waits for one that is gone, be it for its commitment alone; lets go on what was held for that; asks for no word that is not
     /// wanted any more.
     pub(super) fn arrange(&self, record: &mut Record) {
         let works = self.works;
@@ -145,39 +149,53 @@ impl<'w> Round<'w> {
         }
         let is_enough = |leg: &Leg| works.archives.iter().any(|a| a.name == leg.archive && a.commitment == Commitment::None);
         let is_known = |leg: &Leg| works.archives.iter().any(|a| a.name == leg.archive);
+        let homeless =
+            |leg: &Leg| leg.failure.as_ref().is_some_and(|f| matches!(f.code, FailureCode::ArchiveGone | FailureCode::NoArchive));
+        let is_back = |leg: &Leg| leg.stage == Stage::Held && homeless(leg) && is_known(leg);
+        let is_lost = |leg: &Leg| matches!(leg.stage, Stage::Identified | Stage::Wrapped) && !is_known(leg);
+        let is_unasked = |leg: &Leg| leg.stage == Stage::Forwarded && leg.schedule.due.is_some() && !is_known(leg);
         for index in 0..record.acceptance.items {
+            let has = |record: &Record, which: &dyn Fn(&Leg) -> bool| {
+                record.items.get(usize::from(index)).is_some_and(|item| item.any_leg(which))
+            };
+            if has(record, &is_back) {
+                self.release(record, index, is_back);
+            }
+            if has(record, &is_lost) {
+                let failure = self.lost(record, index, is_lost, "waits for it");
+                self.hold(record, index, None, &failure, is_lost);
+            }
+            if has(record, &is_unasked) {
+                let failure = self.lost(record, index, is_unasked, "is there, and it has not committed to it");
+                self.hold(record, index, None, &failure, is_unasked);
+            }
             record.change_legs(index, |leg| {
                 // The archive's word at storing counts now.
                 if leg.stage == Stage::Forwarded && is_enough(leg) {
                     (leg.failure, leg.schedule.due) = (None, None);
                 }
             });
-            let Some(item) = record.items.get(usize::from(index)) else { continue };
-            let homeless = |leg: &Leg| {
-                leg.failure.as_ref().is_some_and(|f| matches!(f.code, FailureCode::ArchiveGone | FailureCode::NoArchive))
-            };
-            let is_back = |leg: &Leg| leg.stage == Stage::Held && homeless(leg) && is_known(leg);
-            let is_lost = |leg: &Leg| matches!(leg.stage, Stage::Identified | Stage::Wrapped) && !is_known(leg);
-            if item.any_leg(is_back) {
-                self.release(record, index, is_back);
-            } else if item.any_leg(is_lost) {
-                let (code, detail) = if item.legs.is_empty() {
-                    (FailureCode::NoArchive, "no [[archive]] takes this department, kind of file and sensitivity".to_owned())
-                } else {
-                    let names = item.legs.iter().filter(|leg| is_lost(leg)).map(|leg| format!("\"{}\"", leg.archive));
-                    let names = names.collect::<Vec<_>>().join(", ");
-                    (FailureCode::ArchiveGone, format!("it waits for {names}, which the configuration does not name any more"))
-                };
-                self.hold(record, index, None, &Failure::new(code, detail, self.now), is_lost);
-            }
         }
+    }
+
+    /// Why legs of an item have no archive.
+    fn lost(&self, record: &Record, index: u16, which: impl Fn(&Leg) -> bool, how: &str) -> Failure {
+        let legs = record.items.get(usize::from(index)).into_iter().flat_map(|item| &item.legs);
+        let names: Vec<String> = legs.filter(|leg| which(leg)).map(|leg| format!("\"{}\"", leg.archive)).collect();
+        let (code, detail) = if names.is_empty() {
+            (FailureCode::NoArchive, "no [[archive]] takes this department, kind of file and sensitivity".to_owned())
+        } else {
+            let names = names.join(", ");
+            (FailureCode::ArchiveGone, format!("the configuration does not name {names} any more; the object {how}"))
+        };
+        Failure::new(code, detail, self.now)
     }
 
     fn release(&self, record: &mut Record, index: u16, which: impl Fn(&Leg) -> bool) {
         let legs = record.items.get(usize::from(index)).into_iter().flat_map(|item| &item.legs);
         let resumes: BTreeSet<Stage> = legs.filter(|leg| which(leg)).map(Leg::progress).collect();
-        let due = Some(record.acceptance.accepted_at);
         for stage in resumes {
+            let due = Some(if stage == Stage::Forwarded { self.now } else { record.acceptance.accepted_at });
             let why = Some("an archive takes it now".to_owned());
             let event = Event { at: self.now, item: index, stage, why, by: None, archive: None };
             let is_meant = |leg: &Leg| which(leg) && leg.progress() == stage;
@@ -237,7 +255,10 @@ impl<'w> Round<'w> {
     pub(super) fn hear(&mut self) {
         for answer in self.answers.clone() {
             let Some((old, mut record)) = self.load_or_tell(answer.item.capture) else { continue };
-            commit::settle(self.works, &mut record, &answer, self.now);
+            if let Some(failure) = commit::settle(self.works, &mut record, &answer, self.now) {
+                let archive = answer.archive.as_str();
+                self.hold(&mut record, answer.item.index, Some(archive), &failure, |leg| leg.archive == archive);
+            }
             self.keep(old, record);
         }
     }
@@ -340,10 +361,16 @@ impl<'w> Round<'w> {
     }
 
     /// Bindings first: what may be sent under an identity must be sealed before the journal says
-    /// that it is known.
+    /// that it is known. What a person stopped is sealed before it, too, and let go after it: an index
+    /// made anew must not send it.
     pub(super) fn write(&mut self) -> Result<(), String> {
         self.drop_broken();
         sealed::bind_all(&self.works.spool, &self.bindings).map_err(|e| e.to_string())?;
+        let decided = self.decided.iter().filter_map(|id| self.changes.get(id).map(|(_, new)| (*id, act::stopped(new))));
+        let (stopped, freed): (Vec<_>, Vec<_>) = decided.partition(|(_, items)| !items.is_empty());
+        for (id, items) in stopped {
+            sealed::stop(&self.works.spool, id, items).map_err(|e| e.to_string())?;
+        }
         if self.touched() == 0 && self.studies.is_empty() {
             return Ok(());
         }
@@ -356,6 +383,10 @@ impl<'w> Round<'w> {
         };
         self.works.journal.commit(commit).map_err(|e| e.to_string())?;
         self.works.pending.remove(&arrived);
+        for (id, items) in freed {
+            // What stays there can only hold it once more.
+            let _ = sealed::stop(&self.works.spool, id, items);
+        }
         Ok(())
     }
 

@@ -1,4 +1,6 @@
-//! What is sealed beside an item: the binding of its capture, its derived picture.
+//! What is sealed beside an item: the binding of its capture, what a person stopped, its derived picture.
+
+use serde::{Deserialize, Serialize};
 
 use super::identify::Doubt;
 use super::wrap::unreadable;
@@ -8,8 +10,12 @@ use crate::spool::{Name, Spool, SpoolError};
 
 /// The binding's bytes; `None` where the capture was never bound.
 pub fn binding(spool: &Spool, id: CaptureId) -> Result<Option<Vec<u8>>, SpoolError> {
+    beside(spool, Name::Binding(id))
+}
+
+fn beside(spool: &Spool, name: Name) -> Result<Option<Vec<u8>>, SpoolError> {
     let mut bytes = Vec::new();
-    match spool.payload(Name::Binding(id)) {
+    match spool.payload(name) {
         Err(SpoolError::Missing) => Ok(None),
         Err(e) => Err(e),
         Ok(mut reader) => loop {
@@ -26,8 +32,40 @@ pub fn binding(spool: &Spool, id: CaptureId) -> Result<Option<Vec<u8>>, SpoolErr
 pub fn read_binding(spool: &Spool, id: CaptureId) -> Result<Option<Binding>, Doubt> {
     let Some(bytes) = binding(spool, id).map_err(|e| unreadable(&e))? else { return Ok(None) };
     serde_json::from_slice(&bytes)
+        .ok()
+        .filter(|binding: &Binding| binding.version <= Binding::VERSION)
         .map(Some)
-        .map_err(|_| (FailureCode::SpoolUnreadable, "the sealed binding cannot be read by this version".to_owned()))
+        .ok_or_else(|| (FailureCode::SpoolUnreadable, "the sealed binding cannot be read by this version".to_owned()))
+}
+
+/// What a person stopped, or gave up: a lost index must not send it.
+#[derive(Serialize, Deserialize)]
+struct Stopped {
+    version: u16,
+    items: Vec<u16>,
+}
+
+impl Stopped {
+    const VERSION: u16 = 1;
+}
+
+/// Seals which items of a capture a person stopped; none: nothing is left to say.
+pub fn stop(spool: &Spool, id: CaptureId, items: Vec<u16>) -> Result<(), SpoolError> {
+    if items.is_empty() {
+        return spool.detach(Name::Stopped(id));
+    }
+    let bytes = serde_json::to_vec(&Stopped { version: Stopped::VERSION, items }).map_err(|_| SpoolError::Broken)?;
+    spool.attach(Name::Stopped(id), &bytes)
+}
+
+/// Items of a capture that a person stopped.
+pub fn stopped(spool: &Spool, id: CaptureId) -> Result<Vec<u16>, Doubt> {
+    let Some(bytes) = beside(spool, Name::Stopped(id)).map_err(|e| unreadable(&e))? else { return Ok(Vec::new()) };
+    serde_json::from_slice::<Stopped>(&bytes)
+        .ok()
+        .filter(|stopped| stopped.version <= Stopped::VERSION)
+        .map(|stopped| stopped.items)
+        .ok_or_else(|| (FailureCode::SpoolUnreadable, "what a person decided cannot be read by this version".to_owned()))
 }
 
 /// Seals the bindings of a round; they share one sync of the folder.
@@ -47,8 +85,10 @@ pub fn item_facts(spool: &Spool, id: ItemId) -> Result<ItemFacts, Doubt> {
     let bytes = spool.manifest(id).map_err(|e| unreadable(&e))?;
     // serde's message would repeat what stands there.
     serde_json::from_slice::<SealedManifest>(&bytes)
+        .ok()
+        .filter(|manifest| manifest.version <= SealedManifest::VERSION)
         .map(|manifest| manifest.item)
-        .map_err(|_| (FailureCode::SpoolUnreadable, "the sealed manifest cannot be read by this version".to_owned()))
+        .ok_or_else(|| (FailureCode::SpoolUnreadable, "the sealed manifest cannot be read by this version".to_owned()))
 }
 
 /// The manifest of a derived picture; `None` where none was made yet.

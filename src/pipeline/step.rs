@@ -32,6 +32,7 @@ use crate::capture::record::{Digest, Event};
 use crate::capture::retry::RetryPolicy;
 use crate::capture::{CaptureId, Failure, Leg, Record, Stage};
 use crate::clock::Clock;
+use crate::fence::Fence;
 use crate::journal::Journal;
 use crate::lookup::Lookup;
 use crate::seal::random;
@@ -57,6 +58,8 @@ const WOKEN_MAX: usize = 256;
 /// Everything the line works with.
 pub struct Works {
     pub spool: Arc<Spool>,
+    /// Where pictures are decoded that come from elsewhere.
+    pub fence: Arc<Fence>,
     pub journal: Arc<Journal>,
     pub pending: Arc<Pending>,
     pub lookup: Arc<dyn Lookup>,
@@ -87,6 +90,7 @@ pub struct Line {
     pub(super) clerk: commit::Clerk,
     pub(super) sweeper: Sweeper,
     wrapping: Wrapping,
+    started: Timestamp,
     state: Mutex<State>,
     /// Something for the claimer.
     claimer: Condvar,
@@ -189,8 +193,9 @@ impl Line {
     #[must_use]
     pub fn new(works: Works) -> Self {
         let lanes = works.archives.iter().map(|_| Lane::default()).collect();
-        let questions = works.archives.len();
+        let (questions, started) = (works.archives.len(), works.clock.now());
         Self {
+            started,
             works,
             clerk: commit::Clerk::new(questions),
             sweeper: Sweeper::default(),
@@ -345,7 +350,7 @@ impl Line {
             let is_stuck = |lane: usize, id: CaptureId| !outcomes.iter().any(|o| o.id == id && o.lane == lane);
             let claimed = state.lanes.iter().enumerate().flat_map(|(n, lane)| lane.claimed.keys().map(move |id| (n, *id)));
             let stuck: Vec<(usize, CaptureId)> = claimed.filter(|(lane, id)| is_stuck(*lane, *id)).collect();
-            (outcomes, stuck, View::new(&state.lanes, &state.unreadable))
+            (outcomes, stuck, View::new(&state.lanes, &state.unreadable, self.started))
         };
         let mut round = Round::new(&self.works, now, view);
         for outcome in &outcomes {
@@ -448,7 +453,7 @@ impl Line {
         let mut free = free.into_iter();
         let woken = free.by_ref().take(WOKEN_MAX).collect();
         state.woken = free.collect();
-        let mut round = Round::new(&self.works, now, View::new(&state.lanes, &state.unreadable));
+        let mut round = Round::new(&self.works, now, View::new(&state.lanes, &state.unreadable, self.started));
         for outcome in &outcomes {
             round.view.forget(outcome);
         }
@@ -533,7 +538,7 @@ impl Line {
         let (busy, view) = {
             let state = self.state();
             let busy = state.lanes.iter().flat_map(|lane| lane.claimed.keys().copied()).collect();
-            (busy, View::new(&state.lanes, &state.unreadable))
+            (busy, View::new(&state.lanes, &state.unreadable, self.started))
         };
         let unidentified = self.works.journal.next_due(&busy).ok().flatten();
         let lanes = self.works.archives.iter().zip(&view.lanes);

@@ -103,6 +103,8 @@ fn anonymous(record: &Record) -> Record {
         consent: None,
     };
     left.notes.clear();
+    left.also_waits_for.clear();
+    left.patient_key = None;
     for event in &mut left.history {
         event.why = None;
         event.by = None;
@@ -110,6 +112,7 @@ fn anonymous(record: &Record) -> Record {
     for item in &mut left.items {
         item.failure = None;
         item.schedule.due = None;
+        item.legs.iter_mut().for_each(|leg| leg.failure = None);
         item.facts.facts.taken_at = None;
     }
     left

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::forward::NamedArchive;
 use super::lane::{Breaker, Lane, Order};
-use super::step::{Outcome, Works};
+use super::step::{Outcome, Works, later};
 use crate::capture::retry::RetryPolicy;
 use crate::capture::{CaptureId, Commitment, Leg, Record};
 use crate::journal::{Queue, Span};
@@ -24,15 +24,21 @@ pub(super) struct LaneView {
     pub(super) was_asked: bool,
 }
 
+/// A suspect waits until the process has lived so long: then a death that comes by itself, or by an
+/// administrator in a hurry, seldom meets it again.
+const SUSPECT_WAIT_MS: u64 = 5_000;
+
 /// All lanes.
 pub(super) struct View {
     pub(super) lanes: Vec<LaneView>,
+    /// When the process began to work.
+    started: Timestamp,
     /// Rows that cannot be read, and were complained of: passed over until the next walk.
     pub(super) unreadable: BTreeSet<CaptureId>,
 }
 
 impl View {
-    pub(super) fn new(lanes: &[Lane], unreadable: &BTreeSet<CaptureId>) -> Self {
+    pub(super) fn new(lanes: &[Lane], unreadable: &BTreeSet<CaptureId>, started: Timestamp) -> Self {
         let one = |lane: &Lane| LaneView {
             breaker: lane.breaker.clone(),
             claimed: lane.claimed.clone(),
@@ -41,7 +47,7 @@ impl View {
             is_drained: false,
             was_asked: false,
         };
-        Self { lanes: lanes.iter().map(one).collect(), unreadable: unreadable.clone() }
+        Self { lanes: lanes.iter().map(one).collect(), started, unreadable: unreadable.clone() }
     }
 
     /// It is in hand no more.
@@ -60,6 +66,12 @@ impl View {
                 lane.was_asked = true;
             }
         }
+    }
+
+    /// Until when no suspect is worked on; `None`: one may be. A clock that was set back keeps none.
+    pub(super) fn suspects_wait_until(&self, now: Timestamp) -> Option<Timestamp> {
+        let until = later(self.started, SUSPECT_WAIT_MS);
+        Some(until).filter(|until| now >= self.started && now < *until)
     }
 
     pub(super) fn has_suspect_in_hand(&self) -> bool {

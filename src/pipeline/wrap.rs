@@ -8,12 +8,14 @@ use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
 
+use super::develop;
 use super::identify::Doubt;
 use super::sealed;
 use crate::capture::media::{Coding, PictureFormat};
 use crate::capture::record::{ItemFacts, Manifest};
 use crate::capture::{Binding, Essence, FailureCode, ItemId, MediaKind, Record};
 use crate::dicom::{self, Instance, LossyHistory, LossyMethod, LossyStep, Picture, Pixels};
+use crate::fence::Fence;
 use crate::media::jpeg::{self, Process};
 use crate::media::raster;
 use crate::scrub::{Limits, Purpose, Scrubber};
@@ -79,7 +81,7 @@ struct DerivedPicture {
 ///
 /// # Errors
 /// A [`Doubt`] that a person has to look at.
-pub fn wrap(spool: &Spool, record: &Record, index: u16, binding: &Binding) -> Result<Wrapped, Doubt> {
+pub fn wrap(spool: &Spool, fence: &Fence, record: &Record, index: u16, binding: &Binding) -> Result<Wrapped, Doubt> {
     let id = record.id().item(index);
     let facts = &sealed::item_facts(spool, id)?;
     if let Some(why) = facts.sealed_as_received {
@@ -93,7 +95,7 @@ pub fn wrap(spool: &Spool, record: &Record, index: u16, binding: &Binding) -> Re
     let (picture, source, essence) = if goes_as_it_is(facts) {
         (as_it_is(facts), Source::Sealed, facts.essence)
     } else {
-        let derived = derived(spool, id, facts)?;
+        let derived = derived(spool, fence, id, facts)?;
         (coded_again(facts, &derived), Source::Derived, essence_of(&derived))
     };
     let manifest = Manifest { version: Manifest::VERSION, acceptance: record.acceptance.clone(), index, item: facts.clone() };
@@ -105,11 +107,11 @@ pub fn wrap(spool: &Spool, record: &Record, index: u16, binding: &Binding) -> Re
 ///
 /// # Errors
 /// A [`Doubt`] where it cannot be decoded.
-pub fn in_memory(facts: &ItemFacts, coded: Vec<u8>) -> Result<(Picture, Vec<u8>, Essence), Doubt> {
+pub fn in_memory(fence: &Fence, facts: &ItemFacts, coded: Vec<u8>) -> Result<(Picture, Vec<u8>, Essence), Doubt> {
     if goes_as_it_is(facts) {
         return Ok((as_it_is(facts), coded, facts.essence));
     }
-    let (derived, bytes) = decode(facts, &coded)?;
+    let (derived, bytes) = decode(fence, facts, &coded)?;
     Ok((coded_again(facts, &derived), bytes, essence_of(&derived)))
 }
 
@@ -176,30 +178,32 @@ fn ratio(facts: &ItemFacts, samples: u8) -> f64 {
 }
 
 /// The derived picture, made now or found from an earlier attempt.
-fn derived(spool: &Spool, id: ItemId, facts: &ItemFacts) -> Result<DerivedPicture, Doubt> {
+fn derived(spool: &Spool, fence: &Fence, id: ItemId, facts: &ItemFacts) -> Result<DerivedPicture, Doubt> {
     if let Some(bytes) = sealed::derived_manifest(spool, id).map_err(|e| unreadable(&e))? {
         let manifest: DerivedManifest =
             serde_json::from_slice(&bytes).map_err(|_| failed("the derived picture cannot be read"))?;
         return Ok(manifest.picture);
     }
-    if facts.media.has_index() {
+    if facts.media.is_video() {
         // Before it is read: it may have gigabytes.
         return Err(needs_transcoding(facts.media));
     }
-    let _one_at_a_time = RASTER.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    // What is decoded behind the fence waits there for its turn.
+    let here = facts.media != MediaKind::Heic;
+    let _one_at_a_time = here.then(|| RASTER.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
     let mut coded = Vec::new();
     spool
         .payload(id)
         .map_err(|e| unreadable(&e))?
         .read_to_end(&mut coded)
         .map_err(|e| (FailureCode::SpoolUnreadable, e.to_string()))?;
-    let (picture, bytes) = decode(facts, &coded)?;
+    let (picture, bytes) = decode(fence, facts, &coded)?;
     drop(coded);
     seal(spool, id, &picture, &bytes).map_err(|e| unreadable(&e))?;
     Ok(picture)
 }
 
-fn decode(facts: &ItemFacts, coded: &[u8]) -> Result<(DerivedPicture, Vec<u8>), Doubt> {
+fn decode(fence: &Fence, facts: &ItemFacts, coded: &[u8]) -> Result<(DerivedPicture, Vec<u8>), Doubt> {
     let orientation = facts.facts.orientation;
     let undecodable = |e: raster::RasterError| failed(&format!("the picture cannot be decoded: {e}"));
     let ((width, height), samples, bytes, jpeg, essence) = match facts.media {
@@ -217,7 +221,11 @@ fn decode(facts: &ItemFacts, coded: &[u8]) -> Result<(DerivedPicture, Vec<u8>), 
             let made = raster::native(coded, orientation).map_err(undecodable)?;
             ((made.width, made.height), made.samples, made.bytes, false, Essence::Unchanged)
         }
-        MediaKind::Heic | MediaKind::Mp4 | MediaKind::QuickTime | MediaKind::Pdf => return Err(needs_transcoding(facts.media)),
+        MediaKind::Heic => {
+            let (format, bytes) = develop::heic(fence, facts, coded, QUALITY)?;
+            ((format.width, format.height), samples_of(format.coding), bytes, true, Essence::Reencoded)
+        }
+        MediaKind::Mp4 | MediaKind::QuickTime | MediaKind::Pdf => return Err(needs_transcoding(facts.media)),
     };
     let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     Ok((DerivedPicture { width, height, samples, length, jpeg, essence: Some(essence) }, bytes))
@@ -230,6 +238,11 @@ fn walked(facts: &ItemFacts, coded: &[u8]) -> Option<(PictureFormat, Vec<u8>, Es
     if !facts.facts.orientation.is_upright() || jpeg::process(coded) != Some(Process::Baseline) {
         return None;
     }
+    walk(coded)
+}
+
+/// Scrubs a JPEG and reads every code of it; `None` where it is no baseline one.
+pub(super) fn walk(coded: &[u8]) -> Option<(PictureFormat, Vec<u8>, Essence)> {
     let mut bytes = Vec::with_capacity(coded.len());
     let mut sink = |kept: &[u8]| {
         bytes.extend_from_slice(kept);
@@ -333,7 +346,7 @@ mod tests {
         ];
         for ((width, height), turn, size, essence, history) in table {
             let (facts, sealed) = accepted(&photo(width, height), turn);
-            let (picture, bytes, done) = in_memory(&facts, sealed).unwrap();
+            let (picture, bytes, done) = in_memory(&Fence::default(), &facts, sealed).unwrap();
             assert_eq!(((picture.width, picture.height), done), (size, essence), "{turn}");
             assert_eq!(step(picture.history), history, "{turn}");
             assert_eq!(picture.pixels.length(), bytes.len() as u64);
@@ -346,7 +359,7 @@ mod tests {
         let (picture, end) = plain.split_at(plain.len() - 2);
         let (facts, sealed) = accepted(&[picture, b"+47.3769+008.5417/", end].concat(), 1);
         assert!(sealed.len() > plain.len(), "the door lets it pass");
-        let (made, bytes, essence) = in_memory(&facts, sealed).unwrap();
+        let (made, bytes, essence) = in_memory(&Fence::default(), &facts, sealed).unwrap();
         assert!(bytes == plain, "{} and not {} bytes", bytes.len(), plain.len());
         assert_eq!((essence, made.history), (Essence::Rotated, LossyHistory::Original));
     }

@@ -8,7 +8,7 @@
 //! `irot`, `imir` and `clap` stay and alone turn the picture; the Orientation of Exif is about
 //! nothing in HEIF (ISO/IEC 23008-12 annex A.2.1), and goes with its item. Where it asks for another
 //! turn than the file has, the record says so: some cameras write it alone, some editors leave it
-//! behind, and the same bytes mean both (field.md rule 2).
+//! behind, and the same bytes mean both.
 //!
 //! What can still slip through: bytes that a parameter set or a slice carries behind its own
 //! syntax (extension data). No camera is known to write any.

@@ -20,6 +20,7 @@ pub(super) const MANIFEST_MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// What each part of a file is bound to: the header without its keys.
 pub(super) const CONTEXT_BYTES: usize = 40;
+const KEK_ID_BYTES: usize = 8;
 /// Where the wrapped data key stands: the bytes that an erasure destroys.
 pub(super) const WRAPPED_AT: usize = 56;
 pub(super) const HEADER_BYTES: usize = WRAPPED_AT + WRAPPED_BYTES;
@@ -47,6 +48,7 @@ impl Header {
             Name::Item(item) => (1, item.capture, item.index),
             Name::Binding(capture) => (2, capture, 0),
             Name::Derived(item) => (3, item.capture, item.index),
+            Name::Stopped(capture) => (4, capture, 0),
         };
         let mut out = Vec::with_capacity(HEADER_BYTES);
         out.extend_from_slice(&MAGIC);
@@ -89,6 +91,7 @@ impl Header {
             1 => Name::Item(item),
             2 => Name::Binding(capture),
             3 => Name::Derived(item),
+            4 => Name::Stopped(capture),
             _ => return Err(Damage::Altered),
         };
         let header = Self { name, chunk_bytes, kek_id: fields.take()?, prefix: fields.take()? };
@@ -97,11 +100,16 @@ impl Header {
         if wrapped == [0; WRAPPED_BYTES] {
             return Err(Damage::Erased);
         }
+        let (context, rest) = bytes.split_at(CONTEXT_BYTES);
+        let nonce = rest.get(KEK_ID_BYTES..WRAPPED_AT - CONTEXT_BYTES).unwrap_or_default();
+        // With the id that it ought to have: a file of ours whose id alone was changed is damaged, and
+        // waits for no other key.
+        let front = [context, &kek_id[..], nonce].concat();
+        let opened = DataKey::unwrap(wrap_key, &wrap_context(&front), &wrapped);
         if header.kek_id != kek_id {
-            return Err(Damage::OtherKey(header.kek_id));
+            return Err(if opened.is_ok() { Damage::Altered } else { Damage::OtherKey(header.kek_id) });
         }
-        let front = bytes.get(..WRAPPED_AT).unwrap_or_default();
-        let key = DataKey::unwrap(wrap_key, &wrap_context(front), &wrapped).map_err(|_| Damage::Altered)?;
+        let key = opened.map_err(|_| Damage::Altered)?;
         if header.chunk_bytes == 0 || header.chunk_bytes > CHUNK_MAX_BYTES {
             return Err(Damage::Altered);
         }

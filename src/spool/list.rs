@@ -26,6 +26,7 @@ pub struct Present {
     /// Indexes of the items, ascending.
     pub items: Vec<u16>,
     pub binding: bool,
+    pub stopped: bool,
     /// Items that have a derived file.
     pub derived: Vec<u16>,
 }
@@ -212,11 +213,12 @@ fn damage_of(error: SpoolError) -> Damage {
 
 impl Present {
     fn new(id: CaptureId, names: Vec<Name>) -> Self {
-        let mut present = Self { id, items: Vec::new(), binding: false, derived: Vec::new() };
+        let mut present = Self { id, items: Vec::new(), binding: false, stopped: false, derived: Vec::new() };
         for name in names {
             match name {
                 Name::Item(item) => present.items.push(item.index),
                 Name::Binding(_) => present.binding = true,
+                Name::Stopped(_) => present.stopped = true,
                 Name::Derived(item) => present.derived.push(item.index),
             }
         }

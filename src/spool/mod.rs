@@ -18,7 +18,7 @@ mod tombstone;
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use disk::{Disk, DiskFolder, LocalDisk};
@@ -64,16 +64,19 @@ struct Inner {
     quarantine: PathBuf,
     erased: PathBuf,
     ballast: PathBuf,
-    /// Held while a line is added.
-    burying: Mutex<()>,
+    /// Held while a line is added; days whose file has a name that this process has synced.
+    burying: Mutex<BTreeSet<Day>>,
     tombstone_key: Secret<32>,
     live_folder: Box<dyn DiskFolder>,
-    live_syncs: Group<(), Result<(), Cause>>,
+    live_syncs: Group<(), Result<(), SpoolError>>,
     /// Wraps the data keys.
     wrap_key: Secret<32>,
     kek_id: [u8; 8],
-    /// False from the first fsync that failed until a probe file was synced.
-    sound: AtomicBool,
+    /// Syncs that failed so far.
+    failures: AtomicU64,
+    /// How many of them had failed when the last probe began that was synced: with more since, the
+    /// disk is not to be trusted.
+    outlived: AtomicU64,
     /// Files that stand in `live/` though the sync of their names failed: a power cut may bring back
     /// what stood there before. Nobody reads them until they were written anew.
     doubtful: Mutex<BTreeSet<Name>>,
@@ -128,7 +131,8 @@ impl Spool {
             live_syncs: Group::new(),
             wrap_key: kek.derive("spool data keys"),
             kek_id: kek.id(),
-            sound: AtomicBool::new(true),
+            failures: AtomicU64::new(0),
+            outlived: AtomicU64::new(0),
             doubtful: Mutex::default(),
             drafts: AtomicU64::new(0),
             reserved_bytes: AtomicU64::new(0),
@@ -149,8 +153,23 @@ impl Inner {
         self.draft.join(format!("{name}.{}", self.drafts.fetch_add(1, Ordering::Relaxed)))
     }
 
+    fn failures(&self) -> u64 {
+        self.failures.load(Ordering::SeqCst)
+    }
+
+    /// False from the first sync that failed until a probe was synced that began after it.
+    fn is_sound(&self) -> bool {
+        self.failures() == self.outlived.load(Ordering::SeqCst)
+    }
+
     fn refuse_if_unsound(&self) -> Result<(), SpoolError> {
-        if self.sound.load(Ordering::SeqCst) { Ok(()) } else { Err(SpoolError::Unsound) }
+        if self.is_sound() { Ok(()) } else { Err(SpoolError::Unsound) }
+    }
+
+    /// Nothing proves anything that was synced after another's sync failed: the kernel may have told
+    /// that one alone.
+    fn refuse_if_failed_since(&self, failures: u64) -> Result<(), SpoolError> {
+        if self.failures() == failures { Ok(()) } else { Err(SpoolError::Unsound) }
     }
 
     fn doubtful(&self) -> MutexGuard<'_, BTreeSet<Name>> {
@@ -159,14 +178,14 @@ impl Inner {
 
     /// A file in doubt is as good as none.
     fn refuse_if_doubtful(&self, name: Name) -> Result<(), SpoolError> {
-        let is_doubtful = !self.sound.load(Ordering::SeqCst) && self.doubtful().contains(&name);
+        let is_doubtful = !self.is_sound() && self.doubtful().contains(&name);
         if is_doubtful { Err(SpoolError::Unsound) } else { Ok(()) }
     }
 
     /// What a failed sync means, whatever its errno: the kernel reports it once and may have
     /// dropped the pages, so a second attempt that succeeds proves nothing.
     fn not_durable(&self, why: Cause) -> SpoolError {
-        self.sound.store(false, Ordering::SeqCst);
+        self.failures.fetch_add(1, Ordering::SeqCst);
         SpoolError::NotDurable(why)
     }
 }

@@ -16,6 +16,8 @@ pub enum Name {
     Item(ItemId),
     /// `ULID.binding`: whose picture it is, once that is known.
     Binding(CaptureId),
+    /// `ULID.stopped`: which of its items a person stopped.
+    Stopped(CaptureId),
     /// `ULID-0.derived`: what goes into the object where that is not the item itself.
     Derived(ItemId),
 }
@@ -25,7 +27,7 @@ impl Name {
     pub fn capture(self) -> CaptureId {
         match self {
             Self::Item(item) | Self::Derived(item) => item.capture,
-            Self::Binding(capture) => capture,
+            Self::Binding(capture) | Self::Stopped(capture) => capture,
         }
     }
 
@@ -41,6 +43,7 @@ impl Name {
             Self::Item(item) => (1, item.index),
             Self::Binding(_) => (2, 0),
             Self::Derived(item) => (3, item.index),
+            Self::Stopped(_) => (4, 0),
         };
         let mut packed = [0; PACKED_BYTES];
         let bytes = self.capture().to_bytes().into_iter().chain([kind]).chain(index.to_be_bytes());
@@ -56,6 +59,7 @@ impl Name {
             1 => Some(Self::Item(item)),
             2 => Some(Self::Binding(capture)),
             3 => Some(Self::Derived(item)),
+            4 => Some(Self::Stopped(capture)),
             _ => None,
         }
     }
@@ -63,7 +67,7 @@ impl Name {
     /// All names a capture of so many items may have, its head first.
     pub(super) fn all_of(capture: CaptureId, items: u16) -> impl Iterator<Item = Self> {
         let each = (0..items).flat_map(move |n| [Self::Item(capture.item(n)), Self::Derived(capture.item(n))]);
-        each.chain([Self::Binding(capture)])
+        each.chain([Self::Binding(capture), Self::Stopped(capture)])
     }
 }
 
@@ -78,6 +82,7 @@ impl fmt::Display for Name {
         match self {
             Self::Item(item) => write!(f, "{item}.item"),
             Self::Binding(capture) => write!(f, "{capture}.binding"),
+            Self::Stopped(capture) => write!(f, "{capture}.stopped"),
             Self::Derived(item) => write!(f, "{item}.derived"),
         }
     }
@@ -95,6 +100,7 @@ impl FromStr for Name {
         match kind {
             "item" => id.parse().map(Self::Item).map_err(|_| BadName),
             "binding" => id.parse().map(Self::Binding).map_err(|_| BadName),
+            "stopped" => id.parse().map(Self::Stopped).map_err(|_| BadName),
             "derived" => id.parse().map(Self::Derived).map_err(|_| BadName),
             _ => Err(BadName),
         }
@@ -108,7 +114,8 @@ mod tests {
     #[test]
     fn a_name_reads_back_and_nothing_else_is_one() {
         let capture = CaptureId::new(1_772_000_000_123, [7; 10]);
-        for name in [Name::Item(capture.item(0)), Name::Binding(capture), Name::Derived(capture.item(12))] {
+        for name in [Name::Item(capture.item(0)), Name::Binding(capture), Name::Stopped(capture), Name::Derived(capture.item(12))]
+        {
             assert_eq!(name.to_string().parse(), Ok(name));
             assert_eq!(Name::unpack(&name.pack()), Some(name));
         }

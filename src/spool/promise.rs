@@ -29,6 +29,7 @@ impl Spool {
     /// not confirm: see [`Spool::health`].
     pub fn promise(&self, finished: Vec<Finished>) -> Result<(), SpoolError> {
         let inner = &*self.0;
+        let failures = inner.failures();
         inner.refuse_if_unsound()?;
         for file in &finished {
             file.sync().map_err(|e| inner.not_durable((&e).into()))?;
@@ -37,10 +38,10 @@ impl Spool {
         let in_two_steps = !heads.is_empty() && !others.is_empty();
         let _arranging = in_two_steps.then(|| inner.arranging.read().unwrap_or_else(PoisonError::into_inner));
         let mut placed = Vec::with_capacity(heads.len() + others.len());
-        let done = place(inner, others, &mut placed).and_then(|()| place(inner, heads, &mut placed));
+        let done = place(inner, others, &mut placed, failures).and_then(|()| place(inner, heads, &mut placed, failures));
         match done {
             Ok(()) => inner.doubtful().retain(|name| placed.iter().all(|p| p.name != *name)),
-            Err(_) => withdraw(inner, &placed),
+            Err(error) => withdraw(inner, &placed, error),
         }
         done
     }
@@ -62,7 +63,7 @@ impl Spool {
     /// # Errors
     /// [`SpoolError::NotDurable`], or what stopped the probe.
     pub fn health(&self) -> Result<(), SpoolError> {
-        if self.0.sound.load(Ordering::SeqCst) { Ok(()) } else { self.probe() }
+        if self.0.is_sound() { Ok(()) } else { self.probe() }
     }
 
     /// Writes and syncs a fresh file, whether or not the disk was trusted so far: a file system that
@@ -73,12 +74,17 @@ impl Spool {
     /// As for [`Spool::health`].
     pub fn probe(&self) -> Result<(), SpoolError> {
         let inner = &*self.0;
+        let failures = inner.failures();
         let path = inner.draft_path("probe");
         let probed = probe(inner, &path).and_then(|()| renew(inner));
         // What cannot be removed now is removed when the spool is opened again.
         let _ = inner.disk.remove(&path);
-        if probed != Err(SpoolError::Full) {
-            inner.sound.store(probed.is_ok(), Ordering::SeqCst);
+        match probed {
+            // What failed meanwhile is not outlived.
+            Ok(()) => drop(inner.outlived.fetch_max(failures, Ordering::SeqCst)),
+            // Counted where it failed.
+            Err(SpoolError::Full | SpoolError::NotDurable(_)) => {}
+            Err(_) => drop(inner.failures.fetch_add(1, Ordering::SeqCst)),
         }
         probed
     }
@@ -89,7 +95,8 @@ fn probe(inner: &Inner, path: &Path) -> Result<(), SpoolError> {
     const PROBE: [u8; 4096] = [0x5A; 4096];
     let mut file = inner.disk.create(path).map_err(SpoolError::io("writing a probe"))?;
     file.append(&PROBE).map_err(SpoolError::io("writing a probe"))?;
-    file.sync().and_then(|()| inner.live_folder.sync_names()).map_err(|e| SpoolError::NotDurable((&e).into()))
+    file.sync().map_err(|e| inner.not_durable((&e).into()))?;
+    inner.sync_live()
 }
 
 /// One name in `live/`, and whether it was free before.
@@ -98,8 +105,9 @@ struct Placed {
     was_free: bool,
 }
 
-/// Gives `files` their names, and makes the names durable.
-fn place(inner: &Inner, files: Vec<Finished>, placed: &mut Vec<Placed>) -> Result<(), SpoolError> {
+/// Gives `files` their names, and makes the names durable. `failures`: how many syncs had failed when
+/// their bytes were not synced yet.
+fn place(inner: &Inner, files: Vec<Finished>, placed: &mut Vec<Placed>, failures: u64) -> Result<(), SpoolError> {
     if files.is_empty() {
         return Ok(());
     }
@@ -112,17 +120,22 @@ fn place(inner: &Inner, files: Vec<Finished>, placed: &mut Vec<Placed>) -> Resul
         file.place(&path).map_err(SpoolError::io("naming a sealed file"))?;
         placed.push(Placed { name, was_free });
     }
-    inner.sync_live()
+    inner.sync_live()?;
+    inner.refuse_if_failed_since(failures)
 }
 
 /// Takes names back, heads first: a capture that is not promised must not look whole.
-fn withdraw(inner: &Inner, placed: &[Placed]) {
+fn withdraw(inner: &Inner, placed: &[Placed], error: SpoolError) {
     let (heads, others): (Vec<_>, Vec<_>) = placed.iter().filter(|p| p.was_free).partition(|p| p.name.is_head());
     for place in heads.into_iter().chain(others) {
         // Where even this fails it is tried again with the probe, before anything else is accepted.
         let _ = take_back(inner, place.name);
     }
     inner.doubtful().extend(placed.iter().map(|p| p.name));
+    if matches!(error, SpoolError::NotDurable(_) | SpoolError::Unsound) {
+        // A probe that came in between knew nothing of these names.
+        inner.failures.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
 /// A name may come back with the power. An item without its key is no capture then; a binding that
@@ -130,7 +143,7 @@ fn withdraw(inner: &Inner, placed: &[Placed]) {
 fn take_back(inner: &Inner, name: Name) -> Result<(), SpoolError> {
     match name {
         Name::Item(_) => erase(inner, [name]),
-        Name::Binding(_) | Name::Derived(_) => {
+        Name::Binding(_) | Name::Stopped(_) | Name::Derived(_) => {
             inner.disk.remove(&inner.live_path(name)).map_err(SpoolError::io("taking back a promise that failed"))
         }
     }
@@ -144,7 +157,7 @@ fn renew(inner: &Inner) -> Result<(), SpoolError> {
         let done = match name {
             // Nobody was promised it, and its sender may have sent it again since.
             Name::Item(_) => take_back(inner, *name),
-            Name::Binding(_) | Name::Derived(_) => renew_file(inner, &path),
+            Name::Binding(_) | Name::Stopped(_) | Name::Derived(_) => renew_file(inner, &path),
         };
         match done {
             // It was withdrawn at once.
@@ -174,7 +187,7 @@ fn renew_file(inner: &Inner, path: &Path) -> Result<(), SpoolError> {
         file.append(&piece).map_err(&doing)?;
         at += PIECE_BYTES;
     }
-    file.sync().map_err(|e| SpoolError::NotDurable((&e).into()))?;
+    file.sync().map_err(|e| inner.not_durable((&e).into()))?;
     inner.disk.rename(&fresh, path).map_err(&doing)
 }
 
@@ -182,11 +195,11 @@ impl Inner {
     /// Makes the names in `live/` durable that were given before this call; callers share a sync.
     pub(super) fn sync_live(&self) -> Result<(), SpoolError> {
         let synced = self.live_syncs.run((), |waiting| {
-            let synced = self.live_folder.sync_names().map_err(|e| Cause::from(&e));
+            // Counted before the next sync can begin, which may succeed over the same loss.
+            let synced = self.live_folder.sync_names().map_err(|e| self.not_durable((&e).into()));
             vec![synced; waiting.len()]
         });
-        let gone = Cause { kind: ErrorKind::Other, code: None };
-        synced.unwrap_or(Err(gone)).map_err(|why| self.not_durable(why))
+        synced.unwrap_or_else(|_| Err(self.not_durable(Cause { kind: ErrorKind::Other, code: None })))
     }
 }
 

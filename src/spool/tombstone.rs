@@ -51,22 +51,27 @@ impl Spool {
         if line.len() > LINE_MAX_BYTES {
             return Err(SpoolError::TooLong);
         }
-        let _one = inner.burying.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut named = inner.burying.lock().unwrap_or_else(PoisonError::into_inner);
         let path = inner.grave(day);
         match inner.disk.open_to_write(&path) {
             Ok(file) => {
                 file.write_at(line.as_bytes(), file.size_bytes().map_err(&doing)?).map_err(&doing)?;
-                file.sync().map_err(|e| inner.not_durable((&e).into()))
+                file.sync().map_err(|e| inner.not_durable((&e).into()))?;
             }
             Err(e) if e.kind() == ErrorKind::NotFound => {
                 let mut file = inner.disk.create(&path).map_err(&doing)?;
                 file.append(line.as_bytes()).map_err(&doing)?;
                 file.sync().map_err(|e| inner.not_durable((&e).into()))?;
-                let named = inner.disk.open_folder(&inner.erased).and_then(|folder| folder.sync_names());
-                named.map_err(|e| inner.not_durable((&e).into()))
             }
-            Err(e) => Err(doing(e)),
+            Err(e) => return Err(doing(e)),
         }
+        // A file that is there may be one whose name was never synced.
+        if !named.contains(&day) {
+            let synced = inner.disk.open_folder(&inner.erased).and_then(|folder| folder.sync_names());
+            synced.map_err(|e| inner.not_durable((&e).into()))?;
+            named.insert(day);
+        }
+        Ok(())
     }
 
     /// Gives everything that is buried to `found`, in no order. Lines that do not open are counted.
@@ -86,8 +91,10 @@ impl Spool {
     /// # Errors
     /// Errors of the disk.
     pub fn forget_buried(&self, day: Day) -> Result<usize, SpoolError> {
-        let old: Vec<PathBuf> = self.graves()?.into_iter().filter(|(of, _)| *of < day).map(|(_, path)| path).collect();
-        for path in &old {
+        let mut named = self.0.burying.lock().unwrap_or_else(PoisonError::into_inner);
+        let old: Vec<(Day, PathBuf)> = self.graves()?.into_iter().filter(|(of, _)| *of < day).collect();
+        for (day, path) in &old {
+            named.remove(day);
             self.0.disk.remove(path).map_err(SpoolError::io("forgetting an erased capture"))?;
         }
         Ok(old.len())

@@ -15,6 +15,7 @@ mod engine;
 mod mend;
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,7 +23,7 @@ use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use self::engine::{Engine, RawRow, engine_error};
 use super::group::Group;
-use super::{Batch, Row, Store, StoreError, version};
+use super::{Batch, Row, Store, StoreError, folder, version};
 use crate::seal::aead::{Kek, open_small, seal_small};
 use crate::seal::secret::Secret;
 
@@ -32,6 +33,32 @@ const PIECE_BYTES: usize = 5 * 1024;
 const PIECE_PREFIX: u8 = 255;
 /// In front of the first piece: how many follow.
 const COUNT_BYTES: usize = 2;
+
+/// A file beside a database that has no format row yet: so a process that was killed over its first
+/// start is not taken for a store that lost its rows.
+struct Begun {
+    path: PathBuf,
+    is_new: bool,
+}
+
+impl Begun {
+    /// To be called before the database is made.
+    fn note(dir: &Path) -> Result<Self, StoreError> {
+        let path = dir.join("begun");
+        if !dir.join("db").exists() {
+            folder::make(dir)
+                .and_then(|()| fs::File::create(&path)?.sync_all())
+                .and_then(|()| folder::sync(dir))
+                .map_err(|e| engine::io_error(&e))?;
+        }
+        Ok(Self { is_new: path.exists(), path })
+    }
+
+    /// The format row is there.
+    fn end(self) -> Result<(), StoreError> {
+        if self.is_new { fs::remove_file(&self.path).map_err(|e| engine::io_error(&e)) } else { Ok(()) }
+    }
+}
 
 /// A store in one folder.
 pub struct SledStore {
@@ -64,7 +91,8 @@ impl SledStore {
 
     fn open_with(dir: &Path, key: Secret<32>) -> Result<Self, StoreError> {
         mend::finish(dir)?;
-        let (engine, is_new) = Engine::open(dir)?;
+        let begun = Begun::note(dir)?;
+        let engine = Engine::open(dir)?;
         mend::tidy(dir)?;
         let store = Self {
             dir: dir.to_owned(),
@@ -77,7 +105,8 @@ impl SledStore {
             mending: Mutex::default(),
             applying: RwLock::new(()),
         };
-        version::check(&store, is_new)?;
+        version::check(&store, begun.is_new)?;
+        begun.end()?;
         Ok(store)
     }
 
@@ -247,7 +276,6 @@ fn piece_key(key: &[u8], number: u16) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
     use std::os::unix::fs::MetadataExt;
     use std::sync::atomic::AtomicU64;
 
@@ -406,6 +434,26 @@ mod tests {
     }
 
     #[test]
+    fn a_first_start_that_was_killed_is_taken_up_and_a_store_that_lost_its_rows_is_not() {
+        let folder = Folder::new();
+        drop(folder.open().unwrap());
+        let lose_the_format = || {
+            let engine = Engine::open(&folder.0).unwrap();
+            engine.db.remove([&[0][..], b"format"].concat()).unwrap().unwrap();
+            engine.flush().unwrap();
+        };
+        lose_the_format();
+        assert!(matches!(folder.open().err(), Some(StoreError::Corrupt(_))));
+        // As it is left between the making of the database and its first row.
+        fs::write(folder.0.join("begun"), "").unwrap();
+        put(&folder.open().unwrap(), &[1, 1], b"row".to_vec());
+        assert!(!folder.0.join("begun").exists());
+        assert_eq!(folder.open().unwrap().get(&[1, 1]), Ok(Some(b"row".to_vec())));
+        lose_the_format();
+        assert!(matches!(folder.open().err(), Some(StoreError::Corrupt(_))));
+    }
+
+    #[test]
     fn a_crash_while_a_store_is_written_anew_leaves_one_whole_store() {
         let folder = Folder::new();
         put(&folder.open().unwrap(), &[1, 1], b"row".to_vec());
@@ -419,7 +467,7 @@ mod tests {
         // A new one that was never finished has no format row.
         fs::rename(&folder.0, folder.0.with_extension("fresh")).unwrap();
         {
-            let (engine, _) = Engine::open(&folder.0.with_extension("fresh")).unwrap();
+            let engine = Engine::open(&folder.0.with_extension("fresh")).unwrap();
             engine.db.remove([&[0][..], b"format"].concat()).unwrap().unwrap();
             engine.flush().unwrap();
         }

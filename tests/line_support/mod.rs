@@ -22,10 +22,11 @@ use shutterbridge::capture::{
 };
 use shutterbridge::clock::Clock;
 use shutterbridge::dicom::Instance;
+use shutterbridge::fence::{self, Fence};
 use shutterbridge::journal::Journal;
 use shutterbridge::lookup::{Answer, Asked, Lookup, Unavailable};
 use shutterbridge::media::exif;
-use shutterbridge::pipeline::accept::{FrontDesk, Options, Quotas, Reception};
+use shutterbridge::pipeline::accept::{Census, FrontDesk, Options, Quotas, Reception};
 use shutterbridge::pipeline::bind::{Department, Place};
 use shutterbridge::pipeline::department::DepartmentRule;
 use shutterbridge::pipeline::forward::NamedArchive;
@@ -50,6 +51,8 @@ pub struct Shelf {
     /// Words about commitment to come, first one last; then it says nothing.
     pub words: Mutex<Vec<Says>>,
     pub asked: Mutex<Vec<(Uid, Vec<SopRef>)>>,
+    /// What it says in place of an answer, once.
+    pub forged: Mutex<Option<Report>>,
     /// UIDs in the order in which they were taken.
     pub taken: Mutex<Vec<String>>,
     /// What it answers everything with, while it is away.
@@ -87,6 +90,9 @@ impl Shelf {
 impl Archive for Shelf {
     fn ask_commitment(&self, transaction: &Uid, wanted: &[SopRef]) -> Result<Answered, Refused> {
         self.asked.lock().unwrap().push((transaction.clone(), wanted.to_vec()));
+        if let Some(forged) = self.forged.lock().unwrap().take() {
+            return Ok(Answered::Answered(vec![forged]));
+        }
         let report = |committed: &[SopRef], failed: Vec<(SopRef, u16)>| {
             Ok(Answered::Answered(vec![Report { transaction: transaction.clone(), committed: committed.to_vec(), failed }]))
         };
@@ -139,6 +145,10 @@ impl Hospital {
             ..Patient::default()
         };
         self.0.lock().unwrap().insert(id.to_owned(), patient);
+    }
+
+    pub fn forget(&self, id: &str) {
+        self.0.lock().unwrap().remove(id);
     }
 }
 
@@ -195,6 +205,8 @@ pub struct World {
     /// Rows of the index that were read.
     pub reads: Arc<AtomicU64>,
     pub refused: Arc<Mutex<Vec<&'static str>>>,
+    /// Patients nobody announced are refused at the door.
+    pub refuses_strangers: bool,
 }
 
 /// Remembers which reports were refused.
@@ -230,6 +242,7 @@ impl World {
             now: "2026-03-01T12:00:00Z".parse().unwrap(),
             reads: Arc::default(),
             refused: Arc::default(),
+            refuses_strangers: false,
         }
     }
 
@@ -278,6 +291,7 @@ impl World {
                 departments: vec![DepartmentRule { id: "derm".to_owned(), ..DepartmentRule::default() }],
                 quotas: Quotas::default(),
             },
+            census: self.refuses_strangers.then(|| Census { lookup: self.hospital.clone(), home: "HOSP".to_owned() }),
             spool: spool.clone(),
             journal: journal.clone(),
             pending: pending.clone(),
@@ -286,6 +300,7 @@ impl World {
             observer: Arc::new(Nobody),
         }));
         let line = Line::new(Works {
+            fence: Arc::new(Fence::of([env!("CARGO_BIN_EXE_shutterbridge").into(), fence::WORD.into()])),
             spool,
             journal: journal.clone(),
             pending: pending.clone(),

@@ -15,6 +15,7 @@ use shutterbridge::capture::record::Event;
 use shutterbridge::capture::retry::RetryPolicy;
 use shutterbridge::capture::{CaptureId, Commitment, Operator, Record, Stage, Takes, Uid};
 use shutterbridge::clock::Clock;
+use shutterbridge::fence::{self, Fence};
 use shutterbridge::hl7::rules::Authority;
 use shutterbridge::hl7::{AckCode, Rules};
 use shutterbridge::journal::Journal;
@@ -260,6 +261,7 @@ impl World {
         let hospital = Arc::new(Local::new(facts.clone(), [3; 32], site));
         let pending = Arc::new(Pending::default());
         let line = Arc::new(Line::new(Works {
+            fence: Arc::new(Fence::of([env!("CARGO_BIN_EXE_shutterbridge").into(), fence::WORD.into()])),
             spool: spool.clone(),
             journal: journal.clone(),
             pending: pending.clone(),
@@ -288,6 +290,7 @@ impl World {
                 scrub: scrub::Limits::default(),
                 departments: vec![DepartmentRule { id: "derm".to_owned(), ..DepartmentRule::default() }],
             },
+            census: None,
             spool: spool.clone(),
             journal: journal.clone(),
             pending: pending.clone(),
@@ -623,7 +626,7 @@ impl World {
         if report.committed.iter().zip(losses).any(|(sop, before)| is_early(&sop.sop_instance, *before)) {
             return;
         }
-        let taken = self.house().line.report(report);
+        let taken = self.house().line.report(&["pacs"], report);
         self.trace.say(|| format!("report about {}: {taken:?}", report.committed.len() + report.failed.len()));
         if taken.is_ok() {
             self.pacs.says(report);
@@ -641,7 +644,7 @@ impl World {
         };
         let committed = record.items.iter().map(about).collect();
         let transaction = Uid::parse(&format!("2.25.{}", self.chance.draw())).unwrap();
-        let taken = self.house().line.report(&Report { transaction, committed, failed: Vec::new() });
+        let taken = self.house().line.report(&["pacs"], &Report { transaction, committed, failed: Vec::new() });
         self.trace.say(|| format!("forged report: {taken:?}"));
         if taken != Err(Unwanted::UnknownTransaction) {
             self.ledger.books().violated(format!("a forged report was answered with {taken:?}"));

@@ -84,8 +84,17 @@ impl Gateway {
 
     /// A power cut and a new start on the same folder. The ports change.
     pub fn kill_and_restart(&mut self) {
+        self.kill();
+        self.restart();
+    }
+
+    pub fn kill(&mut self) {
         self.child.kill().expect("it was running");
         self.child.wait().expect("it ends");
+    }
+
+    /// After [`Gateway::kill`].
+    pub fn restart(&mut self) {
         let (child, [https, mllp, ops]) = serve(&self.binary, self.folder.path());
         (self.child, self.https, self.mllp, self.ops) = (child, https, mllp, ops);
     }

@@ -33,11 +33,10 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    /// Opens the folder, which is made where it is missing. True where it was new.
-    pub fn open(dir: &Path) -> Result<(Self, bool), StoreError> {
+    /// Opens the folder, which is made where it is missing.
+    pub fn open(dir: &Path) -> Result<Self, StoreError> {
         folder::make(dir).map_err(|e| io_error(&e))?;
         let lock = lock_folder(dir)?;
-        let is_new = !dir.join("db").exists();
         let config = ::sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(None);
         // sled meets some damage with a panic.
         let db = catch_unwind(AssertUnwindSafe(|| config.open()))
@@ -46,15 +45,14 @@ impl Engine {
         let file = File::open(dir.join("db")).map_err(|e| io_error(&e))?;
         sync_files(dir).map_err(|_| StoreError::NotDurable)?;
         let nudger = Nudger::start(db.clone()).map_err(|e| io_error(&e))?;
-        let engine = Self {
+        Ok(Self {
             nudger,
             db,
             file,
             _lock: lock,
             #[cfg(test)]
             fails: false.into(),
-        };
-        Ok((engine, is_new))
+        })
     }
 
     pub fn apply(&self, rows: Vec<RawRow>) -> Result<(), StoreError> {

@@ -67,7 +67,7 @@ impl SledStore {
         probe(&self.dir).map_err(|e| io_error(&e))?;
         let (fresh, failed) = (beside(&self.dir, ".fresh"), beside(&self.dir, ".failed"));
         remove(&fresh)?;
-        let (engine, _) = Engine::open(&fresh)?;
+        let engine = Engine::open(&fresh)?;
         let written = self.copy_into(&engine);
         engine.close();
         written?;
@@ -94,7 +94,7 @@ impl SledStore {
         let mut place = self.engine.write().unwrap_or_else(PoisonError::into_inner);
         let renamed = fs::rename(&self.dir, aside).and_then(|()| fs::rename(fresh, &self.dir));
         renamed.and_then(|()| folder::sync(folder::above(&self.dir))).map_err(|e| io_error(&e))?;
-        let (engine, _) = Engine::open(&self.dir)?;
+        let engine = Engine::open(&self.dir)?;
         let old = std::mem::replace(&mut *place, engine);
         self.unconfirmed.lock().unwrap_or_else(PoisonError::into_inner).clear();
         *self.damaged.lock().unwrap_or_else(PoisonError::into_inner) = None;

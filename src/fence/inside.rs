@@ -1,0 +1,37 @@
+//! The inside: limits first, then the task.
+
+use std::ffi::OsString;
+use std::io::{self, Read, Write};
+
+use super::{OPEN, REFUSALS, Task, UNKNOWN, wall};
+use crate::media::heic;
+use crate::media::raster::{RasterError, Upright};
+
+/// Does what the words say, from the standard input to the standard output, behind the wall. Gives the
+/// code to exit with.
+#[must_use]
+pub fn run(words: &[OsString]) -> u8 {
+    let Some(task) = Task::of_words(words) else { return UNKNOWN };
+    if wall::build(&task.bounds()).is_err() || !decode_on_this_thread() {
+        return OPEN;
+    }
+    match task {
+        Task::Heic { quality, has_profile } => match picture(quality, has_profile) {
+            Ok(()) => 0,
+            Err(error) => REFUSALS.iter().find(|(_, known)| *known == error).map_or(u8::MAX, |(code, _)| *code),
+        },
+    }
+}
+
+/// The decoder asks for threads, and the wall lets none be made.
+fn decode_on_this_thread() -> bool {
+    rayon_core::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build_global().is_ok()
+}
+
+fn picture(quality: u8, has_profile: bool) -> Result<(), RasterError> {
+    let mut file = Vec::new();
+    io::stdin().lock().read_to_end(&mut file).map_err(|_| RasterError::Undecodable)?;
+    let Upright { jpeg, .. } = heic::upright_jpeg(file, has_profile, quality)?;
+    let mut out = io::stdout().lock();
+    out.write_all(&jpeg).and_then(|()| out.flush()).map_err(|_| RasterError::Uncodable)
+}
