@@ -256,6 +256,19 @@ fn a_number_that_does_not_fit_is_held_and_never_cut() {
 }
 
 #[test]
+fn the_words_for_a_site_never_differ_from_its_code() {
+    let payload = jpeg(16, 16, 3);
+    let mut claim = full_claim();
+    claim.description = None;
+    claim.body_site.as_mut().unwrap().meaning = "Foot".into();
+    let instance = dicom::build(&full_binding(), &manifest(claim, 9), &jpeg_picture(&payload, 16, 16, 3)).unwrap();
+    let o = judge("meaning", &file_bytes(&instance, &payload));
+    let site = item(&o, tags::ANATOMIC_REGION_SEQUENCE);
+    assert_eq!((text(&site, tags::CODE_VALUE), text(&site, tags::CODE_MEANING)), ("85562004".into(), "Hand".into()));
+    assert!(text(&o, tags::SERIES_DESCRIPTION).starts_with("Hand"), "{}", text(&o, tags::SERIES_DESCRIPTION));
+}
+
+#[test]
 fn text_that_could_split_a_value_stays_one_value() {
     let mut binding = full_binding();
     binding.patient.identifier.id = Phi::from("47\\11");

@@ -140,7 +140,8 @@ fn series_description(source: &Source) -> String {
         View::Dermoscopic => "dermoscopic",
         View::ConsentForm => "consent form",
     });
-    let words: Vec<&str> = claim.body_site.iter().map(|s| s.meaning.as_str()).chain(view).collect();
+    let site = claim.body_site.as_ref().map(|s| codes::find_site(s).map_or(s.meaning.as_str(), |known| known.meaning));
+    let words: Vec<&str> = site.into_iter().chain(view).collect();
     description(&words.join(", "), LO_MAX)
 }
 
