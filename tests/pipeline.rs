@@ -203,6 +203,23 @@ fn one_key_means_one_capture_also_for_eight_phones_at_once() {
 }
 
 #[test]
+fn a_site_that_the_body_has_twice_is_refused_at_the_door_until_a_side_is_said() {
+    let world = World::new("side");
+    let house = world.start();
+    let hand = |side: Option<&str>| {
+        let mut claim = claim("4711");
+        claim["body_site"] = json!({"code": "85562004", "scheme": "SCT", "meaning": "Hand"});
+        claim["laterality"] = json!(side);
+        house.send(&claim, None, &[&photo(1)])
+    };
+    for side in [None, Some("U")] {
+        let Err(refusal) = hand(side) else { panic!("no side was said") };
+        assert_eq!((refusal.code, refusal.errors[0].pointer.as_str()), (RefusalCode::ClaimInvalid, "/laterality"));
+    }
+    assert!(hand(Some("L")).is_ok());
+}
+
+#[test]
 fn a_request_that_is_refused_or_cut_leaves_nothing() {
     let world = World::new("nothing");
     let house = world.start();

@@ -20,6 +20,7 @@ fn place() -> Place {
     let department = |id: &str, procedure: Option<&str>| Department {
         id: id.to_owned(),
         name: id.to_uppercase(),
+        kind: None,
         procedure: procedure.map(|code| Code { code: code.to_owned(), scheme: "L".to_owned(), meaning: "Wound".to_owned() }),
     };
     Place {

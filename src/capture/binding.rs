@@ -87,6 +87,8 @@ pub struct SiteNames {
     pub institution: String,
     pub department_id: String,
     pub department_name: String,
+    /// What kind of department it is.
+    pub department_type: Option<Code>,
     /// IANA name, e.g. `Europe/Berlin`.
     pub timezone: String,
 }

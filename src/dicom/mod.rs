@@ -5,6 +5,7 @@
 
 mod build;
 pub mod check;
+pub mod codes;
 pub mod commitment;
 mod data_set;
 mod document;
@@ -17,7 +18,6 @@ mod modules;
 mod moment;
 mod native;
 mod part10;
-mod region;
 mod value;
 
 use std::fmt;

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::arrival::{Arrival, Arrived, Contents};
+use super::department::{DepartmentRule, complete};
 use super::identify;
 use super::observer::Observer;
 use super::pending::{Pending, Ticket};
@@ -97,12 +98,6 @@ impl Quotas {
         );
         Err(Refusal::new(RefusalCode::SpoolFull, detail))
     }
-}
-
-#[derive(Clone, Debug)]
-pub struct DepartmentRule {
-    pub id: String,
-    pub body_site_required: bool,
 }
 
 /// Who is asked at the door whether the hospital knows whom a claim names.
@@ -208,10 +203,7 @@ fn read_claim(claim: &Value, departments: &[DepartmentRule]) -> Result<Claim, Re
     let Some(rule) = departments.iter().find(|d| d.id == parsed.department) else {
         return Err(claim_error("/department", "not one of the configured departments"));
     };
-    if rule.body_site_required && parsed.body_site.is_none() {
-        return Err(claim_error("/body_site", "this department requires a body site"));
-    }
-    Ok(parsed)
+    complete(parsed, rule).map_err(claim_invalid)
 }
 
 fn claim_invalid(errors: Vec<crate::capture::claim::ClaimError>) -> Refusal {

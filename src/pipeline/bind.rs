@@ -13,11 +13,10 @@ use crate::capture::binding::{SeriesBinding, SiteNames, StudyBinding};
 use crate::capture::order::Code;
 use crate::capture::record::{Acceptance, Digest, ItemFacts};
 use crate::capture::{Binding, Equipment, FailureCode, Identifier, MediaClass, Order, Phi, Record, TakenAt, Uid, Visit};
+use crate::dicom::codes::{self, Entry};
 use crate::journal::StudyRow;
 use crate::seal::digest::hmac_sha256;
 
-/// Code, scheme and meaning of what is done where nobody says more (PS3.16 CID 8131).
-const PHOTOGRAPHY: [&str; 3] = ["197157006", "SCT", "Photography of patient"];
 /// Study ID is SH (PS3.5 §6.2).
 const STUDY_ID_MAX: usize = 16;
 
@@ -36,6 +35,8 @@ pub struct Place {
 pub struct Department {
     pub id: String,
     pub name: String,
+    /// What kind of department it is (PS3.16 CID 7030).
+    pub kind: Option<Code>,
     /// What is done there where nothing was ordered; `None`: photography, in so many words.
     pub procedure: Option<Code>,
 }
@@ -100,10 +101,8 @@ fn study_key(
 /// What is done: as ordered, else as the department does.
 fn procedure(order: Option<&Order>, department: &str, place: &Place) -> Code {
     let ordered = order.map(|o| &o.procedure).filter(|p| !p.code.is_empty());
-    ordered.or_else(|| place.department(department)?.procedure.as_ref()).cloned().unwrap_or_else(|| {
-        let [code, scheme, meaning] = PHOTOGRAPHY.map(str::to_owned);
-        Code { code, scheme, meaning }
-    })
+    let known = ordered.or_else(|| place.department(department)?.procedure.as_ref()).cloned();
+    known.or_else(|| codes::procedures().first().map(Entry::to_code)).unwrap_or_default()
 }
 
 /// Freezes a capture: its binding, and the study's row with the numbers this capture used up. What
@@ -152,6 +151,7 @@ pub fn bind(
             institution: place.institution.clone(),
             department_id: department.clone(),
             department_name: place.department(department).map_or(department, |d| &d.name).clone(),
+            department_type: place.department(department).and_then(|d| d.kind.clone()),
             timezone: place.timezone.clone(),
         },
         assigned: None,

@@ -223,6 +223,8 @@ pub fn full_binding() -> Binding {
         ..Order::default()
     });
     binding.study.instance_uid = Uid::parse("1.2.826.0.1.3680043.10.99.1").unwrap();
+    binding.site.department_type =
+        Some(order::Code { code: "309923008".into(), scheme: "SCT".into(), meaning: "Dermatology".into() });
     binding.study.procedure = binding.order.as_ref().map(|o| o.procedure.clone()).unwrap_or_default();
     binding.study.description = binding.study.procedure.meaning.clone();
     binding.study.referring = Phi::from("Ref^Rita");
@@ -259,6 +261,7 @@ pub fn bare_binding() -> Binding {
             institution: "Demo General Hospital".into(),
             department_id: "derm".into(),
             department_name: "Dermatology".into(),
+            department_type: None,
             timezone: "Europe/Berlin".into(),
         },
         assigned: None,

@@ -23,6 +23,7 @@ use shutterbridge::capture::media::{Coding, Details, Orientation, PictureFormat}
 use shutterbridge::capture::record::{Acceptance, ItemFacts};
 use shutterbridge::capture::{CaptureId, Claim, Essence, Facts, MediaKind, Operator, Patient, Record, Stage, Uid};
 use shutterbridge::clock::Clock;
+use shutterbridge::http::codes::Department;
 use shutterbridge::http::{AccessLine, Limits, Observer, Options, Pages, Server, Services};
 use shutterbridge::identity::{DevIssuer, Permit, Scope, Verifier};
 use shutterbridge::lookup::{Answer as LookupAnswer, Asked};
@@ -303,6 +304,7 @@ impl Gateway {
             verifier: Arc::clone(&parts.verifier),
             clock: parts.clock.clone(),
             observer: Arc::clone(&log) as Arc<dyn Observer>,
+            departments: vec![Department { id: "derm".to_owned(), name: "Dermatology".to_owned(), kind: None }],
             pages: pages(&parts),
         };
         let (tls, client) = tls();

@@ -26,8 +26,9 @@ use shutterbridge::fence::{self, Fence};
 use shutterbridge::journal::Journal;
 use shutterbridge::lookup::{Answer, Asked, Lookup, Unavailable};
 use shutterbridge::media::exif;
-use shutterbridge::pipeline::accept::{Census, DepartmentRule, FrontDesk, Options, Quotas, Reception};
+use shutterbridge::pipeline::accept::{Census, FrontDesk, Options, Quotas, Reception};
 use shutterbridge::pipeline::bind::{Department, Place};
+use shutterbridge::pipeline::department::DepartmentRule;
 use shutterbridge::pipeline::forward::NamedArchive;
 use shutterbridge::pipeline::observer::{Nobody, Observer};
 use shutterbridge::pipeline::pending::Pending;
@@ -305,7 +306,7 @@ impl World {
                 video_bytes: 8 << 20,
                 request_files: 3,
                 scrub: scrub::Limits::default(),
-                departments: vec![DepartmentRule { id: "derm".to_owned(), body_site_required: false }],
+                departments: vec![DepartmentRule { id: "derm".to_owned(), ..DepartmentRule::default() }],
                 quotas: Quotas::default(),
             },
             census: self.refuses_strangers.then(|| Census { lookup: self.hospital.clone(), home: "HOSP".to_owned() }),
@@ -396,7 +397,7 @@ pub fn place() -> Place {
     Place {
         institution: "Test Hospital".to_owned(),
         timezone: "Europe/Berlin".to_owned(),
-        departments: vec![Department { id: "derm".to_owned(), name: "Dermatology".to_owned(), procedure: None }],
+        departments: vec![Department { id: "derm".to_owned(), name: "Dermatology".to_owned(), kind: None, procedure: None }],
         uid_key: [9; 32],
         gateway_version: "0".to_owned(),
     }
