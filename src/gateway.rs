@@ -19,7 +19,7 @@ use crate::archive::{AeTitle, Report, ReportSink, Unwanted};
 use crate::audit::{self, Audit, Event, Object, Outcome};
 use crate::capture::claim::ClaimError;
 use crate::capture::retry::RetryPolicy;
-use crate::capture::{Claim, FailureCode, ItemId, MediaKind, Patient, Stage};
+use crate::capture::{Claim, FailureCode, ItemId, MediaKind, Patient, Stage, Uid};
 use crate::cli::serve::{DemoPersons, Doors, Running};
 use crate::cli::upkeep::{self, Upkeep};
 use crate::clock::Clock;
@@ -164,7 +164,8 @@ pub fn wrapper(config: &Config, claim: Claim, patient: Patient) -> Result<Offlin
     let rule = config.departments.iter().find(|d| d.id == claim.department).map(rule).unwrap_or_default();
     let claim = complete(claim, &DepartmentRule { body_site_required: false, ..rule })
         .map_err(|errors| format!("The claim is not valid:\n{}", ClaimError::list(&errors)))?;
-    Offline::new(claim, patient, place, config.limits.photo_bytes, Fence::default(), &Clock::system())
+    let limits = (config.limits.photo_bytes, config.limits.video_bytes);
+    Offline::new(claim, patient, place, limits, Fence::default(), &Clock::system())
 }
 
 /// The index from the spool, after it was deleted or put aside.
@@ -724,6 +725,14 @@ impl Observer for Counting {
         let (at, action, object) = (self.clock.now(), "item.send", Object::Sent(item, sha256));
         // It is at the archive already: that the trail lacks the line is told, and stops acceptance.
         if let Err(e) = self.audit.record(&Event { at, actor: None, action, outcome: Outcome::Done, object, detail: "" }) {
+            log::error("audit-blocked", &[("cause", &e)]);
+        }
+    }
+
+    fn stood_in(&self, item: ItemId, sop_instance: &Uid) {
+        let detail = "as a Secondary Capture, because an archive does not take its class";
+        let (at, action, object) = (self.clock.now(), "item.stand-in", Object::StandIn(item, sop_instance));
+        if let Err(e) = self.audit.record(&Event { at, actor: None, action, outcome: Outcome::Done, object, detail }) {
             log::error("audit-blocked", &[("cause", &e)]);
         }
     }

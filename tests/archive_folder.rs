@@ -88,11 +88,11 @@ fn a_folder_that_is_not_there_is_waited_for_and_never_made() {
     let refused = store(&archive, &instance, &payload).unwrap_err();
     assert_eq!((refused.code, refused.code.class()), (FailureCode::ArchiveUnreachable, Class::Transient));
     assert!(refused.detail.contains("`path` of this [[archive]] is not there"), "{}", refused.detail);
-    let found = archive.examine(Commitment::None);
+    let found = archive.examine(Commitment::None, &[]);
     assert_eq!((found[0].grade, found[0].key), (Grade::Fail, "path"));
     assert!(!unmounted.exists());
     std::fs::create_dir(&unmounted).unwrap();
-    assert_eq!(archive.examine(Commitment::None)[0].grade, Grade::Pass);
+    assert_eq!(archive.examine(Commitment::None, &[])[0].grade, Grade::Pass);
     assert_eq!(archive.probe(), Ok(()));
     assert_eq!(store(&archive, &instance, &payload), Ok(Stored { warning: None }));
 }

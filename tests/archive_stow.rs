@@ -315,7 +315,7 @@ fn orthanc_takes_the_object_over_plain_http() {
     let dir = TempDir::new("orthanc-stow");
     let Some((orthanc, _)) = orthanc(dir.path(), "") else { return };
     let to = Stow::new(options(&format!("http://{}/dicom-web", orthanc.address)));
-    let findings = to.examine(Commitment::Required);
+    let findings = to.examine(Commitment::Required, &[]);
     assert!(findings.iter().all(|f| f.grade == Grade::Pass), "{findings:?}");
     let payload = jpeg(1_200, 900, 3);
     let instance = photograph(12, &payload, 1_200, 900);

@@ -77,7 +77,7 @@ fn tls_1_2_is_spoken_where_the_archive_speaks_no_newer_one() {
         let args = [&old, "storescp", "+xa", "+uf", "-aet", "PACS", "-od", &od, "+tls", &key, &cert, "+cf", &ca, &number];
         let Some(archive) = Other::start("env", &args, port) else { return };
         let to = dimse(archive.address, "127.0.0.1", hospital.client(Some(&us)));
-        let found = to.examine(Commitment::None);
+        let found = to.examine(Commitment::None, &[]);
         assert!(found[0].says.ends_with(&format!("answers C-ECHO ({version})")), "{found:?}");
         let (instance, payload) = small(23);
         assert_eq!(to.store(&instance, &mut Cursor::new(&payload)), Ok(Stored { warning: None }));

@@ -138,6 +138,24 @@ fn a_context_that_is_refused_is_named_with_what_it_means() {
 }
 
 #[test]
+fn an_archive_without_video_fails_where_video_is_sent_there_by_name() {
+    let dir = TempDir::new("check-video");
+    let Some(archive) = Other::storescp(dir.path(), &["+xi"]) else { return };
+    let says_video = |r: &&Value| r["says"].as_str().unwrap().contains("1.2.840.10008.5.1.4.1.1.77.1.4.1 is refused");
+    let everything = TempDir::new("check-video-unnamed");
+    let (rows, ok) = check(&site(everything.path(), &dimse(archive.address, "")));
+    assert!(ok, "it may well be meant: {rows:#?}");
+    assert_eq!(rows.iter().filter(says_video).map(|r| &r["result"]).collect::<Vec<_>>(), ["WARN"], "{rows:#?}");
+    let elsewhere = TempDir::new("check-video-elsewhere");
+    let folder = format!("[[archive]]\nname = \"all\"\nkind = \"folder\"\npath = \"{}\"\n", dir.path().display());
+    let photos = format!("{}{folder}", dimse(archive.address, "media = [\"photo\"]\n"));
+    let (rows, ok) = check(&site(elsewhere.path(), &photos));
+    assert!(ok && rows.iter().find(says_video).is_none(), "nothing of it goes there: {rows:#?}");
+    let (says, _, _) = failure(&format!("{}{folder}", dimse(archive.address, "media = [\"video\"]\n")));
+    assert!(says.contains("1.2.840.10008.5.1.4.1.1.77.1.4.1"), "{says}");
+}
+
+#[test]
 fn a_port_that_speaks_something_else_is_recognised() {
     let dir = TempDir::new("check-tongues");
     let scp = Scp::start(SocketAddr::from(([127, 0, 0, 1], 0)), ae("PACS"), dir.path(), |_| ()).unwrap();

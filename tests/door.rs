@@ -6,9 +6,9 @@ mod media_fixture;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use media_fixture::{files_below, film, heic, pdf, slice, tellers};
+use media_fixture::{clip, files_below, film, heic, pdf, slice, tellers};
 use serde_json::{Value, json};
 use shutterbridge::archive::{Archive, Refused, Stored};
 use shutterbridge::audit::Audit;
@@ -38,12 +38,17 @@ use shutterbridge::store::memory::MemoryStore;
 const PHOTO_MAX: u64 = 300_000;
 const VIDEO_MAX: u64 = 4_000_000;
 
-/// Takes nothing: no object of these files can be made here.
-struct Shut;
+/// Keeps the payloads that reach it.
+#[derive(Default)]
+struct Shelf(Mutex<Vec<(String, Vec<u8>)>>);
 
-impl Archive for Shut {
-    fn store(&self, _: &Instance, _: &mut dyn Read) -> Result<Stored, Refused> {
-        panic!("nothing of this may be sent")
+impl Archive for Shelf {
+    fn store(&self, instance: &Instance, payload: &mut dyn Read) -> Result<Stored, Refused> {
+        let mut bytes = Vec::new();
+        payload.read_to_end(&mut bytes).unwrap();
+        assert_eq!(bytes.len() as u64, instance.pixels.length());
+        self.0.lock().unwrap().push((instance.sop_class.to_string(), bytes));
+        Ok(Stored { warning: None })
     }
 
     fn probe(&self) -> Result<(), Refused> {
@@ -68,6 +73,7 @@ struct House {
     desk: FrontDesk,
     line: Line,
     journal: Arc<Journal>,
+    shelf: Arc<Shelf>,
 }
 
 fn place() -> Place {
@@ -112,9 +118,10 @@ impl House {
             audit: Arc::new(Audit::open(&folder.0.join("audit.log"), &kek).unwrap()),
             observer: Arc::new(Nobody),
         }));
+        let shelf = Arc::new(Shelf::default());
         let archive = NamedArchive {
             name: "pacs".to_owned(),
-            archive: Arc::new(Shut),
+            archive: Arc::clone(&shelf) as _,
             commitment: Commitment::None,
             takes: Takes::default(),
         };
@@ -131,12 +138,16 @@ impl House {
             assigning_authority: "HOSP".to_owned(),
             retry: RetryPolicy::default(),
         });
-        Self { folder, spool, desk, line, journal }
+        Self { folder, spool, desk, line, journal, shelf }
     }
 
     fn begin(&self) -> Box<dyn Intake> {
+        self.begin_with(&claim())
+    }
+
+    fn begin_with(&self, claim: &Value) -> Box<dyn Intake> {
         let operator = Operator { issuer: "idp".to_owned(), subject: "u-1".to_owned(), name: "Rivera, Ana".to_owned() };
-        self.desk.begin(&operator, &claim(), None).unwrap()
+        self.desk.begin(&operator, claim, None).unwrap()
     }
 
     fn send(&self, files: &[&[u8]]) -> Result<Receipt, Refusal> {
@@ -183,7 +194,8 @@ impl Drop for Folder {
 }
 
 fn claim() -> Value {
-    json!({"patient": {"id": "4711", "issuer": "HOSP"}, "department": "derm"})
+    let site = json!({"code": "85562004", "scheme": "SCT", "meaning": "Hand"});
+    json!({"patient": {"id": "4711", "issuer": "HOSP"}, "department": "derm", "body_site": site})
 }
 
 fn holds(bytes: &[u8], pattern: &[u8]) -> bool {
@@ -263,6 +275,50 @@ fn photos_and_films_of_one_request_stand_together() {
     assert_eq!(receipt.record.items.len(), 2);
     tells_nothing(&house.sealed(&receipt.record, 0));
     tells_nothing(&house.sealed(&receipt.record, 1));
+}
+
+#[test]
+fn a_film_that_goes_as_it_is_leaves_flat_with_every_picture_where_it_was_among_them() {
+    let house = House::new("flat");
+    // Chunks of the spool begin in the middle of a picture.
+    let receipt = house.send(&[&clip(*b"qt  ", 5, 50_000)]).unwrap();
+    house.settle();
+    let record = house.journal.get(receipt.record.id()).unwrap().unwrap();
+    assert_eq!(record.stage(), Stage::Forwarded, "{:?}", record.items[0].failure);
+    let kept = house.shelf.0.lock().unwrap().clone();
+    let [(class, payload)] = &kept[..] else { panic!("one object: {}", kept.len()) };
+    assert_eq!(class, "1.2.840.10008.5.1.4.1.1.77.1.4.1");
+    assert!(payload.starts_with(b"\0\0\0\x1cftypmp42"), "{:?}", &payload[..16]);
+    tells_nothing(payload);
+    let mut at = 0;
+    for number in 0..5 {
+        let picture = slice(number, 50_000);
+        at += memchr::memmem::find(&payload[at..], &picture).unwrap_or_else(|| panic!("picture {number}")) + picture.len();
+    }
+    assert_eq!(at, payload.len(), "nothing stands behind the last picture");
+    assert!(payload.len() < 5 * 50_400, "nor between them: {}", payload.len());
+}
+
+#[test]
+fn a_film_of_no_part_of_the_body_is_refused_while_somebody_can_still_say_it() {
+    let house = House::new("no-site");
+    for file in [clip(*b"isom", 2, 90_000), film(*b"qt  ", 2, 500)] {
+        let mut intake = house.begin_with(&json!({"patient": {"id": "4711", "issuer": "HOSP"}, "department": "derm"}));
+        intake.start_file().unwrap();
+        let refusal = match intake.push(&file[..20_000.min(file.len())]) {
+            Err(refusal) => refusal,
+            Ok(()) => intake.end_file().unwrap_err(),
+        };
+        assert_eq!((refusal.code, refusal.part), (RefusalCode::ClaimInvalid, Some(1)));
+        assert_eq!(refusal.errors[0].pointer, "/body_site");
+        drop(intake);
+    }
+    assert_eq!(house.drafts(), Vec::<PathBuf>::new());
+    let mut intake = house.begin_with(&json!({"patient": {"id": "4711", "issuer": "HOSP"}, "department": "derm"}));
+    intake.start_file().unwrap();
+    intake.push(&heic(500)).unwrap();
+    intake.end_file().unwrap();
+    assert!(intake.finish().is_ok(), "a still needs none");
 }
 
 #[test]
@@ -401,8 +457,8 @@ fn a_crash_in_the_middle_leaves_ciphertext_that_the_next_start_removes() {
     drop(intake);
     let draft = house.folder.0.join("spool/draft/left.0");
     std::fs::write(&draft, left).unwrap();
-    let House { folder, spool, desk, line, journal } = house;
-    drop((spool, desk, line, journal));
+    let House { folder, spool, desk, line, journal, shelf } = house;
+    drop((spool, desk, line, journal, shelf));
     let again = House::open(folder);
     assert!(!draft.exists());
     assert_eq!(tellers(&again.folder.0, &[]), Vec::<String>::new());

@@ -13,6 +13,7 @@ use shutterbridge::capture::media::MediaKind;
 use shutterbridge::http::multipart::{self, Event, Multipart, Parts};
 use shutterbridge::identity::json;
 use shutterbridge::media::exif::Block;
+use shutterbridge::media::film::{self, flat::Reader};
 use shutterbridge::media::location::Finder;
 use shutterbridge::media::{Sniffed, sniff};
 use shutterbridge::pipeline::Refusal;
@@ -58,7 +59,20 @@ pub fn container(bytes: &[u8]) {
         check(bytes, &out, &scrubbed);
         let (again, second) = copy(&out, purpose).expect("what passed once passes again");
         settled(&out, &again, &second);
+        film(&out);
     }
+    film(bytes);
+}
+
+/// A film in one flat file is as long as was said, and is read where something is.
+fn film(bytes: &[u8]) {
+    let Ok(film) = film::read(&bytes) else { return };
+    let Ok(flat) = film.flat() else { return };
+    let length = flat.length_bytes();
+    let _ = dicom::video::carrier(&film.facts, length);
+    let read = std::io::copy(&mut Reader::new(flat.into(), bytes), &mut std::io::sink());
+    assert_eq!(read.expect("every range is in the file"), length);
+    assert!(length <= (2 * bytes.len() + ADDED_BYTES_MAX + 64 * film.facts.frames as usize) as u64);
 }
 
 fn push(bytes: &[u8], purpose: Purpose, portion: usize) -> Option<(Vec<u8>, Scrubbed)> {

@@ -322,7 +322,8 @@ fn put(output: &mut [u8], used: &mut usize, bytes: &[u8]) {
 fn contexts(profile: &Profile) -> Vec<PresentationContextProposed> {
     let native: &[Syntax] = &[Syntax::ExplicitLe, Syntax::ImplicitLe];
     let of = |syntaxes: &[Syntax]| syntaxes.iter().copied().filter(|s| profile.offers(*s)).collect::<Vec<_>>();
-    let storage = iod::ALL.iter().flat_map(|iod| iod.contexts.iter().map(|syntaxes| (iod.sop_class, of(syntaxes))));
+    let wanted = iod::ALL.iter().filter(|iod| profile.fallback || !iod.is_stand_in());
+    let storage = wanted.flat_map(|iod| iod.contexts.iter().map(|syntaxes| (iod.sop_class, of(syntaxes))));
     let all: Vec<_> =
         storage.filter(|(_, syntaxes)| !syntaxes.is_empty()).chain([(iod::VERIFICATION, native.to_vec())]).collect();
     numbered(all.iter().map(|(class, syntaxes)| (*class, syntaxes.as_slice())))
@@ -358,10 +359,10 @@ mod tests {
         let contexts = contexts(&Profile::default());
         assert!(contexts.iter().map(|c| c.id).eq((1..).step_by(2).take(contexts.len())));
         for context in &contexts {
-            let compressed = context.transfer_syntaxes.iter().filter(|s| *s == Syntax::JpegBaseline.uid()).count();
+            let compressed = context.transfer_syntaxes.iter().filter(|s| !Syntax::from_uid(s).unwrap().is_native()).count();
             assert!(compressed == 0 || context.transfer_syntaxes.len() == 1, "{context:?}");
         }
         let of = |class: &str| contexts.iter().filter(|c| c.abstract_syntax == class).count();
-        assert_eq!((of(iod::VL_PHOTOGRAPHIC), of(iod::VERIFICATION)), (2, 1));
+        assert_eq!((of(iod::VL_PHOTOGRAPHIC), of(iod::VIDEO_PHOTOGRAPHIC), of(iod::VERIFICATION)), (2, 3, 1));
     }
 }

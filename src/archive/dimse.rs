@@ -16,7 +16,7 @@ use super::profile::{NATIVE, Profile, send_decoded};
 use super::status::{Verdict, meaning};
 use super::wire::Fault;
 use super::{AeTitle, Archive, Asked, Refused, Stored, commitment};
-use crate::capture::{Commitment, FailureCode, SopRef, Uid};
+use crate::capture::{Commitment, FailureCode, MediaClass, SopRef, Uid};
 use crate::dicom::{Instance, iod};
 
 /// Begin of an object that is remembered on an association that was used before, bytes: where
@@ -270,7 +270,7 @@ impl Archive for Dimse {
         let mut lease = self.lease(false)?;
         let Some(association) = &mut lease.association else { return Ok(()) };
         match association.echo(&self.options) {
-            Ok(0) => match iod::ALL.iter().find(|iod| !association.takes_class(iod.sop_class)) {
+            Ok(0) => match lacking(association) {
                 None => Ok(()),
                 Some(iod) => Err(Refused {
                     code: FailureCode::ArchiveRefusedClass,
@@ -288,12 +288,16 @@ impl Archive for Dimse {
         }
     }
 
+    fn takes_stand_ins(&self) -> bool {
+        self.options.profile.fallback
+    }
+
     fn ask_commitment(&self, transaction: &Uid, wanted: &[SopRef]) -> Result<Asked, Refused> {
         commitment::ask(&self.options, transaction, wanted)
     }
 
-    fn examine(&self, commitment: Commitment) -> Vec<Finding> {
-        examine::examine(&self.options, commitment)
+    fn examine(&self, commitment: Commitment, named: &[MediaClass]) -> Vec<Finding> {
+        examine::examine(&self.options, commitment, named)
     }
 
     fn release_idle(&self) {
@@ -324,6 +328,14 @@ fn take_usable(pool: &mut Pool, idle_ms: u64) -> (Option<Association>, Vec<Assoc
         stale.push(association);
     }
     (None, stale)
+}
+
+/// A kind of object that cannot go, as itself or as another that may stand in for it. Many archives
+/// take no video, and are there all the same.
+fn lacking(association: &Association) -> Option<&'static iod::Iod> {
+    let takes = |iod: &iod::Iod| association.takes_class(iod.sop_class);
+    let has_stand_in = |iod: &iod::Iod| iod.stand_in.is_some_and(takes);
+    iod::ALL.iter().copied().find(|iod| !iod.is_stand_in() && iod.media != MediaClass::Video && !takes(iod) && !has_stand_in(iod))
 }
 
 fn release(associations: Vec<Association>) {

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use super::finding::Finding;
 use super::profile::Profile;
 use super::{Archive, Refused, Stored};
-use crate::capture::{Commitment, FailureCode};
+use crate::capture::{Commitment, FailureCode, MediaClass};
 use crate::dicom::{Instance, file_prefix};
 use crate::store::folder;
 
@@ -103,7 +103,7 @@ impl Archive for Folder {
         folder::sync(&self.options.path).map_err(|e| cannot("flushed", &e))
     }
 
-    fn examine(&self, _commitment: Commitment) -> Vec<Finding> {
+    fn examine(&self, _commitment: Commitment, _named: &[MediaClass]) -> Vec<Finding> {
         let path = self.options.path.display();
         if !self.options.path.is_dir() {
             let says = format!("there is no folder {path}");

@@ -25,7 +25,7 @@ use std::fmt;
 use std::io::Read;
 
 use self::finding::Finding;
-use crate::capture::{Commitment, FailureCode, SopRef, Uid};
+use crate::capture::{Commitment, FailureCode, MediaClass, SopRef, Uid};
 use crate::dicom::Instance;
 pub use crate::dicom::commitment::{NO_SUCH_INSTANCE, Report};
 
@@ -38,6 +38,11 @@ pub trait Archive: Send + Sync {
     /// # Errors
     /// [`Refused`] with a code whose class tells the retry rule what to do.
     fn store(&self, instance: &Instance, payload: &mut dyn Read) -> Result<Stored, Refused>;
+
+    /// True where an object whose class it does not take may go as another that stands in for it.
+    fn takes_stand_ins(&self) -> bool {
+        false
+    }
 
     /// Asks whether the archive is there (C-ECHO).
     ///
@@ -58,8 +63,9 @@ pub trait Archive: Send + Sync {
     }
 
     /// What it is like, and what of its configuration to change: really connects, stores nothing.
-    /// `commitment`: whether it is to be asked for it.
-    fn examine(&self, _commitment: Commitment) -> Vec<Finding> {
+    /// `commitment`: whether it is to be asked for it. `named`: what the configuration sends there by
+    /// name; empty: everything, unnamed.
+    fn examine(&self, _commitment: Commitment, _named: &[MediaClass]) -> Vec<Finding> {
         vec![match self.probe() {
             Ok(()) => Finding::pass("the archive answers"),
             Err(refused) => Finding::fail(refused.detail, "", refused.code.advice()),

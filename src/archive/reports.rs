@@ -180,7 +180,7 @@ fn negotiate(request: &AssociationRQ) -> (AssociationAC, Contexts) {
             _ => None,
         };
         let known = proposed.transfer_syntaxes.iter().filter_map(|s| Syntax::from_uid(trimmed(s)));
-        let syntax = known.into_iter().find(|s| *s != Syntax::JpegBaseline);
+        let syntax = known.into_iter().find(|s| s.is_native());
         let reason = match (class, syntax) {
             (Some(class), Some(syntax)) => {
                 contexts.insert(proposed.id, (class, syntax));

@@ -9,6 +9,7 @@ pub mod args;
 pub mod check;
 pub mod client;
 pub mod demo;
+pub mod open_file;
 pub mod output;
 pub mod queue;
 pub mod scrub;

@@ -2,16 +2,14 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::args::ScrubArgs;
+use super::open_file::{OpenFile, kind_of};
 use super::output::Output;
 use super::status;
 use crate::capture::MediaKind;
-use crate::media::sniff::HEAD_BYTES;
-use crate::media::source::Source;
-use crate::media::{Sniffed, sniff};
+use crate::media::Sniffed;
 use crate::scrub::container::{self, CopyError};
 use crate::scrub::report::Report;
 use crate::scrub::{Limits, Purpose, PushError, ScrubError, Scrubbed, Scrubber};
@@ -84,34 +82,14 @@ impl From<CopyError<io::Error>> for Stopped {
     }
 }
 
-/// A file that is read at any place, by as many as like.
-struct OpenFile {
-    file: File,
-    length_bytes: u64,
-}
-
-impl Source for OpenFile {
-    fn length_bytes(&self) -> u64 {
-        self.length_bytes
-    }
-
-    fn read_at(&self, at: u64, into: &mut [u8]) -> io::Result<()> {
-        self.file.read_exact_at(into, at)
-    }
-}
-
 /// What is no JPEG and no PNG has an index, or is refused by who knows all kinds.
 fn scrub_into(file: File, output: &mut Output) -> Result<Scrubbed, Stopped> {
-    // A pipe has no length and no places; what has no index needs neither.
-    let length_bytes = file.metadata().map_err(Stopped::Read)?.len();
-    let mut head = [0; HEAD_BYTES];
-    let length = file.read_at(&mut head, 0).unwrap_or(0);
-    match sniff(head.get(..length).unwrap_or_default()) {
-        Sniffed::Known(MediaKind::Jpeg | MediaKind::Png) => stream(file, output),
-        _ if length == 0 => stream(file, output),
-        Sniffed::Known(MediaKind::Heic | MediaKind::Mp4 | MediaKind::QuickTime | MediaKind::Pdf) | Sniffed::Other(_) => {
+    match kind_of(&file) {
+        // A pipe has no length and no places; what has no index needs neither.
+        None | Some(Sniffed::Known(MediaKind::Jpeg | MediaKind::Png)) => stream(file, output),
+        Some(Sniffed::Known(MediaKind::Heic | MediaKind::Mp4 | MediaKind::QuickTime | MediaKind::Pdf) | Sniffed::Other(_)) => {
             let mut sink = |bytes: &[u8]| output.write_all(bytes);
-            let source = OpenFile { file, length_bytes };
+            let source = OpenFile::new(file).map_err(Stopped::Read)?;
             Ok(container::scrub(&source, Purpose::File, &Limits::default(), &mut sink)?)
         }
     }

@@ -7,11 +7,13 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::args::WrapArgs;
+use super::open_file::{OpenFile, kind_of};
 use super::output::Output;
 use super::scrub::print_line;
 use super::status;
 use crate::capture::claim::ClaimError;
 use crate::capture::{Claim, Patient};
+use crate::media::Sniffed;
 use crate::pipeline::offline::Offline;
 use crate::scrub::report::Report;
 
@@ -55,7 +57,16 @@ fn wrap_file(path: &Path, folder: &Path, number: u32, wrapper: &mut Offline) -> 
         Ok(output) => output,
         Err(error) => return unwritable(input, error),
     };
-    let object = match wrapper.wrap(number, &mut file, &mut output) {
+    let is_film = matches!(kind_of(&file), Some(Sniffed::Known(kind)) if kind.is_video());
+    let made = if is_film {
+        match OpenFile::new(file) {
+            Ok(source) => wrapper.wrap_film(number, &source, &mut output),
+            Err(error) => return Report::refused(input, "unreadable", format!("The file cannot be read: {error}.")),
+        }
+    } else {
+        wrapper.wrap(number, &mut file, &mut output)
+    };
+    let object = match made {
         Ok(object) => object,
         Err((code, detail)) => return Report::refused(input, code, detail),
     };

@@ -2,10 +2,11 @@
 
 use super::data_set::DataSet;
 use super::encapsulate::PIXEL_BYTES_MAX;
-use super::iod::{Iod, PHOTOGRAPH};
+use super::iod::{DERMOSCOPIC, Iod, PHOTOGRAPH, STAND_IN};
 use super::moment::Moment;
-use super::{DicomError, Instance, LossyHistory, Picture, Pixels, modules};
+use super::{Cine, DicomError, Instance, LossyHistory, Picture, Pixels};
 use crate::capture::binding::SeriesBinding;
+use crate::capture::claim::View;
 use crate::capture::record::Manifest;
 use crate::capture::{Binding, Uid};
 
@@ -18,6 +19,8 @@ pub(super) struct Source<'a> {
     pub(super) iod: &'static Iod,
     pub(super) moment: Moment,
     pub(super) instance_number: u32,
+    /// Of a film.
+    pub(super) cine: Option<&'a Cine>,
 }
 
 impl<'a> Source<'a> {
@@ -34,7 +37,21 @@ impl<'a> Source<'a> {
         let number = binding.instance_numbers.get(usize::from(manifest.index));
         let series = binding.series_of(manifest.index).ok_or(DicomError::ItemUnknown)?;
         let instance_number = *number.ok_or(DicomError::ItemUnknown)?;
-        Ok(Self { binding, series, manifest, picture, iod, moment, instance_number })
+        Ok(Self { binding, series, manifest, picture, iod, moment, instance_number, cine: None })
+    }
+
+    /// Every module of the object's table, and nothing that the table does not have.
+    pub(super) fn object(&self, sop_instance: Uid) -> Result<Instance, DicomError> {
+        let (mut to, mut notes) = (DataSet::new(), Vec::new());
+        for module in self.iod.modules {
+            (module.fill)(&mut to, self, &mut notes)?;
+        }
+        let dataset = to.finish();
+        if !self.iod.holds(&dataset) {
+            return Err(DicomError::Unlisted);
+        }
+        let sop_class = Uid::parse(self.iod.sop_class).map_err(|_| DicomError::Encoding)?;
+        Ok(Instance { sop_class, sop_instance, pixels: self.picture.pixels, dataset, notes })
     }
 }
 
@@ -44,34 +61,26 @@ impl<'a> Source<'a> {
 /// # Errors
 /// [`DicomError`]: the hospital's identifiers do not fit, or the arguments contradict each other.
 pub fn build(binding: &Binding, manifest: &Manifest, picture: &Picture) -> Result<Instance, DicomError> {
-    check_picture(picture)?;
-    let source = Source::new(binding, manifest, picture, &PHOTOGRAPH)?;
-    let mut notes = Vec::new();
-    let mut to = DataSet::new();
-    modules::patient(&mut to, &source)?;
-    modules::general_study(&mut to, &source)?;
-    modules::patient_study(&mut to, &source)?;
-    modules::general_series(&mut to, &source)?;
-    modules::request_attributes(&mut to, &source)?;
-    modules::general_equipment(&mut to, &source);
-    modules::general_acquisition(&mut to, &source);
-    modules::general_image(&mut to, &source);
-    modules::lossy_compression(&mut to, &source);
-    modules::image_pixel(&mut to, &source)?;
-    modules::vl_image(&mut to, &source);
-    modules::icc_profile(&mut to, &source, &mut notes);
-    modules::sop_common(&mut to, &source);
-    modules::contributing_equipment(&mut to, &source);
-    Ok(Instance {
-        sop_class: Uid::parse(source.iod.sop_class).map_err(|_| DicomError::Encoding)?,
-        sop_instance: manifest.item.sop_instance_uid.clone(),
-        pixels: picture.pixels,
-        dataset: to.finish(),
-        notes,
-    })
+    let is_dermoscopic = manifest.acceptance.claim.view == Some(View::Dermoscopic);
+    build_as(if is_dermoscopic { &DERMOSCOPIC } else { &PHOTOGRAPH }, binding, manifest, picture)
 }
 
-fn check_picture(picture: &Picture) -> Result<(), DicomError> {
+/// The same picture as a Secondary Capture, for an archive that takes no other class of it. It is
+/// another instance: its UID, in `manifest`, and its series, in `binding`, are its own.
+///
+/// # Errors
+/// As for [`build`].
+pub fn build_stand_in(binding: &Binding, manifest: &Manifest, picture: &Picture) -> Result<Instance, DicomError> {
+    build_as(&STAND_IN, binding, manifest, picture)
+}
+
+fn build_as(iod: &'static Iod, binding: &Binding, manifest: &Manifest, picture: &Picture) -> Result<Instance, DicomError> {
+    check_picture(picture)?;
+    let source = Source::new(binding, manifest, picture, iod)?;
+    source.object(manifest.item.sop_instance_uid.clone())
+}
+
+pub(super) fn check_picture(picture: &Picture) -> Result<(), DicomError> {
     let length = picture.pixels.length();
     let area = u64::from(picture.width) * u64::from(picture.height) * u64::from(picture.samples);
     let rules = [
@@ -84,8 +93,8 @@ fn check_picture(picture: &Picture) -> Result<(), DicomError> {
             "native Pixel Data is not rows by columns by samples",
         ),
         (
-            !(matches!(picture.pixels, Pixels::Jpeg { .. }) && picture.history == LossyHistory::Lossless),
-            "a JPEG stream has lost something",
+            !(matches!(picture.pixels, Pixels::Jpeg { .. } | Pixels::Video { .. }) && picture.history == LossyHistory::Lossless),
+            "a coded stream has lost something",
         ),
         (
             !(matches!(picture.pixels, Pixels::Native { .. }) && picture.history == LossyHistory::Original),

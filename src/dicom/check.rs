@@ -84,6 +84,7 @@ const RULES: &[Rule] = &[
         f.get(tags::ICC_PROFILE)
             .is_none_or(|e| e.to_bytes().is_ok_and(|p| p.get(12..20) == Some(b"scnrRGB ") && p.len().is_multiple_of(2)))
     }),
+    ("PS3.3 §C.7.6.6", "a film tells its pictures, their time and their region, and a still none", is_cine_whole),
     ("PS3.5 §A.4", "pixel data is one fragment after an empty table, or native and whole", has_whole_pixels),
     ("PS3.3 §C.8.12", "no attribute of the place, the owner or the lens", |f| {
         every(f, &|e| {
@@ -152,10 +153,37 @@ fn is_zone(text: &str) -> bool {
         && text != "-0000"
 }
 
+fn syntax_of(file: &DefaultDicomObject) -> Option<Syntax> {
+    Syntax::from_uid(file.meta().transfer_syntax().trim_end_matches('\0'))
+}
+
+/// A film says how many pictures it has, how long each is shown, and of what part of the body they
+/// are; a still does not.
+fn is_cine_whole(file: &DefaultDicomObject) -> bool {
+    let is_film = text(file, tags::SOP_CLASS_UID) == super::iod::VIDEO_PHOTOGRAPHIC;
+    let counts = number(file, tags::NUMBER_OF_FRAMES);
+    if !is_film {
+        return counts.is_none() && file.get(tags::FRAME_INCREMENT_POINTER).is_none();
+    }
+    let frame_time = text(file, tags::FRAME_TIME);
+    counts.is_some_and(|n| n > 0)
+        && file.get(tags::FRAME_INCREMENT_POINTER).is_some_and(|e| e.value().to_tag().is_ok_and(|t| t == tags::FRAME_TIME))
+        && frame_time.len() <= 16
+        && frame_time.parse::<f64>().is_ok_and(|ms| ms > 0.0)
+        && file.get(tags::ANATOMIC_REGION_SEQUENCE).and_then(items).is_some_and(|i| i.len() == 1)
+        && file
+            .get(tags::MULTIPLEXED_AUDIO_CHANNELS_DESCRIPTION_CODE_SEQUENCE)
+            .and_then(items)
+            .is_none_or(|items| items.iter().all(|i| has(i, tags::CHANNEL_MODE) && has(i, tags::CHANNEL_IDENTIFICATION_CODE)))
+}
+
 fn has_vl_pixels(file: &DefaultDicomObject) -> bool {
     let photometric = text(file, tags::PHOTOMETRIC_INTERPRETATION);
-    let is_jpeg = file.meta().transfer_syntax().trim_end_matches('\0') == Syntax::JpegBaseline.uid();
-    let colour = if is_jpeg { "YBR_FULL_422" } else { "RGB" };
+    let colour = match syntax_of(file) {
+        Some(Syntax::JpegBaseline) => "YBR_FULL_422",
+        Some(Syntax::Avc41 | Syntax::Avc42 | Syntax::HevcMain) => "YBR_PARTIAL_420",
+        Some(Syntax::ExplicitLe | Syntax::ImplicitLe) | None => "RGB",
+    };
     let planar = number(file, tags::PLANAR_CONFIGURATION);
     let depth = [tags::BITS_ALLOCATED, tags::BITS_STORED, tags::HIGH_BIT, tags::PIXEL_REPRESENTATION].map(|t| number(file, t));
     depth == [Some(8), Some(8), Some(7), Some(0)]
@@ -190,7 +218,8 @@ fn has_whole_pixels(file: &DefaultDicomObject) -> bool {
     let Some(pixels) = file.get(tags::PIXEL_DATA) else { return false };
     match pixels.value() {
         Value::PixelSequence(sequence) => match (sequence.offset_table(), sequence.fragments()) {
-            ([], [fragment]) => is_bare_jpeg(fragment, rows, columns, samples),
+            ([], [fragment]) if syntax_of(file) == Some(Syntax::JpegBaseline) => is_bare_jpeg(fragment, rows, columns, samples),
+            ([], [fragment]) => is_flat_film(fragment),
             _ => false,
         },
         Value::Primitive(_) => {
@@ -199,6 +228,24 @@ fn has_whole_pixels(file: &DefaultDicomObject) -> bool {
         }
         Value::Sequence(_) => false,
     }
+}
+
+/// An MP4 file of three boxes, and at most one byte of padding.
+fn is_flat_film(stream: &[u8]) -> bool {
+    let mut at = 0;
+    let kinds: Vec<Option<&[u8]>> = (0..3)
+        .map(|_| {
+            let size = stream.get(at..at + 4).and_then(|s| s.first_chunk()).map(|s| u32::from_be_bytes(*s));
+            let kind = stream.get(at + 4..at + 8);
+            at = at.saturating_add(size.and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX));
+            kind
+        })
+        .collect();
+    let padding = stream.get(at..);
+    kinds == [Some(b"ftyp".as_slice()), Some(b"moov"), Some(b"mdat")]
+        && stream.get(8..12) != Some(b"qt  ")
+        && stream.len().is_multiple_of(2)
+        && padding.is_some_and(|padding| matches!(padding, [] | [0]))
 }
 
 /// One baseline picture of that size: no application data that tells of more than the colour

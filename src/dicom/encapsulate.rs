@@ -63,7 +63,7 @@ impl Instance {
         let length_field = u32::try_from(length + length % 2).map_err(|_| DicomError::Picture("too long for one element"))?;
         let mut tail = vec![0; usize::from(length % 2 == 1)];
         match (self.pixels, syntax) {
-            (Pixels::Jpeg { .. }, Syntax::JpegBaseline) => {
+            (Pixels::Jpeg { .. } | Pixels::Video { .. }, _) if syntax == self.transfer_syntax() => {
                 head.extend_from_slice(&FRAGMENT_HEAD);
                 tail.extend_from_slice(&SEQUENCE_DELIMITER);
             }
@@ -88,7 +88,9 @@ impl Instance {
         head.extend_from_slice(match syntax {
             Syntax::ExplicitLe => &[0x42, 0, 0x11, 0, b'O', b'B', 0, 0],
             Syntax::ImplicitLe => &[0x42, 0, 0x11, 0],
-            Syntax::JpegBaseline => return Err(DicomError::SyntaxUnfit { syntax }),
+            Syntax::JpegBaseline | Syntax::Avc41 | Syntax::Avc42 | Syntax::HevcMain => {
+                return Err(DicomError::SyntaxUnfit { syntax });
+            }
         });
         head.extend_from_slice(&length_field.to_le_bytes());
         let mut tail = vec![0; usize::from(length % 2 == 1)];
@@ -103,7 +105,9 @@ pub(super) fn encode(dataset: &InMemDicomObject, syntax: Syntax) -> Result<Vec<u
     const USUAL_BYTES: usize = 8 << 10;
     let mut out = Vec::with_capacity(USUAL_BYTES);
     match syntax {
-        Syntax::JpegBaseline | Syntax::ExplicitLe => dataset.write_dataset_with_ts(&mut out, &EXPLICIT_VR_LITTLE_ENDIAN.erased()),
+        Syntax::JpegBaseline | Syntax::Avc41 | Syntax::Avc42 | Syntax::HevcMain | Syntax::ExplicitLe => {
+            dataset.write_dataset_with_ts(&mut out, &EXPLICIT_VR_LITTLE_ENDIAN.erased())
+        }
         Syntax::ImplicitLe => dataset.write_dataset_with_ts(&mut out, &IMPLICIT_VR_LITTLE_ENDIAN.erased()),
     }
     .map_err(|_| DicomError::Encoding)?;

@@ -10,6 +10,7 @@ pub mod commitment;
 mod data_set;
 mod document;
 mod encapsulate;
+mod exposure;
 pub mod icc;
 pub mod iod;
 mod latin1;
@@ -18,7 +19,9 @@ mod modules;
 mod moment;
 mod native;
 mod part10;
+pub mod table;
 mod value;
+pub mod video;
 
 use std::fmt;
 
@@ -26,11 +29,12 @@ use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 
-pub use build::build;
+pub use build::{build, build_stand_in};
 pub use document::build_document;
 pub use encapsulate::DataSetStream;
 pub use iod::Syntax;
 pub use part10::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, file_prefix};
+pub use video::{Cine, build_video};
 
 use crate::capture::{FailureCode, Uid};
 
@@ -55,6 +59,9 @@ pub enum Pixels {
     Jpeg { length: u64 },
     /// Native samples, interleaved by pixel, so many bytes.
     Native { length: u64 },
+    /// One MP4 file of so many bytes, its pictures coded as `syntax` wants them: empty offset table,
+    /// one fragment.
+    Video { length: u64, syntax: Syntax },
     /// A document of so many bytes, which is no picture.
     Document { length: u64 },
 }
@@ -64,7 +71,7 @@ impl Pixels {
     #[must_use]
     pub fn length(self) -> u64 {
         match self {
-            Self::Jpeg { length } | Self::Native { length } | Self::Document { length } => length,
+            Self::Jpeg { length } | Self::Native { length } | Self::Video { length, .. } | Self::Document { length } => length,
         }
     }
 }
@@ -91,6 +98,8 @@ pub struct LossyStep {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LossyMethod {
     Jpeg,
+    /// H.264.
+    Avc,
     /// Also HEIC.
     Hevc,
 }
@@ -100,6 +109,7 @@ impl LossyMethod {
     pub fn term(self) -> &'static str {
         match self {
             Self::Jpeg => "ISO_10918_1",
+            Self::Avc => "ISO_14496_10",
             Self::Hevc => "ISO_23008_2",
         }
     }
@@ -134,6 +144,7 @@ impl Instance {
     pub fn transfer_syntax(&self) -> Syntax {
         match self.pixels {
             Pixels::Jpeg { .. } => Syntax::JpegBaseline,
+            Pixels::Video { syntax, .. } => syntax,
             Pixels::Native { .. } | Pixels::Document { .. } => Syntax::ExplicitLe,
         }
     }
@@ -141,9 +152,12 @@ impl Instance {
     /// The syntaxes in which this object can be sent, best first.
     #[must_use]
     pub fn syntaxes(&self) -> &'static [Syntax] {
-        match self.pixels {
-            Pixels::Jpeg { .. } => &[Syntax::JpegBaseline],
-            Pixels::Native { .. } | Pixels::Document { .. } => &[Syntax::ExplicitLe, Syntax::ImplicitLe],
+        match self.transfer_syntax() {
+            Syntax::JpegBaseline => &[Syntax::JpegBaseline],
+            Syntax::Avc41 => &[Syntax::Avc41],
+            Syntax::Avc42 => &[Syntax::Avc42],
+            Syntax::HevcMain => &[Syntax::HevcMain],
+            Syntax::ExplicitLe | Syntax::ImplicitLe => &[Syntax::ExplicitLe, Syntax::ImplicitLe],
         }
     }
 }
@@ -190,10 +204,14 @@ pub enum DicomError {
     ItemUnknown,
     /// The picture contradicts itself.
     Picture(&'static str),
+    /// A film is of a part of the body (PS3.3 §C.8.12.1: Anatomic Region Sequence is Type 1 there).
+    BodySiteMissing,
     /// The picture cannot be sent in this syntax without being coded again.
     SyntaxUnfit {
         syntax: Syntax,
     },
+    /// The object got an attribute that its table does not have.
+    Unlisted,
     Encoding,
 }
 
@@ -205,7 +223,12 @@ impl DicomError {
             Self::IdentifierTooLong { .. } => FailureCode::IdentifierTooLong,
             Self::PatientIdMissing => FailureCode::PatientUnknown,
             Self::SyntaxUnfit { .. } => FailureCode::ArchiveRefusedClass,
-            Self::ZoneUnknown | Self::ItemUnknown | Self::Picture(_) | Self::Encoding => FailureCode::WrapFailed,
+            Self::ZoneUnknown
+            | Self::ItemUnknown
+            | Self::Picture(_)
+            | Self::BodySiteMissing
+            | Self::Unlisted
+            | Self::Encoding => FailureCode::WrapFailed,
         }
     }
 }
@@ -221,9 +244,11 @@ impl fmt::Display for DicomError {
             Self::ZoneUnknown => f.write_str("site.timezone is no IANA zone; write one like Europe/Berlin"),
             Self::ItemUnknown => f.write_str("the binding has no instance number for this item; report the capture id"),
             Self::Picture(why) => write!(f, "the picture contradicts itself: {why}; report the capture id"),
+            Self::BodySiteMissing => f.write_str("a film needs a body site, and its claim names none; send it again with one"),
             Self::SyntaxUnfit { syntax } => {
                 write!(f, "the picture cannot be sent in {} as it is coded; use another transfer syntax", syntax.uid())
             }
+            Self::Unlisted => f.write_str("the object got an attribute that its table does not have; report the capture id"),
             Self::Encoding => f.write_str("the data set could not be encoded; report the capture id"),
         }
     }

@@ -9,13 +9,13 @@ use super::codes::{self, Entry};
 use super::data_set::DataSet;
 use super::moment::{age, date, time};
 use super::value::{LO_MAX, SH_MAX, ST_MAX, decimal, description, display_name, identifier, person_name};
-use super::{DicomError, LossyHistory, LossyMethod, LossyStep, Pixels, icc, macros};
+use super::{DicomError, LossyHistory, LossyMethod, LossyStep, Pixels, Syntax, icc, macros};
 use crate::capture::claim::View;
 use crate::capture::order::Code;
 use crate::capture::{Equipment, Order, Uid};
 
 /// What this program calls itself in an object.
-pub(super) const PRODUCT: &str = "Shutterbridge";
+const PRODUCT: &str = "Shutterbridge";
 /// Coding scheme of staff numbers: the token's subject, which is the hospital's own.
 const STAFF_SCHEME: &str = "99STAFF";
 
@@ -104,7 +104,7 @@ pub(super) fn patient_study(to: &mut DataSet, source: &Source) -> Result<(), Dic
 }
 
 /// General Series (§C.7.3.1): one capture session.
-pub(super) fn general_series(to: &mut DataSet, source: &Source) -> Result<(), DicomError> {
+pub(super) fn general_series(to: &mut DataSet, source: &Source) {
     let series = source.series;
     to.put(tags::MODALITY, VR::CS, source.iod.modality);
     to.put(tags::SERIES_INSTANCE_UID, VR::UI, series.instance_uid.as_str());
@@ -115,7 +115,10 @@ pub(super) fn general_series(to: &mut DataSet, source: &Source) -> Result<(), Di
     to.put(tags::PERFORMED_PROCEDURE_STEP_START_DATE, VR::DA, date(series.started.date()));
     to.put(tags::PERFORMED_PROCEDURE_STEP_START_TIME, VR::TM, time(series.started));
     to.put_some(tags::PERFORMED_PROCEDURE_STEP_DESCRIPTION, VR::LO, description(&source.binding.study.description, LO_MAX));
+}
 
+/// Who took the picture, by their sign-in.
+pub(super) fn operator(to: &mut DataSet, source: &Source) -> Result<(), DicomError> {
     let operator = &source.manifest.acceptance.operator;
     let subject = identifier("Operator Identification", &operator.subject, LO_MAX)?;
     let named = display_name(&operator.name);
@@ -185,6 +188,32 @@ pub(super) fn general_equipment(to: &mut DataSet, source: &Source) {
     to.put_items(tags::INSTITUTIONAL_DEPARTMENT_TYPE_CODE_SEQUENCE, site.department_type.as_ref().and_then(code_of));
 }
 
+/// Enhanced General Equipment (§C.7.5.2): what General Equipment has must have a value. The serial
+/// number of a phone is never taken.
+pub(super) fn enhanced_equipment(to: &mut DataSet) {
+    let must = [tags::MANUFACTURER, tags::MANUFACTURER_MODEL_NAME, tags::DEVICE_SERIAL_NUMBER, tags::SOFTWARE_VERSIONS];
+    for tag in must {
+        to.put_where_empty(tag, VR::LO, "UNKNOWN");
+    }
+}
+
+/// Dermoscopic Image (§C.8.12.13): of the dermoscope nothing is known, and nobody has looked
+/// whether a fingerprint is seen, so it is not denied.
+pub(super) fn dermoscopic_image(to: &mut DataSet) {
+    to.put(tags::RECOGNIZABLE_VISUAL_FEATURES, VR::CS, "YES");
+    to.put(tags::LIGHT_SOURCE_POLARIZATION, VR::CS, "");
+    to.put(tags::EMITTER_COLOR_TEMPERATURE, VR::DS, "");
+    to.put(tags::CONTACT_METHOD, VR::CS, "");
+    to.put(tags::OPTICAL_MAGNIFICATION_FACTOR, VR::DS, "");
+}
+
+/// SC Image (§C.8.6.2): when the gateway made an object of it.
+pub(super) fn secondary_image(to: &mut DataSet, source: &Source) {
+    let made = source.moment.local(source.binding.bound_at);
+    to.put(tags::DATE_OF_SECONDARY_CAPTURE, VR::DA, date(made.date()));
+    to.put(tags::TIME_OF_SECONDARY_CAPTURE, VR::TM, time(made));
+}
+
 /// General Acquisition (§C.7.10.1); nothing where the time of capture is not known.
 pub(super) fn general_acquisition(to: &mut DataSet, source: &Source) {
     let moment = &source.moment;
@@ -214,6 +243,9 @@ pub(super) fn general_image(to: &mut DataSet, source: &Source) {
             Pixels::Jpeg { .. } => {
                 "Decoded and compressed again as JPEG baseline, because the source as it was coded could not be sent, or not be turned upright"
             }
+            Pixels::Video { .. } => {
+                "Decoded, turned upright and compressed again as H.264, because no transfer syntax carries the source as it was coded or turned"
+            }
             Pixels::Native { .. } | Pixels::Document { .. } => {
                 "Decoded to native samples, because no transfer syntax carries the source as it was coded"
             }
@@ -231,11 +263,18 @@ pub(super) fn lossy_compression(to: &mut DataSet, source: &Source) {
         LossyHistory::Reencoded { from: Some(step) } => vec![step],
         LossyHistory::Original | LossyHistory::Lossless | LossyHistory::Reencoded { from: None } => Vec::new(),
     };
-    if let Pixels::Jpeg { length } = picture.pixels {
+    let coded = match picture.pixels {
+        Pixels::Jpeg { length } => Some((LossyMethod::Jpeg, length)),
+        Pixels::Video { syntax: Syntax::HevcMain, length } => Some((LossyMethod::Hevc, length)),
+        Pixels::Video { length, .. } => Some((LossyMethod::Avc, length)),
+        Pixels::Native { .. } | Pixels::Document { .. } => None,
+    };
+    if let Some((method, length)) = coded {
         let area = u64::from(picture.width) * u64::from(picture.height) * u64::from(picture.samples);
+        let (frames, bytes) = source.cine.map_or((1, length), |cine| (u64::from(cine.frames), cine.picture_bytes));
         #[allow(clippy::cast_precision_loss)] // a ratio of three digits
-        let ratio = area as f64 / length as f64;
-        steps.push(LossyStep { method: LossyMethod::Jpeg, ratio });
+        let ratio = area.saturating_mul(frames) as f64 / bytes.max(1) as f64;
+        steps.push(LossyStep { method, ratio });
     }
     to.put(tags::LOSSY_IMAGE_COMPRESSION, VR::CS, if steps.is_empty() { "00" } else { "01" });
     to.put_values(tags::LOSSY_IMAGE_COMPRESSION_RATIO, VR::DS, steps.iter().map(|s| decimal(s.ratio)));
@@ -254,6 +293,7 @@ pub(super) fn image_pixel(to: &mut DataSet, source: &Source) -> Result<(), Dicom
     let photometric = match (picture.samples, picture.pixels) {
         (1, _) => "MONOCHROME2",
         (_, Pixels::Jpeg { .. }) => "YBR_FULL_422",
+        (_, Pixels::Video { .. }) => "YBR_PARTIAL_420",
         (_, Pixels::Native { .. } | Pixels::Document { .. }) => "RGB",
     };
     to.put(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, photometric);
@@ -267,10 +307,9 @@ pub(super) fn image_pixel(to: &mut DataSet, source: &Source) -> Result<(), Dicom
     Ok(())
 }
 
-/// VL Image (§C.8.12.1) and Acquisition Context (§C.7.6.14), with the side.
-pub(super) fn vl_image(to: &mut DataSet, source: &Source) {
+/// What is seen, and on which side (§C.8.12.1, §C.7.3.1).
+pub(super) fn anatomy(to: &mut DataSet, source: &Source) {
     let claim = &source.manifest.acceptance.claim;
-    to.put_empty_sequence(tags::ACQUISITION_CONTEXT_SEQUENCE);
     let known = claim.body_site.as_ref().and_then(codes::find_site);
     // The meaning is that of the table, so that it never contradicts the code.
     let coded = known.map(Entry::to_site).or_else(|| claim.body_site.clone());
@@ -308,9 +347,12 @@ pub(super) fn sop_common(to: &mut DataSet, source: &Source) {
 }
 
 /// The gateway's own part in the object (§C.12.1.1.5).
-pub(super) fn contributing_equipment(to: &mut DataSet, source: &Source) {
+pub(super) fn contribution(source: &Source) -> DataSet {
     let done = match source.picture.history {
         _ if matches!(source.picture.pixels, Pixels::Document { .. }) => "metadata removed, pages kept, encapsulated",
+        LossyHistory::Original if source.cine.is_some() => {
+            "metadata removed, coded pictures kept, put into a flat MP4 file, encapsulated"
+        }
         LossyHistory::Original => "metadata removed, coefficients kept, encapsulated",
         LossyHistory::Lossless => "metadata removed, samples kept, wrapped",
         LossyHistory::Reencoded { .. } => "metadata removed, coded again, wrapped",
@@ -323,5 +365,14 @@ pub(super) fn contributing_equipment(to: &mut DataSet, source: &Source) {
     item.put_some(tags::SOFTWARE_VERSIONS, VR::LO, description(&source.binding.gateway_version, LO_MAX));
     item.put(tags::CONTRIBUTION_DATE_TIME, VR::DT, source.moment.date_time(source.moment.local(source.binding.bound_at)));
     item.put(tags::CONTRIBUTION_DESCRIPTION, VR::ST, done);
-    to.put_items(tags::CONTRIBUTING_EQUIPMENT_SEQUENCE, [item]);
+    item
+}
+
+/// SC Equipment (§C.8.6.1): the gateway, which made an object of a file.
+pub(super) fn capture_equipment(to: &mut DataSet, source: &Source, conversion_type: &str) {
+    to.put(tags::CONVERSION_TYPE, VR::CS, conversion_type);
+    to.put(tags::SECONDARY_CAPTURE_DEVICE_MANUFACTURER, VR::LO, PRODUCT);
+    to.put(tags::SECONDARY_CAPTURE_DEVICE_MANUFACTURER_MODEL_NAME, VR::LO, PRODUCT);
+    let version = description(&source.binding.gateway_version, LO_MAX);
+    to.put_some(tags::SECONDARY_CAPTURE_DEVICE_SOFTWARE_VERSIONS, VR::LO, version);
 }

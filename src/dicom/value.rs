@@ -11,6 +11,8 @@ pub(super) const LO_MAX: usize = 64;
 pub(super) const SH_MAX: usize = 16;
 /// Short Text, characters.
 pub(super) const ST_MAX: usize = 1024;
+/// Decimal String, characters.
+pub(super) const DS_MAX: usize = 16;
 /// A component group of a Person Name, characters.
 const PN_GROUP_MAX: usize = 64;
 /// Alphabetic, ideographic, phonetic (PS3.5 §6.2.1).
@@ -95,7 +97,7 @@ pub(super) fn display_name(text: &str) -> String {
 pub(super) fn decimal(value: f64) -> String {
     let text = format!("{value:.3}");
     let text = text.trim_end_matches('0').trim_end_matches('.');
-    if text.len() <= 16 { text.to_owned() } else { format!("{value:.8E}") }
+    if text.len() <= DS_MAX { text.to_owned() } else { format!("{value:.8E}") }
 }
 
 #[cfg(test)]

@@ -254,7 +254,7 @@ impl Look<'_> {
             match archives::open(options) {
                 Ok(archive) => rows.extend(
                     archive
-                        .examine(options.commitment)
+                        .examine(options.commitment, &options.takes.media)
                         .into_iter()
                         .map(|found| place(Row::new(&check, found.grade, found.says, found.fix), found.key)),
                 ),

@@ -172,6 +172,12 @@ impl<'b> Fields<'b> {
     }
 }
 
+/// Boxes in memory, as many as there are until one is none.
+pub fn children(bytes: &[u8]) -> impl Iterator<Item = ([u8; 4], &[u8])> {
+    let mut fields = Fields(bytes);
+    std::iter::from_fn(move || fields.inner().ok().flatten().map(|(kind, body)| (kind, body.0)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,6 +6,7 @@
 
 pub mod exif;
 mod field;
+pub mod film;
 pub mod heic;
 pub mod heif;
 pub mod iptc;

@@ -5,7 +5,7 @@
 
 use jiff::tz::Offset;
 
-use super::isobmff::Fields;
+use super::isobmff::{Fields, children};
 use crate::capture::TakenAt;
 use crate::capture::claim::parse_taken_at;
 use crate::capture::media::{Orientation, TimeSource};
@@ -107,12 +107,6 @@ impl Said {
     }
 }
 
-/// Boxes, as many as there are until one is none.
-fn children(bytes: &[u8]) -> impl Iterator<Item = ([u8; 4], &[u8])> {
-    let mut fields = Fields(bytes);
-    std::iter::from_fn(move || fields.inner().ok().flatten().map(|(kind, body)| (kind, body.0)))
-}
-
 /// A date counts where it carries a zone; the first that does.
 fn see_date(text: &[u8], zoned: &mut Option<TakenAt>) {
     let text = std::str::from_utf8(text).ok().map(|t| t.trim_matches(|c: char| c.is_whitespace() || c == '\0'));
@@ -133,8 +127,17 @@ fn see_text(text: &[u8], into: &mut Option<String>) {
 /// (ISO/IEC 14496-12 §8.3.2: a b u, c d v, x y w; 16.16). Where to it moves does not matter.
 #[must_use]
 pub fn turn_of(header: &[u8]) -> Option<Orientation> {
+    turn_at(header, if header.first()? == &0 { 40 } else { 52 })
+}
+
+/// The same for the matrix of the whole film, in `mvhd`: players apply both.
+#[must_use]
+pub fn turn_of_film(header: &[u8]) -> Option<Orientation> {
+    turn_at(header, if header.first()? == &0 { 36 } else { 48 })
+}
+
+fn turn_at(header: &[u8], matrix_at: usize) -> Option<Orientation> {
     const ONE: i32 = 0x1_0000;
-    let matrix_at = if header.first()? == &0 { 40 } else { 52 };
     let numbers = header.get(matrix_at..)?.as_chunks::<4>().0;
     let number = |n: usize| numbers.get(n).map(|raw| i32::from_be_bytes(*raw));
     let exif = match (number(0)?, number(1)?, number(3)?, number(4)?) {

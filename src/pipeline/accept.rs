@@ -254,7 +254,9 @@ impl Intake for Session {
             let detail = format!("More than {limit} files in one request. Send the rest as another capture.");
             return Err(Refusal::new(RefusalCode::TooLarge, detail));
         }
-        self.current = Some(Arrival::begin(Arc::clone(&self.reception), self.id.item(index), index.saturating_add(1))?);
+        let (item, part) = (self.id.item(index), index.saturating_add(1));
+        let has_body_site = self.claim.body_site.is_some();
+        self.current = Some(Arrival::begin(Arc::clone(&self.reception), item, part, has_body_site)?);
         Ok(())
     }
 

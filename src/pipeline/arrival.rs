@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::accept::{Reception, refuse_spool};
 use super::refusal::{Refusal, RefusalCode};
+use crate::capture::claim::ClaimError;
 use crate::capture::record::Digest;
 use crate::capture::{FailureCode, ItemId, MediaKind};
 use crate::media::sniff::HEAD_BYTES;
@@ -33,6 +34,8 @@ pub(super) struct Arrival {
     item: ItemId,
     /// Counted from 1, as a refusal names it.
     part: u16,
+    /// The claim names one.
+    has_body_site: bool,
     state: State,
     room: Reservation,
     /// So many bytes fit into the room.
@@ -78,11 +81,12 @@ impl Contents {
 }
 
 impl Arrival {
-    pub fn begin(reception: Arc<Reception>, item: ItemId, part: u16) -> Result<Self, Refusal> {
+    /// `has_body_site`: the claim names one, without which no film is taken.
+    pub fn begin(reception: Arc<Reception>, item: ItemId, part: u16, has_body_site: bool) -> Result<Self, Refusal> {
         let room = reception.spool.reserve(ROOM_BYTES).map_err(|e| refuse_spool(&e))?;
         let state = State::Head(Vec::new());
         let received = digest::Hasher::new();
-        Ok(Self { reception, item, part, state, room, room_until: ROOM_BYTES, received, received_bytes: 0 })
+        Ok(Self { reception, item, part, has_body_site, state, room, room_until: ROOM_BYTES, received, received_bytes: 0 })
     }
 
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
@@ -129,6 +133,7 @@ impl Arrival {
         let head: Vec<u8> = first.iter().chain(then).copied().take(HEAD_BYTES).collect();
         let spool = &self.reception.spool;
         self.state = match sniff(&head) {
+            Sniffed::Known(kind) if kind.is_video() && !self.has_body_site => return Err(no_body_site(self.part)),
             Sniffed::Known(kind) if kind.has_index() => {
                 let draft = Box::new(spool.unkeyed_draft(self.item).map_err(|e| refuse_spool(&e))?);
                 State::Resting { kind, draft }
@@ -218,6 +223,15 @@ fn digested<'d>(draft: &'d mut Draft, sealed: &'d mut digest::Hasher) -> impl Fn
         sealed.update(kept);
         draft.write(kept)
     }
+}
+
+/// A film becomes a multi-frame object, which has to name its region (PS3.3 §C.8.12.1): told while the
+/// person is still there to say it.
+fn no_body_site(part: u16) -> Refusal {
+    let detail =
+        format!("File {part} is a video, and a video needs `body_site` in its claim. Name the part of the body and send again.");
+    let error = ClaimError { pointer: "/body_site".to_owned(), detail: "a video needs a body site".to_owned() };
+    Refusal { part: Some(part), errors: vec![error], ..Refusal::new(RefusalCode::ClaimInvalid, detail) }
 }
 
 /// As it was received, under the key that stays.

@@ -13,6 +13,7 @@ pub mod department;
 pub mod desk;
 mod develop;
 pub mod feed;
+mod film;
 pub mod forward;
 pub mod identify;
 mod lane;

@@ -5,14 +5,16 @@ use std::io::{self, Read, Write};
 
 use super::bind::{self, Place};
 use super::identify::Match;
-use super::wrap;
+use super::{film, wrap};
 use crate::capture::record::{Acceptance, ItemFacts, Manifest};
 use crate::capture::{Binding, CaptureId, Claim, Essence, MediaKind, Operator, Patient, Record, Uid};
 use crate::clock::Clock;
-use crate::dicom;
+use crate::dicom::{self, Instance, LossyHistory};
 use crate::fence::Fence;
 use crate::journal::StudyRow;
+use crate::media::film::flat::Reader;
 use crate::media::sniff::HEAD_BYTES;
+use crate::media::source::Source;
 use crate::media::{Sniffed, sniff};
 use crate::scrub::container::{self, CopyError};
 use crate::scrub::{Limits, Purpose, PushError, ScrubError, Scrubbed, Scrubber, verify};
@@ -28,6 +30,7 @@ pub struct Offline {
     found: Match,
     place: Place,
     photo_bytes: u64,
+    video_bytes: u64,
     fence: Fence,
     /// Made with the first file, whose time begins the study; with the numbers that it took.
     binding: Option<(Binding, StudyRow)>,
@@ -48,7 +51,8 @@ pub struct Object {
 pub type Unwrapped = (&'static str, String);
 
 impl Offline {
-    /// `patient` with the one visit and the one order to use, if any.
+    /// `patient` with the one visit and the one order to use, if any; then the largest photo and the
+    /// largest video, bytes.
     ///
     /// # Errors
     /// Where the system gives no random numbers.
@@ -56,7 +60,7 @@ impl Offline {
         claim: Claim,
         mut patient: Patient,
         place: Place,
-        photo_bytes: u64,
+        (photo_bytes, video_bytes): (u64, u64),
         fence: Fence,
         clock: &Clock,
     ) -> Result<Self, String> {
@@ -73,7 +77,7 @@ impl Offline {
             items: 1,
         };
         let found = Match { patient, prior_ids: Vec::new(), visit, order, notes: Vec::new() };
-        Ok(Self { acceptance, found, place, photo_bytes, fence, binding: None })
+        Ok(Self { acceptance, found, place, photo_bytes, video_bytes, fence, binding: None })
     }
 
     /// Scrubs and wraps one file into a Part 10 file. `number` becomes the instance number.
@@ -84,7 +88,6 @@ impl Offline {
         let (item, coded, scrubbed) = self.scrub(file)?;
         let mut binding = self.bind(&item)?;
         binding.instance_numbers = vec![number];
-        let held = |(code, detail): (crate::capture::FailureCode, String)| (code.word(), detail);
         let manifest = |item| Manifest { version: Manifest::VERSION, acceptance: self.acceptance.clone(), index: 0, item };
         let unfit = |e: dicom::DicomError| (e.failure_code().word(), e.to_string());
         let (instance, bytes, essence) = if item.media == MediaKind::Pdf {
@@ -93,26 +96,34 @@ impl Offline {
             let (picture, bytes, essence) = wrap::in_memory(&self.fence, &item, coded).map_err(held)?;
             (dicom::build(&binding, &manifest(item), &picture).map_err(unfit)?, bytes, essence)
         };
-        let broken = |e: &dyn std::fmt::Display| ("unwritable", format!("The output cannot be written: {e}."));
-        let syntax = instance.transfer_syntax();
-        object.write_all(&instance.part10_prefix().map_err(|e| broken(&e))?).map_err(|e| broken(&e))?;
-        let mut payload = bytes.as_slice();
-        let mut data_set = instance.stream(syntax, &mut payload).map_err(|e| broken(&e))?;
-        std::io::copy(&mut data_set, object).map_err(|e| broken(&e))?;
-        Ok(Object {
-            media: scrubbed.media,
-            location_found: scrubbed.location_found,
-            removed: scrubbed.removed,
-            essence,
-            sop_class: instance.sop_class,
-            transfer_syntax: Uid::parse(syntax.uid()).map_err(|e| broken(&e))?,
-        })
+        write_object(&instance, &mut bytes.as_slice(), object, scrubbed, essence)
+    }
+
+    /// The same for a film, which is never held whole: it is read where it lies, as often as it takes.
+    ///
+    /// # Errors
+    /// As [`Offline::wrap`].
+    pub fn wrap_film(&mut self, number: u32, file: &dyn Source, object: &mut dyn Write) -> Result<Object, Unwrapped> {
+        check_size(file.length_bytes(), self.video_bytes, "video")?;
+        if self.acceptance.claim.body_site.is_none() {
+            let detail = "A video needs `body_site` in its claim: the part of the body that it shows.";
+            return Err(("claim-invalid", detail.to_owned()));
+        }
+        let seen = container::see(file, Purpose::Object, &Limits::default()).map_err(|error| unscrubbed(error.into()))?;
+        let reel = film::reel(&seen, LossyHistory::Original).map_err(|why| held(why.into()))?;
+        let scrubbed = seen.scrubbed();
+        let item = Self::facts(file.length_bytes(), digest(file)?, &scrubbed)?;
+        let mut binding = self.bind(&item)?;
+        binding.instance_numbers = vec![number];
+        let manifest = Manifest { version: Manifest::VERSION, acceptance: self.acceptance.clone(), index: 0, item };
+        let built = dicom::build_video(&binding, &manifest, &reel.picture, &reel.cine);
+        let instance = built.map_err(|e| (e.failure_code().word(), e.to_string()))?;
+        write_object(&instance, &mut Reader::new(reel.flat, seen), object, scrubbed, Essence::Unchanged)
     }
 
     fn scrub(&self, file: &mut dyn Read) -> Result<(ItemFacts, Vec<u8>, Scrubbed), Unwrapped> {
         let mut head = Vec::new();
-        let unreadable = |e: io::Error| ("unreadable", format!("The file cannot be read: {e}."));
-        file.take(HEAD_BYTES as u64).read_to_end(&mut head).map_err(unreadable)?;
+        file.take(HEAD_BYTES as u64).read_to_end(&mut head).map_err(|e| unreadable(&e))?;
         if matches!(sniff(&head), Sniffed::Known(MediaKind::Pdf | MediaKind::Heic)) {
             return self.scrub_whole(&mut head.as_slice().chain(file));
         }
@@ -121,13 +132,13 @@ impl Offline {
         let (mut received, mut size_bytes, mut coded) = (Hasher::new(), 0u64, Vec::new());
         let mut buffer = vec![0; READ_BYTES];
         loop {
-            let length = file.read(&mut buffer).map_err(unreadable)?;
+            let length = file.read(&mut buffer).map_err(|e| unreadable(&e))?;
             let chunk = buffer.get(..length).unwrap_or_default();
             if chunk.is_empty() {
                 break;
             }
             size_bytes += u64::try_from(length).unwrap_or(0);
-            self.check_size(size_bytes)?;
+            check_size(size_bytes, self.photo_bytes, "photo")?;
             received.update(chunk);
             sieve.push(chunk, &mut into(&mut coded)).map_err(refused)?;
         }
@@ -139,28 +150,15 @@ impl Offline {
     /// What has an index is read at any place, and so has to be there whole.
     fn scrub_whole(&self, file: &mut dyn Read) -> Result<(ItemFacts, Vec<u8>, Scrubbed), Unwrapped> {
         let (mut whole, mut coded) = (Vec::new(), Vec::new());
-        let unreadable = |e: io::Error| ("unreadable", format!("The file cannot be read: {e}."));
-        file.take(self.photo_bytes.saturating_add(1)).read_to_end(&mut whole).map_err(unreadable)?;
+        file.take(self.photo_bytes.saturating_add(1)).read_to_end(&mut whole).map_err(|e| unreadable(&e))?;
         let size_bytes = u64::try_from(whole.len()).unwrap_or(u64::MAX);
-        self.check_size(size_bytes)?;
-        let scrubbed =
-            container::scrub(&whole.as_slice(), Purpose::Object, &Limits::default(), &mut into(&mut coded)).map_err(|error| {
-                match error {
-                    CopyError::Scrub(ScrubError { code, detail }) => (code.word(), detail),
-                    CopyError::Read(error) => unreadable(error),
-                }
-            })?;
+        check_size(size_bytes, self.photo_bytes, "photo")?;
+        let scrubbed = container::scrub(&whole.as_slice(), Purpose::Object, &Limits::default(), &mut into(&mut coded))
+            .map_err(unscrubbed)?;
         let mut received = Hasher::new();
         received.update(&whole);
         let item = Self::facts(size_bytes, received, &scrubbed)?;
         Ok((item, coded, scrubbed))
-    }
-
-    fn check_size(&self, size_bytes: u64) -> Result<(), Unwrapped> {
-        if size_bytes > self.photo_bytes {
-            return Err(("too-large", format!("The file is larger than {} bytes, the limit for a photo.", self.photo_bytes)));
-        }
-        Ok(())
     }
 
     fn facts(size_bytes: u64, received: Hasher, scrubbed: &Scrubbed) -> Result<ItemFacts, Unwrapped> {
@@ -187,7 +185,6 @@ impl Offline {
             binding.item_series = vec![at];
             return Ok(binding.clone());
         }
-        let held = |(code, detail): super::identify::Doubt| (code.word(), detail);
         let record = Record::accepted(self.acceptance.clone(), vec![item.clone()]);
         let (key, _) = bind::study_keys(&self.found, &record, &self.place).map_err(held)?;
         let now = self.acceptance.accepted_at;
@@ -195,6 +192,65 @@ impl Offline {
         self.binding = Some((binding.clone(), row));
         Ok(binding)
     }
+}
+
+fn check_size(size_bytes: u64, limit: u64, what: &str) -> Result<(), Unwrapped> {
+    if size_bytes > limit {
+        return Err(("too-large", format!("The file is larger than {limit} bytes, the limit for a {what}.")));
+    }
+    Ok(())
+}
+
+fn write_object(
+    instance: &Instance,
+    payload: &mut dyn Read,
+    object: &mut dyn Write,
+    scrubbed: Scrubbed,
+    essence: Essence,
+) -> Result<Object, Unwrapped> {
+    let broken = |e: &dyn std::fmt::Display| ("unwritable", format!("The output cannot be written: {e}."));
+    let syntax = instance.transfer_syntax();
+    object.write_all(&instance.part10_prefix().map_err(|e| broken(&e))?).map_err(|e| broken(&e))?;
+    let mut data_set = instance.stream(syntax, payload).map_err(|e| broken(&e))?;
+    io::copy(&mut data_set, object).map_err(|e| broken(&e))?;
+    Ok(Object {
+        media: scrubbed.media,
+        location_found: scrubbed.location_found,
+        removed: scrubbed.removed,
+        essence,
+        sop_class: instance.sop_class.clone(),
+        transfer_syntax: Uid::parse(syntax.uid()).map_err(|e| broken(&e))?,
+    })
+}
+
+fn unreadable(error: &io::Error) -> Unwrapped {
+    ("unreadable", format!("The file cannot be read: {error}."))
+}
+
+fn unscrubbed(error: CopyError<Infallible>) -> Unwrapped {
+    match error {
+        CopyError::Scrub(ScrubError { code, detail }) => (code.word(), detail),
+        CopyError::Read(error) => unreadable(&error),
+    }
+}
+
+fn held((code, detail): super::identify::Doubt) -> Unwrapped {
+    (code.word(), detail)
+}
+
+/// Of the whole file.
+fn digest(file: &dyn Source) -> Result<Hasher, Unwrapped> {
+    let mut hasher = Hasher::new();
+    let mut buffer = vec![0; READ_BYTES];
+    let mut left = file.length_bytes();
+    while left > 0 {
+        let length = usize::try_from(left).map_or(READ_BYTES, |left| left.min(READ_BYTES));
+        let part = buffer.get_mut(..length).unwrap_or_default();
+        file.read_at(file.length_bytes() - left, part).map_err(|e| unreadable(&e))?;
+        hasher.update(part);
+        left -= u64::try_from(length).unwrap_or(left);
+    }
+    Ok(hasher)
 }
 
 /// A sink in memory takes everything.

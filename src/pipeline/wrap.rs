@@ -4,22 +4,26 @@
 
 use std::convert::Infallible;
 use std::io::Read;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 
+use super::bind::stand_in;
 use super::develop;
+use super::film::{Reel, reel};
 use super::identify::Doubt;
 use super::sealed;
+use super::step::Works;
 use crate::capture::media::{Coding, PictureFormat};
 use crate::capture::record::{ItemFacts, Manifest};
-use crate::capture::{Binding, Essence, FailureCode, ItemId, MediaKind, Record};
+use crate::capture::{Binding, Essence, FailureCode, Form, ItemId, MediaKind, Record};
 use crate::dicom::{self, Instance, LossyHistory, LossyMethod, LossyStep, Picture, Pixels};
 use crate::fence::Fence;
+use crate::media::film::flat::{Flat, Reader};
 use crate::media::jpeg::{self, Process};
 use crate::media::raster;
 use crate::scrub::{Limits, Purpose, Scrubber};
-use crate::spool::{Name, PayloadReader, Spool, SpoolError};
+use crate::spool::{Name, Spool, SpoolError};
 
 /// JPEG quality of a picture that has to be coded again: differences stay below what an eye finds
 /// at twice the size.
@@ -36,10 +40,11 @@ pub struct Wrapped {
     source: Source,
 }
 
-#[derive(Clone, Copy)]
 enum Source {
     Sealed,
     Derived,
+    /// A sealed film, put in order as it is read.
+    Film(Arc<Flat>),
 }
 
 impl Wrapped {
@@ -47,12 +52,15 @@ impl Wrapped {
     ///
     /// # Errors
     /// A [`Doubt`] where the sealed file cannot be opened.
-    pub fn open(&self, spool: &Spool) -> Result<PayloadReader, Doubt> {
-        match self.source {
-            Source::Sealed => spool.payload(self.item),
-            Source::Derived => spool.payload(Name::Derived(self.item)),
-        }
-        .map_err(|e| unreadable(&e))
+    pub fn open(&self, spool: &Spool) -> Result<Box<dyn Read>, Doubt> {
+        let payload: Result<Box<dyn Read>, SpoolError> = match &self.source {
+            Source::Sealed => spool.payload(self.item).map(|payload| Box::new(payload) as _),
+            Source::Derived => spool.payload(Name::Derived(self.item)).map(|payload| Box::new(payload) as _),
+            Source::Film(flat) => {
+                spool.read_at_any_place(self.item).map(|film| Box::new(Reader::new(Arc::clone(flat), film)) as _)
+            }
+        };
+        payload.map_err(|e| unreadable(&e))
     }
 }
 
@@ -81,11 +89,15 @@ struct DerivedPicture {
 ///
 /// # Errors
 /// A [`Doubt`] that a person has to look at.
-pub fn wrap(spool: &Spool, fence: &Fence, record: &Record, index: u16, binding: &Binding) -> Result<Wrapped, Doubt> {
+pub fn wrap(works: &Works, record: &Record, index: u16, binding: &Binding, form: Form) -> Result<Wrapped, Doubt> {
+    let (spool, fence) = (&works.spool, &works.fence);
     let id = record.id().item(index);
     let facts = &sealed::item_facts(spool, id)?;
     if let Some(why) = facts.sealed_as_received {
         return Err((why, why.advice().to_owned()));
+    }
+    if facts.media.is_video() {
+        return wrap_film(spool, record, index, binding, facts);
     }
     if facts.media == MediaKind::Pdf {
         let manifest = Manifest { version: Manifest::VERSION, acceptance: record.acceptance.clone(), index, item: facts.clone() };
@@ -99,8 +111,24 @@ pub fn wrap(spool: &Spool, fence: &Fence, record: &Record, index: u16, binding: 
         (coded_again(facts, &derived), Source::Derived, essence_of(&derived))
     };
     let manifest = Manifest { version: Manifest::VERSION, acceptance: record.acceptance.clone(), index, item: facts.clone() };
-    let instance = dicom::build(binding, &manifest, &picture).map_err(|e| (e.failure_code(), e.to_string()))?;
+    let instance = match form {
+        Form::Own => dicom::build(binding, &manifest, &picture),
+        Form::StandIn => {
+            let (binding, manifest) = stand_in(binding, manifest, &works.place);
+            dicom::build_stand_in(&binding, &manifest, &picture)
+        }
+    };
+    let instance = instance.map_err(|e| (e.failure_code(), e.to_string()))?;
     Ok(Wrapped { instance, essence, item: id, source })
+}
+
+fn wrap_film(spool: &Spool, record: &Record, index: u16, binding: &Binding, facts: &ItemFacts) -> Result<Wrapped, Doubt> {
+    let item = record.id().item(index);
+    let film = spool.read_at_any_place(item).map_err(|e| unreadable(&e))?;
+    let Reel { picture, cine, flat } = reel(&film, LossyHistory::Original)?;
+    let manifest = Manifest { version: Manifest::VERSION, acceptance: record.acceptance.clone(), index, item: facts.clone() };
+    let instance = dicom::build_video(binding, &manifest, &picture, &cine).map_err(|e| (e.failure_code(), e.to_string()))?;
+    Ok(Wrapped { instance, essence: facts.essence, item, source: Source::Film(flat) })
 }
 
 /// The same for bytes that lie in memory: the picture, its coded bytes, what happened to them.

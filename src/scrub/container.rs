@@ -265,6 +265,39 @@ struct View<'a> {
     source: &'a dyn Source,
 }
 
+/// A scrubbed file that is nowhere: read at any place, through its plan.
+pub struct Seen<'a> {
+    planned: Planned,
+    source: &'a dyn Source,
+}
+
+/// Plans one file and verifies the output that the plan describes, without writing it.
+///
+/// # Errors
+/// As [`plan`], and what the verifier found.
+pub fn see<'a>(source: &'a dyn Source, purpose: Purpose, limits: &Limits) -> Result<Seen<'a>, PlanError> {
+    let planned = plan(source, purpose, limits)?;
+    planned.check(purpose, &View { planned: &planned, source })?;
+    Ok(Seen { planned, source })
+}
+
+impl Seen<'_> {
+    #[must_use]
+    pub fn scrubbed(&self) -> Scrubbed {
+        self.planned.clone().into_scrubbed()
+    }
+}
+
+impl Source for Seen<'_> {
+    fn length_bytes(&self) -> u64 {
+        self.planned.length_bytes
+    }
+
+    fn read_at(&self, at: u64, into: &mut [u8]) -> io::Result<()> {
+        View { planned: &self.planned, source: self.source }.read_at(at, into)
+    }
+}
+
 impl Source for View<'_> {
     fn length_bytes(&self) -> u64 {
         self.planned.length_bytes
@@ -304,8 +337,7 @@ pub fn scrub<E>(
     limits: &Limits,
     sink: &mut impl FnMut(&[u8]) -> Result<(), E>,
 ) -> Result<Scrubbed, CopyError<E>> {
-    let planned = plan(source, purpose, limits)?;
-    planned.check(purpose, &View { planned: &planned, source }).map_err(CopyError::Scrub)?;
-    copy(&planned, source, sink)?;
-    Ok(planned.into_scrubbed())
+    let seen = see(source, purpose, limits)?;
+    copy(&seen.planned, source, sink)?;
+    Ok(seen.planned.into_scrubbed())
 }

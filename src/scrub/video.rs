@@ -26,6 +26,7 @@ use super::policy::Limits;
 use crate::capture::Facts;
 use crate::capture::media::{Coding, Details, Orientation, PictureFormat};
 use crate::media::Fault;
+use crate::media::film::INDEX_BYTES_MAX;
 use crate::media::isobmff::{BoxAt, boxes, bytes_of};
 use crate::media::quicktime::Said;
 use crate::media::source::Source;
@@ -33,8 +34,6 @@ use index::Track;
 use messages::Edit;
 
 const KIND: &str = "video";
-/// Largest index that is held in memory: an hour at 60 pictures a second needs some 5 MiB.
-const INDEX_BYTES_MAX: usize = 8 * 1024 * 1024;
 const BRANDS_BYTES_MAX: usize = 4096;
 
 fn damaged(fault: Fault) -> ScrubError {

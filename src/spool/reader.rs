@@ -20,6 +20,16 @@ impl Spool {
         Ok(PayloadReader::new(self.0.open_file(name.into())?))
     }
 
+    /// The payload of a file, to be read at any place.
+    ///
+    /// # Errors
+    /// As for [`Spool::payload`].
+    pub fn read_at_any_place(&self, name: impl Into<Name>) -> Result<ReadBack, SpoolError> {
+        let Opened { file, opener, chunk_bytes, end } = self.0.open_file(name.into())?;
+        let seen = RefCell::default();
+        Ok(ReadBack { file, opener, chunk_bytes, chunks: end.chunks, payload_bytes: end.payload_bytes, seen })
+    }
+
     /// The manifest of a file. Of the file only its two ends are read.
     ///
     /// # Errors
@@ -191,14 +201,15 @@ impl Read for PayloadReader {
     }
 }
 
-/// Chunks of a draft that are held open while it is read: who goes through an index reads here and
+/// Chunks that are held open while it is read: who goes through an index reads here and
 /// there, who goes through a film reads across the border of two.
 const OPEN_CHUNKS: usize = 4;
 
-/// The payload of a draft, read at any place. Every byte it gives was authenticated.
+/// The payload of a draft or of a sealed file, read at any place. Every byte it gives was authenticated.
 pub struct ReadBack {
     file: Box<dyn DiskFile>,
     opener: StreamOpener,
+    chunk_bytes: u32,
     chunks: u32,
     payload_bytes: u64,
     seen: RefCell<Seen>,
@@ -213,7 +224,7 @@ struct Seen {
 
 impl ReadBack {
     pub(super) fn new(file: Box<dyn DiskFile>, opener: StreamOpener, chunks: u32, payload_bytes: u64) -> Self {
-        Self { file, opener, chunks, payload_bytes, seen: RefCell::default() }
+        Self { file, opener, chunk_bytes: CHUNK_BYTES, chunks, payload_bytes, seen: RefCell::default() }
     }
 
     /// What the disk did not give, if anything: who was told that the file cannot be read asks here
@@ -243,7 +254,7 @@ impl ReadBack {
     }
 
     fn open(&self, number: u32, buffer: &mut Vec<u8>) -> Result<(), SpoolError> {
-        let (place, whole) = (u64::from(number), u64::from(CHUNK_BYTES));
+        let (place, whole) = (u64::from(number), u64::from(self.chunk_bytes));
         let is_last = number.checked_add(1) == Some(self.chunks);
         let length = if is_last { self.payload_bytes.saturating_sub(place * whole) } else { whole };
         let length = usize::try_from(length).map_err(|_| SpoolError::TooLong)?;
@@ -267,8 +278,8 @@ impl Source for ReadBack {
         }
         let (mut at, mut into) = (at, into);
         while !into.is_empty() {
-            let number = u32::try_from(at / u64::from(CHUNK_BYTES)).map_err(io::Error::other)?;
-            let from = usize::try_from(at % u64::from(CHUNK_BYTES)).map_err(io::Error::other)?;
+            let number = u32::try_from(at / u64::from(self.chunk_bytes)).map_err(io::Error::other)?;
+            let from = usize::try_from(at % u64::from(self.chunk_bytes)).map_err(io::Error::other)?;
             let length = self.copy(number, from, into).inspect_err(|error| {
                 self.seen.borrow_mut().failed.get_or_insert(*error);
             })?;

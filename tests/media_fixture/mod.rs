@@ -81,6 +81,19 @@ pub fn slice(number: usize, bytes: usize) -> Vec<u8> {
 /// A film of so many pictures of so many bytes, with words in each picture and a sensor that speaks
 /// between them. `brand`: `isom`, `qt  `, `3gp4`, `M4V `.
 pub fn film(brand: [u8; 4], pictures: usize, bytes: usize) -> Vec<u8> {
+    const TURNED: [i32; 9] = [0, 0x1_0000, 0, -0x1_0000, 0, 0, 0, 0, 0x4000_0000];
+    written(brand, pictures, bytes, TURNED, &[1, 100, 0, 40, 0xFF, 0xE0, 0])
+}
+
+/// The same film, upright, with the parameter sets of 640×480 in H.264 High 4.0: one that a transfer
+/// syntax carries as it is.
+pub fn clip(brand: [u8; 4], pictures: usize, bytes: usize) -> Vec<u8> {
+    const UPRIGHT: [i32; 9] = [0x1_0000, 0, 0, 0, 0x1_0000, 0, 0, 0, 0x4000_0000];
+    const SETS: &[u8] = b"\x01\x64\0\x28\xFF\xE1\0\x19\x67\x64\0\x28\xAC\xD9\x40\xA0\x3D\xB0\x11\0\0\x03\0\x01\0\0\x03\0\x3C\x0F\x18\x31\x96\x01\0\x06\x68\xEB\xE3\xCB\x22\xC0";
+    written(brand, pictures, bytes, UPRIGHT, SETS)
+}
+
+fn written(brand: [u8; 4], pictures: usize, bytes: usize, matrix: [i32; 9], sets: &[u8]) -> Vec<u8> {
     let place = secrets().concat();
     let words = [&[5, u8::try_from(place.len().min(250)).unwrap()][..], place.get(..250).unwrap_or(&place), &[0x80]].concat();
     let words = [&long(words.len() + 1)[..], &[6], &words].concat();
@@ -97,24 +110,29 @@ pub fn film(brand: [u8; 4], pictures: usize, bytes: usize) -> Vec<u8> {
         media.extend(b"nobody's 47.137219 bytes");
     }
     let size = [2, 128, 1, 224];
-    let avc = boxed(*b"avcC", &[&[1, 100, 0, 40, 0xFF, 0xE0, 0]]);
+    let avc = boxed(*b"avcC", &[sets]);
     let avc1 = boxed(*b"avc1", &[&[0; 7], &[1], &[0; 16], &size, &[0; 50], &avc]);
     let gpmd = boxed(*b"gpmd", &[&[0; 6], &[0, 1], &place]);
     let date = boxed(*b"\xA9day", &[&[0, 24, 0x55, 0xC4], b"2026-03-02T08:30:00+0900"]);
     let xyz = boxed(*b"\xA9xyz", &[b"\0\x12\x15\xc7+47.1372+009.5238/"]);
+    // The whole film is not turned.
+    let turn: Vec<u8> = [0x1_0000_u32, 0, 0, 0, 0x1_0000, 0, 0, 0, 0x4000_0000].iter().flat_map(|n| n.to_be_bytes()).collect();
     let moov = boxed(
         *b"moov",
         &[
-            &boxed(*b"mvhd", &[&[0; 4], &3_855_252_600_u32.to_be_bytes(), &[0; 4], &long(600), &long(900), &[0; 80]]),
-            &track(1, *b"vide", &avc1, &seen),
-            &track(2, *b"meta", &gpmd, &felt),
+            &boxed(
+                *b"mvhd",
+                &[&[0; 4], &3_855_252_600_u32.to_be_bytes(), &[0; 4], &long(600), &long(900), &[0; 16], &turn, &[0; 28]],
+            ),
+            &track(1, *b"vide", matrix, &avc1, &seen),
+            &track(2, *b"meta", matrix, &gpmd, &felt),
             &boxed(*b"udta", &[&xyz, &date, &boxed(*b"\xA9mod", &[&[0, 5, 0x55, 0xC4], b"Phone"])]),
         ],
     );
     [ftyp, boxed(*b"mdat", &[&media]), moov, boxed(*b"uuid", &[&[7; 16], &place]), place].concat()
 }
 
-fn track(id: usize, handler: [u8; 4], entry: &[u8], samples: &[(usize, usize)]) -> Vec<u8> {
+fn track(id: usize, handler: [u8; 4], matrix: [i32; 9], entry: &[u8], samples: &[(usize, usize)]) -> Vec<u8> {
     let (one, count, head) = (long(1), long(samples.len()), [0; 4]);
     let places: Vec<u8> = samples.iter().flat_map(|(at, _)| long(*at)).collect();
     let sizes: Vec<u8> = samples.iter().flat_map(|(_, length)| long(*length)).collect();
@@ -129,13 +147,12 @@ fn track(id: usize, handler: [u8; 4], entry: &[u8], samples: &[(usize, usize)]) 
     let url = boxed(*b"url ", &[&[0, 0, 0, 1]]);
     let minf = [boxed(*b"dinf", &[&boxed(*b"dref", &[&head, &one, &url])]), boxed(*b"stbl", &[&table])].concat();
     let mdia = [
-        boxed(*b"mdhd", &[&head, &[0; 8], &long(600), &[0; 8]]),
+        boxed(*b"mdhd", &[&head, &[0; 8], &long(600), &long(20 * samples.len()), &[0; 4]]),
         boxed(*b"hdlr", &[&head, &head, &handler, &[0; 12], b"\0"]),
         boxed(*b"minf", &[&minf]),
     ]
     .concat();
-    let turned: [i32; 9] = [0, 0x1_0000, 0, -0x1_0000, 0, 0, 0, 0, 0x4000_0000];
-    let matrix: Vec<u8> = turned.iter().flat_map(|n| n.to_be_bytes()).collect();
+    let matrix: Vec<u8> = matrix.iter().flat_map(|n| n.to_be_bytes()).collect();
     let tkhd = boxed(*b"tkhd", &[&[0, 0, 0, 1], &[0; 8], &long(id), &[0; 24], &matrix, &[0; 8]]);
     boxed(*b"trak", &[&tkhd, &boxed(*b"mdia", &[&mdia])])
 }

@@ -12,16 +12,23 @@ use super::super::profile::NATIVE;
 use super::super::sniff::tongue_at;
 use super::super::tls::TlsFault;
 use super::Options;
-use crate::capture::Commitment;
+use crate::capture::{Commitment, MediaClass};
 use crate::dicom::{Syntax, iod};
 
-pub(super) fn examine(options: &Options, commitment: Commitment) -> Vec<Finding> {
+pub(super) fn examine(options: &Options, commitment: Commitment, named: &[MediaClass]) -> Vec<Finding> {
     let mut association = match Association::request(options) {
         Ok(association) => association,
         Err(why) => return vec![told_of_association(options, &why)],
     };
     let mut findings = vec![told_of_echo(options, &mut association)];
-    findings.extend(iod::ALL.iter().filter_map(|iod| told_of_class(options, &association, iod)));
+    let sent = iod::ALL.iter().filter(|iod| !iod.is_stand_in() && (named.is_empty() || named.contains(&iod.media)));
+    findings.extend(sent.filter_map(|iod| {
+        // Who names video wants it there; else an archive without it may well be meant. Few have
+        // dermoscopy, and few photos are of it.
+        let is_meant = named.contains(&iod.media) || iod.media != MediaClass::Video;
+        let is_rare = iod.sop_class == iod::DERMOSCOPIC_PHOTOGRAPHY;
+        told_of_class(options, &association, iod).map(|found| if is_meant && !is_rare { found } else { found.softened() })
+    }));
     association.release();
     if commitment != Commitment::None {
         findings.push(told_of_commitment(options, commitment));
@@ -59,6 +66,11 @@ fn told_of_class(options: &Options, association: &Association, iod: &iod::Iod) -
     if contexts.is_empty() {
         let says = format!("nothing of SOP class {class} is offered: every such object will be held");
         return Some(Finding::warn(says, "syntaxes", "add a transfer syntax of that class"));
+    }
+    let stand_in = iod.stand_in.filter(|other| options.profile.fallback && association.takes_class(other.sop_class));
+    if let Some(other) = stand_in.filter(|_| !association.takes_class(class)) {
+        let says = format!("SOP class {class} is refused: such pictures will go as {} ({})", other.name, other.sop_class);
+        return Some(Finding::warn(says, "fallback", "enable the class at the archive for this AE title"));
     }
     if !association.takes_class(class) {
         let says = format!("SOP class {class} is refused in every transfer syntax: every such object will be held");

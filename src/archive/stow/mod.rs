@@ -26,7 +26,7 @@ use super::profile::Profile;
 use super::sniff::tongue_at;
 use super::status::{Verdict, meaning};
 use super::{Archive, Asked, NO_SUCH_INSTANCE, Refused, Report, Stored};
-use crate::capture::{Commitment, FailureCode, SopRef, Uid};
+use crate::capture::{Commitment, FailureCode, MediaClass, SopRef, Uid};
 use crate::dicom::{Instance, file_prefix};
 use crate::seal::random::random;
 
@@ -319,6 +319,10 @@ impl Archive for Stow {
         }
     }
 
+    fn takes_stand_ins(&self) -> bool {
+        self.options.profile.fallback
+    }
+
     /// By query: what QIDO-RS finds is in the archive's index. That is the proof that STOW-RS has; it
     /// has no commitment of its own.
     fn ask_commitment(&self, transaction: &Uid, wanted: &[SopRef]) -> Result<Asked, Refused> {
@@ -347,7 +351,7 @@ impl Archive for Stow {
         drop(expired);
     }
 
-    fn examine(&self, commitment: Commitment) -> Vec<Finding> {
+    fn examine(&self, commitment: Commitment, _named: &[MediaClass]) -> Vec<Finding> {
         let url = &self.options.url;
         let patience = Patience::from_now(self.options.limits.connect_ms);
         let tls = match Connection::open(url, self.options.tls.as_ref(), patience) {

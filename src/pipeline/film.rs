@@ -1,0 +1,59 @@
+//! Films: how a sealed one leaves. Its coded pictures are not touched; what is put before them is
+//! made from its index, the same each time.
+
+use std::sync::Arc;
+
+use super::identify::Doubt;
+use crate::capture::FailureCode;
+use crate::dicom::video::{Unfit, carrier};
+use crate::dicom::{Cine, LossyHistory, Picture, Pixels};
+use crate::media::film::{self, flat::Flat};
+use crate::media::isobmff::ReadError;
+use crate::media::source::Source;
+
+/// A film that a transfer syntax carries.
+pub(super) struct Reel {
+    pub picture: Picture,
+    pub cine: Cine,
+    pub flat: Arc<Flat>,
+}
+
+/// Why there is none.
+pub(super) enum NoReel {
+    /// It has to be coded again, for each of these reasons.
+    Unfit(Vec<Unfit>),
+    Doubt(Doubt),
+}
+
+impl From<NoReel> for Doubt {
+    fn from(why: NoReel) -> Self {
+        match why {
+            NoReel::Unfit(reasons) => {
+                let words: Vec<String> = reasons.iter().map(ToString::to_string).collect();
+                (FailureCode::NeedsTranscoding, format!("no transfer syntax carries the video as it is: {}", words.join("; ")))
+            }
+            NoReel::Doubt(doubt) => doubt,
+        }
+    }
+}
+
+/// Reads the index of a scrubbed film; `history`: whether its pictures are the camera's.
+pub(super) fn reel(source: &dyn Source, history: LossyHistory) -> Result<Reel, NoReel> {
+    let film = film::read(source).map_err(|error| {
+        NoReel::Doubt(match error {
+            ReadError::Source(error) => (FailureCode::SpoolUnreadable, error.to_string()),
+            ReadError::Fault(fault) => unreadable(fault),
+        })
+    })?;
+    let flat = film.flat();
+    let length = flat.as_ref().map_or(u64::MAX, Flat::length_bytes);
+    let syntax = carrier(&film.facts, length).map_err(NoReel::Unfit)?;
+    let flat = flat.map_err(|fault| NoReel::Doubt(unreadable(fault)))?;
+    let (width, height) = film.facts.coding.as_ref().map_or((0, 0), |coding| (coding.width, coding.height));
+    let picture = Picture { width, height, samples: 3, pixels: Pixels::Video { length, syntax }, history, icc_profile: None };
+    Ok(Reel { picture, cine: Cine::of(&film.facts), flat: Arc::new(flat) })
+}
+
+fn unreadable(fault: crate::media::Fault) -> Doubt {
+    (FailureCode::WrapFailed, format!("the video {fault}"))
+}
