@@ -7,17 +7,16 @@ use dicom_core::Tag;
 use dicom_object::InMemDicomObject;
 
 use super::table::{self, Attribute, Module};
-
 use crate::capture::MediaClass;
 
 /// VL Photographic Image Storage (PS3.4 §B.5).
 pub const VL_PHOTOGRAPHIC: &str = "1.2.840.10008.5.1.4.1.1.77.1.4";
+/// Video Photographic Image Storage (PS3.4 §B.5).
+pub const VIDEO_PHOTOGRAPHIC: &str = "1.2.840.10008.5.1.4.1.1.77.1.4.1";
 /// Dermoscopic Photography Image Storage (PS3.4 §B.5).
 pub const DERMOSCOPIC_PHOTOGRAPHY: &str = "1.2.840.10008.5.1.4.1.1.77.1.7";
 /// Secondary Capture Image Storage (PS3.4 §B.5).
 pub const SECONDARY_CAPTURE: &str = "1.2.840.10008.5.1.4.1.1.7";
-/// Video Photographic Image Storage (PS3.4 §B.5).
-pub const VIDEO_PHOTOGRAPHIC: &str = "1.2.840.10008.5.1.4.1.1.77.1.4.1";
 /// Encapsulated PDF Storage (PS3.4 §B.5).
 pub const ENCAPSULATED_PDF: &str = "1.2.840.10008.5.1.4.1.1.104.1";
 /// Verification (PS3.4 §A.4).
@@ -92,7 +91,7 @@ pub struct Iod {
     pub modality: &'static str,
     /// What becomes one, for a reader.
     pub made_of: &'static str,
-    /// What it is made of.
+    /// The same, for a configuration.
     pub media: MediaClass,
     /// The contexts to propose: one per compressed syntax and one for the native ones, because an
     /// acceptor takes one syntax per context (PS3.8 §9.3.3.2) and might take the wrong one.
@@ -213,13 +212,12 @@ pub static STAND_IN: Iod = Iod {
     ],
 };
 
-/// A film of a patient. No native context: there is no such form of it (PS3.5 §10.1). Modality is
-/// fixed by the IOD (PS3.3 §A.32.7).
+/// A film of a patient (PS3.3 §A.32.7). No native context: there is no such form of it (PS3.5 §10.1).
 pub static VIDEO: Iod = Iod {
     name: "Video Photographic Image",
     sop_class: VIDEO_PHOTOGRAPHIC,
     modality: "XC",
-    made_of: "a film",
+    made_of: "a video",
     media: MediaClass::Video,
     contexts: &[&[Syntax::Avc41], &[Syntax::Avc42], &[Syntax::HevcMain]],
     stand_in: None,
@@ -238,7 +236,7 @@ pub static VIDEO: Iod = Iod {
         &table::IMAGE_PIXEL,
         &table::ACQUISITION_CONTEXT,
         &table::ANATOMY,
-        &table::ICC_PROFILE,
+        &table::VIDEO_REGION,
         &table::SOP_COMMON,
         &table::CONTRIBUTING_EQUIPMENT,
     ],

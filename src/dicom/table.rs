@@ -353,49 +353,6 @@ pub static GENERAL_IMAGE: Module = Module {
     },
 };
 
-static CHANNEL: [Attribute; 3] = [
-    row(tags::CHANNEL_IDENTIFICATION_CODE, Always, Auto, "1"),
-    row(tags::CHANNEL_MODE, Always, Auto, "`STEREO`"),
-    sequence(tags::CHANNEL_SOURCE_SEQUENCE, Always, Auto, "(109112, DCM, \"Ambient room environment\")", &CODE),
-];
-
-/// Cine (§C.7.6.5).
-pub static CINE: Module = Module {
-    name: "Cine",
-    clause: "C.7.6.5",
-    attributes: &[
-        row(tags::FRAME_TIME, Always, File, "the average, for the rate of phones varies"),
-        row(tags::CINE_RATE, Always, File, "rounded"),
-        row(tags::RECOMMENDED_DISPLAY_FRAME_RATE, Always, File, "the same"),
-        row(tags::EFFECTIVE_DURATION, Always, File, "seconds"),
-        sequence(
-            tags::MULTIPLEXED_AUDIO_CHANNELS_DESCRIPTION_CODE_SEQUENCE,
-            NotAlways,
-            File,
-            "one item where there is sound",
-            &CHANNEL,
-        ),
-    ],
-    fill: |to, source, _| {
-        source.cine.into_iter().for_each(|cine| video::put_cine(to, cine));
-        Ok(())
-    },
-};
-
-/// Multi-frame (§C.7.6.6).
-pub static MULTI_FRAME: Module = Module {
-    name: "Multi-frame",
-    clause: "C.7.6.6",
-    attributes: &[
-        row(tags::NUMBER_OF_FRAMES, Always, File, "counted"),
-        row(tags::FRAME_INCREMENT_POINTER, Always, Auto, "Frame Time"),
-    ],
-    fill: |to, source, _| {
-        source.cine.into_iter().for_each(|cine| video::put_multi_frame(to, cine));
-        Ok(())
-    },
-};
-
 /// Image Pixel (§C.7.6.3).
 pub static IMAGE_PIXEL: Module = Module {
     name: "Image Pixel",
@@ -406,7 +363,7 @@ pub static IMAGE_PIXEL: Module = Module {
             tags::PHOTOMETRIC_INTERPRETATION,
             Always,
             File,
-            "`YBR_FULL_422` for every colour JPEG; `YBR_PARTIAL_420` for a film; `MONOCHROME2`; `RGB` for native samples",
+            "`YBR_FULL_422` for every colour JPEG; `YBR_PARTIAL_420` for video; `MONOCHROME2`; `RGB` for native samples",
         ),
         row(tags::PLANAR_CONFIGURATION, NotAlways, Auto, "0, of colour"),
         row(tags::ROWS, Always, File, "upright"),
@@ -419,10 +376,55 @@ pub static IMAGE_PIXEL: Module = Module {
             tags::PIXEL_DATA,
             Always,
             File,
-            "empty Basic Offset Table and one fragment with the JPEG stream or MP4 file, at most one byte 00 behind it; or native",
+            "empty Basic Offset Table and one fragment (a JPEG, or a video as a flat MP4 file), at most one byte 00 behind the stream; or native",
         ),
     ],
     fill: |to, source, _| modules::image_pixel(to, source),
+};
+
+/// Cine (§C.7.6.5).
+pub static CINE: Module = Module {
+    name: "Cine",
+    clause: "C.7.6.5",
+    attributes: &[
+        row(tags::FRAME_TIME, Always, File, "average, ms: phones let the rate vary"),
+        row(tags::CINE_RATE, Always, File, "the same as a rate, rounded"),
+        row(tags::RECOMMENDED_DISPLAY_FRAME_RATE, Always, File, "the same"),
+        row(tags::EFFECTIVE_DURATION, Always, File, "seconds"),
+        sequence(
+            tags::MULTIPLEXED_AUDIO_CHANNELS_DESCRIPTION_CODE_SEQUENCE,
+            NotAlways,
+            File,
+            "where there is sound: one item, a pair of channels",
+            &CHANNELS,
+        ),
+    ],
+    fill: |to, source, _| video::put_cine(to, source),
+};
+
+static CHANNELS: [Attribute; 3] = [
+    row(tags::CHANNEL_IDENTIFICATION_CODE, Always, Auto, "1"),
+    row(tags::CHANNEL_MODE, Always, Auto, "`STEREO`"),
+    sequence(tags::CHANNEL_SOURCE_SEQUENCE, Always, Auto, "(109112, DCM, \"Ambient room environment\")", &CODE),
+];
+
+/// Multi-frame (§C.7.6.6).
+pub static MULTI_FRAME: Module = Module {
+    name: "Multi-frame",
+    clause: "C.7.6.6",
+    attributes: &[
+        row(tags::NUMBER_OF_FRAMES, Always, File, "coded pictures, each shown once"),
+        row(tags::FRAME_INCREMENT_POINTER, Always, Auto, "Frame Time"),
+    ],
+    fill: |to, source, _| video::put_multi_frame(to, source),
+};
+
+/// VL Image (§C.8.12.1): what a film, unlike a still, has to show.
+pub static VIDEO_REGION: Module = Module {
+    name: "VL Image, region of a video",
+    clause: "C.8.12.1",
+    attributes: &[sequence(tags::ANATOMIC_REGION_SEQUENCE, Always, Claim, "`body_site`, without which no video is taken", &CODE)],
+    fill: |_, source, _| video::check_region(source),
 };
 
 /// Acquisition Context (§C.7.6.14).

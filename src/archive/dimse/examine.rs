@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use dicom_ul::pdu::{AssociationRJ, AssociationRJServiceUserReason, AssociationRJSource};
 
 use super::super::association::{Association, NoAssociation};
-use super::super::finding::Finding;
+use super::super::finding::{Finding, Grade};
 use super::super::link::{Fault, Tongue, host_of};
 use super::super::profile::NATIVE;
 use super::super::sniff::tongue_at;
@@ -21,13 +21,15 @@ pub(super) fn examine(options: &Options, commitment: Commitment, named: &[MediaC
         Err(why) => return vec![told_of_association(options, &why)],
     };
     let mut findings = vec![told_of_echo(options, &mut association)];
-    let sent = iod::ALL.iter().filter(|iod| !iod.is_stand_in() && (named.is_empty() || named.contains(&iod.media)));
-    findings.extend(sent.filter_map(|iod| {
-        // Who names video wants it there; else an archive without it may well be meant. Few have
-        // dermoscopy, and few photos are of it.
-        let is_meant = named.contains(&iod.media) || iod.media != MediaClass::Video;
-        let is_rare = iod.sop_class == iod::DERMOSCOPIC_PHOTOGRAPHY;
-        told_of_class(options, &association, iod).map(|found| if is_meant && !is_rare { found } else { found.softened() })
+    let is_sent = |iod: &&&iod::Iod| !iod.is_stand_in() && (named.is_empty() || named.contains(&iod.media));
+    findings.extend(iod::ALL.iter().filter(is_sent).filter_map(|iod| {
+        let found = told_of_class(options, &association, iod)?;
+        // Few archives have it, and few photos are of it; and many take no video, unless it is sent
+        // there by name.
+        let may_be_meant =
+            iod.sop_class == iod::DERMOSCOPIC_PHOTOGRAPHY || iod.media == MediaClass::Video && !named.contains(&iod.media);
+        let softened = may_be_meant && found.grade == Grade::Fail;
+        Some(if softened { Finding { grade: Grade::Warn, ..found } } else { found })
     }));
     association.release();
     if commitment != Commitment::None {
