@@ -19,7 +19,7 @@ pub(super) fn heic(fence: &Fence, facts: &ItemFacts, sealed: &[u8], quality: u8)
         made.extend_from_slice(piece);
         Ok(())
     };
-    fence.run(task, &mut &*sealed, &mut sink).map_err(|ended| doubt(&ended))?;
+    fence.run(&task, &mut &*sealed, &mut sink).map_err(|ended| doubt(&ended))?;
     let strange = || (FailureCode::WrapFailed, "the decoder's process gave something that is no baseline JPEG".to_owned());
     let (format, bytes, _) = wrap::walk(&made).ok_or_else(strange)?;
     Ok((format, bytes))
