@@ -215,7 +215,7 @@ fn what_cannot_be_read_or_kept_is_told_as_that() {
 }
 
 fn behind_the_wall() {
-    wall::build(&BOUNDS, Calls::Decoding).expect("this system has seccomp and limits");
+    wall::build(&BOUNDS, &Calls::Decoding).expect("this system has seccomp and limits");
 }
 
 #[test]

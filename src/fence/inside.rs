@@ -17,9 +17,9 @@ pub fn run(words: &[OsString]) -> u8 {
     let Some(task) = Task::of_words(words) else { return UNKNOWN };
     let calls = match &task {
         Task::Heic { .. } => Calls::Decoding,
-        Task::Film { .. } => Calls::Program,
+        Task::Film { program, .. } => Calls::Program(program.clone()),
     };
-    if wall::build(&task.bounds(), calls).is_err() {
+    if wall::build(&task.bounds(), &calls).is_err() {
         return OPEN;
     }
     match task {

@@ -55,6 +55,14 @@ pub enum Task {
     Film { program: PathBuf, arguments: Vec<String> },
 }
 
+/// The program that codes films.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ffmpeg {
+    pub program: PathBuf,
+    /// It has the filters that bring a high dynamic range into 8 bits.
+    pub maps_tones: bool,
+}
+
 impl Task {
     fn words(&self) -> Vec<OsString> {
         match self {
@@ -159,6 +167,7 @@ pub struct Fence {
     command: Vec<OsString>,
     /// Of pictures: each may take all the memory that it is allowed.
     one_at_a_time: Mutex<()>,
+    ffmpeg: Option<Ffmpeg>,
 }
 
 impl Default for Fence {
@@ -171,14 +180,26 @@ impl Default for Fence {
 impl Fence {
     /// `command`: a program that runs [`inside::run`] on the words that follow.
     pub fn of(command: impl IntoIterator<Item = OsString>) -> Self {
-        Self { command: command.into_iter().collect(), one_at_a_time: Mutex::new(()) }
+        Self { command: command.into_iter().collect(), one_at_a_time: Mutex::new(()), ffmpeg: None }
+    }
+
+    /// With a program for films.
+    #[must_use]
+    pub fn with_ffmpeg(self, ffmpeg: Option<Ffmpeg>) -> Self {
+        Self { ffmpeg, ..self }
+    }
+
+    /// `None`: nothing here codes films.
+    #[must_use]
+    pub fn ffmpeg(&self) -> Option<&Ffmpeg> {
+        self.ffmpeg.as_ref()
     }
 
     /// Runs one task to its end.
     ///
     /// # Errors
     /// [`Ended`]; what came out until then is worth nothing.
-    pub fn run(&self, task: &Task, input: &mut (dyn Read + Send), output: &mut Sink<'_>) -> Result<(), Ended> {
+    pub fn run(&self, task: &Task, input: &mut dyn Read, output: &mut Sink<'_>) -> Result<(), Ended> {
         self.run_within(task, task.bounds(), input, output)
     }
 
@@ -186,19 +207,12 @@ impl Fence {
     ///
     /// # Errors
     /// [`Ended`].
-    pub fn run_within(
-        &self,
-        task: &Task,
-        bounds: Bounds,
-        input: &mut (dyn Read + Send),
-        output: &mut Sink<'_>,
-    ) -> Result<(), Ended> {
+    pub fn run_within(&self, task: &Task, bounds: Bounds, input: &mut dyn Read, output: &mut Sink<'_>) -> Result<(), Ended> {
         let is_picture = matches!(task, Task::Heic { .. });
         let _turn = is_picture.then(|| self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner));
         let (mut child, stdin, stdout) = self.start(task)?;
         let deadline = Instant::now() + bounds.wall;
         let (status, fed, taken) = thread::scope(|scope| {
-            let feeding = scope.spawn(move || feed(input, stdin));
             let (tell, told) = sync_channel(1);
             let taking = scope.spawn(move || {
                 take(stdout, bounds.output_bytes, &mut |piece| {
@@ -207,17 +221,21 @@ impl Fence {
                     output(piece)
                 })
             });
-            let has_closed = closes_in_time(&told, deadline, bounds.silence);
-            let status = if has_closed { ended_by(&mut child, Instant::now() + LAST_WORDS) } else { None };
-            // What did not end by itself; the others are not hit by it any more.
-            let _ = child.kill();
-            let _ = child.wait();
+            let watching = scope.spawn(move || {
+                let has_closed = closes_in_time(&told, deadline, bounds.silence);
+                let status = if has_closed { ended_by(&mut child, Instant::now() + LAST_WORDS) } else { None };
+                // What did not end by itself; the others are not hit by it any more.
+                let _ = child.kill();
+                let _ = child.wait();
+                status
+            });
+            let fed = feed(input, stdin);
             let broken = || Ended::Broke("could not be watched".to_owned());
-            (status, feeding.join().map_err(|_| broken()), taking.join().map_err(|_| broken()))
+            (watching.join().map_err(|_| broken()), fed, taking.join().map_err(|_| broken()))
         });
         taken??;
-        fed??;
-        told_by(status)
+        fed?;
+        told_by(status?)
     }
 
     fn start(&self, task: &Task) -> Result<(Child, ChildStdin, ChildStdout), Ended> {

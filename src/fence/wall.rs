@@ -4,7 +4,9 @@
 //! decoded.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
+use landlock::{ABI, Access, AccessFs, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, path_beneath_rules};
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, Signal, set_dumpable_behavior, set_parent_process_death_signal, setpriority_process,
     setrlimit,
@@ -89,14 +91,16 @@ const OLD_CALLS: &[libc::c_long] =
 const OLD_CALLS: &[libc::c_long] = &[];
 
 /// What a process may ask of the system.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Calls {
     /// Only what decoding needs; anything else ends it.
     Decoding,
-    /// What a program needs that is loaded with its libraries; anything else is not there.
-    Program,
+    /// What this program needs, which is loaded with its libraries; anything else is not there.
+    Program(PathBuf),
 }
 
+/// Where systems have their libraries.
+const LIBRARIES: [&str; 6] = ["/usr", "/lib", "/lib64", "/bin", "/nix/store", "/etc/ld.so.cache"];
 /// Files that a program may have open while it is loaded.
 const PROGRAM_FILES: u64 = 64;
 /// It works when nobody else wants to.
@@ -107,11 +111,12 @@ const MEMORY_CALLS: &[libc::c_long] = &[libc::SYS_mmap, libc::SYS_mprotect];
 
 /// Limits this process, for good: memory, processor time, no file larger than nothing, no file beside
 /// the three that are open, no image of its memory, no call but those named. It ends with its parent.
-/// A program may read what everybody may, since its libraries are files.
+/// A program may read itself and the system's libraries, and no other file, where the kernel has
+/// Landlock; else what its user may.
 ///
 /// # Errors
 /// [`Open`] where the system refuses any of it.
-pub fn build(bounds: &Bounds, calls: Calls) -> Result<(), Open> {
+pub fn build(bounds: &Bounds, calls: &Calls) -> Result<(), Open> {
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(|_| Open)?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(|_| Open)?;
     let limits = [
@@ -119,22 +124,33 @@ pub fn build(bounds: &Bounds, calls: Calls) -> Result<(), Open> {
         (Resource::Cpu, bounds.cpu_seconds),
         (Resource::Fsize, 0),
         (Resource::Core, 0),
-        (Resource::Nofile, if calls == Calls::Program { PROGRAM_FILES } else { 3 }),
+        (Resource::Nofile, if matches!(calls, Calls::Program(_)) { PROGRAM_FILES } else { 3 }),
     ];
     for (resource, most) in limits {
         // At the lower one of two limits of time a process is told why it ends.
         let maximum = Some(most.saturating_add(u64::from(resource == Resource::Cpu)));
         setrlimit(resource, Rlimit { current: Some(most), maximum }).map_err(|_| Open)?;
     }
-    if calls == Calls::Program {
-        setpriority_process(None, PROGRAM_NICENESS).map_err(|_| Open)?;
-    }
     let filter = match calls {
         Calls::Decoding => decoding(),
-        Calls::Program => program(),
+        Calls::Program(file) => {
+            setpriority_process(None, PROGRAM_NICENESS).map_err(|_| Open)?;
+            read_only(file).map_err(|_| Open)?;
+            program()
+        }
     };
     // Also gives up for good what a set-user-id file would give.
     apply_filter(&filter.ok_or(Open)?).map_err(|_| Open)
+}
+
+/// Of all files only those can be opened that a program is loaded from. A kernel that cannot do it
+/// lets it be.
+fn read_only(program: &Path) -> Result<(), RulesetError> {
+    let folder = program.parent().unwrap_or(program);
+    let read = AccessFs::from_read(ABI::V1);
+    let places = LIBRARIES.iter().map(Path::new).chain([folder]).filter(|place| place.exists());
+    let rules = Ruleset::default().handle_access(AccessFs::from_all(ABI::V1))?.create()?;
+    rules.add_rules(path_beneath_rules(places, read))?.restrict_self().map(drop)
 }
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;

@@ -9,6 +9,7 @@ mod arrival;
 pub mod bind;
 mod claim;
 pub mod commit;
+mod darkroom;
 pub mod desk;
 mod develop;
 pub mod feed;

@@ -12,6 +12,8 @@ pub trait Observer: Send + Sync {
     fn attempted(&self, archive: &str, outcome: Result<bool, FailureCode>);
     /// The archive took one item; the SHA-256 is of its coded picture as it left.
     fn sent(&self, _item: ItemId, _sha256: &Digest) {}
+    /// A film was coded anew, or why it was not; the text is for the operator and has no patient data.
+    fn transcoded(&self, _failure: Option<&str>) {}
     /// One item is at the archive so many seconds after it was accepted.
     fn delivered(&self, seconds: f64);
     /// A round was written to the journal, or could not be; the text is for the operator and has
