@@ -443,7 +443,7 @@ pub static ANATOMY: Module = Module {
     name: "VL Image, General Series: what is seen",
     clause: "C.8.12.1, C.7.3.1",
     attributes: &[
-        sequence(tags::ANATOMIC_REGION_SEQUENCE, NotAlways, Claim, "`body_site`; a film without one is refused", &CODE),
+        sequence(tags::ANATOMIC_REGION_SEQUENCE, NotAlways, Claim, "`body_site`", &CODE),
         row(tags::BODY_PART_EXAMINED, NotAlways, Claim, "the term of PS3.16 annex L, where the SNOMED CT code stands there"),
         row(tags::IMAGE_LATERALITY, NotAlways, Claim, "`laterality`; `U` where the region is known to be unpaired"),
         row(tags::LATERALITY, EmptyNotAlways, Auto, "where there is no Image Laterality"),
