@@ -1,5 +1,5 @@
-# Shutterbridge as a container: one binary, no package manager run, user 65532, root file system
-# read-only. Written are only /data (the spool: keep it) and /tmp (nothing of worth).
+# Shutterbridge as a container: one binary, and ffmpeg for the videos that have to be coded anew; user
+# 65532, root file system read-only. Written are only /data (the spool: keep it) and /tmp (nothing of worth).
 #
 #   docker build -t shutterbridge .
 #   docker run --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges \
@@ -21,6 +21,9 @@ FROM debian:bookworm-slim
 LABEL org.opencontainers.image.title="Shutterbridge" \
       org.opencontainers.image.description="Clinical photos from phones into the record" \
       org.opencontainers.image.licenses="Apache-2.0"
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends ffmpeg \
+ && rm -rf /var/lib/apt/lists/*
 # A number, so that an orchestrator can see that it is not root. 0700: the spool is nobody else's.
 RUN echo 'shutterbridge:x:65532:65532::/data:/usr/sbin/nologin' >> /etc/passwd \
  && echo 'shutterbridge:x:65532:' >> /etc/group \

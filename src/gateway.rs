@@ -3,6 +3,7 @@
 
 mod archives;
 pub mod check;
+mod transcode;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -165,7 +166,7 @@ pub fn wrapper(config: &Config, claim: Claim, patient: Patient) -> Result<Offlin
     let claim = complete(claim, &DepartmentRule { body_site_required: false, ..rule })
         .map_err(|errors| format!("The claim is not valid:\n{}", ClaimError::list(&errors)))?;
     let limits = (config.limits.photo_bytes, config.limits.video_bytes);
-    Offline::new(claim, patient, place, limits, Fence::default(), &Clock::system())
+    Offline::new(claim, patient, place, limits, fence(config), &Clock::system())
 }
 
 /// The index from the spool, after it was deleted or put aside.
@@ -201,6 +202,11 @@ pub fn verify_spool(config: &Config) -> Result<Upkeep, String> {
 pub fn verify_audit(config: &Config) -> Result<Upkeep, String> {
     let kek = open_key(config).map_err(|StartError(why)| why)?;
     upkeep::verify_audit(&config.audit.file, &audit::Seal::of(&kek))
+}
+
+/// Where foreign codecs run, with the program for films where there is one.
+fn fence(config: &Config) -> Fence {
+    Fence::default().with_ffmpeg(transcode::find(&config.transcode.ffmpeg))
 }
 
 fn places(config: &Config) -> backup::Places {
@@ -291,7 +297,7 @@ fn open(config: &Config, clock: &Clock) -> Result<House, StartError> {
     let (facts, journal, pending) = (Arc::new(facts), Arc::new(journal), Arc::new(Pending::default()));
     let line = Arc::new(Line::new(Works {
         spool: spool.clone(),
-        fence: Arc::new(Fence::default()),
+        fence: Arc::new(fence(config)),
         journal: journal.clone(),
         pending: pending.clone(),
         lookup: facts.clone(),
@@ -589,6 +595,7 @@ fn start_threads(line: &Arc<Line>) -> Result<Vec<JoinHandle<()>>, StartError> {
         thread::Builder::new().name(name).spawn(move || run(&line)).map_err(cannot::<io::Error>("a thread cannot be started"))
     };
     let mut threads = vec![start("line".to_owned(), Box::new(Line::run_claimer))?];
+    threads.push(start("darkroom".to_owned(), Box::new(Line::run_darkroom))?);
     threads.push(start("sweep".to_owned(), Box::new(Line::run_sweeper))?);
     for lane in 0..line.works().archives.len() {
         threads.push(start(format!("commitment-{lane}"), Box::new(move |line| line.run_clerk(lane)))?);
@@ -734,6 +741,14 @@ impl Observer for Counting {
         let (at, action, object) = (self.clock.now(), "item.stand-in", Object::StandIn(item, sop_instance));
         if let Err(e) = self.audit.record(&Event { at, actor: None, action, outcome: Outcome::Done, object, detail }) {
             log::error("audit-blocked", &[("cause", &e)]);
+        }
+    }
+
+    fn transcoded(&self, failure: Option<&str>) {
+        self.metrics.transcoded(failure.is_none());
+        match failure {
+            None => log::note("transcoded", &[]),
+            Some(why) => log::warn("not-transcoded", &[("cause", &why)]),
         }
     }
 

@@ -81,6 +81,7 @@ const COLLEAGUES: &[(&str, &[&str], &str)] = &[
     ("jiff", &["anywhere"], "dates, times and zones; only clock.rs asks it what time it is"),
     ("jsonwebtoken", &["identity/token"], "verifies tokens; one file, so that one review covers it"),
     ("kamadak-exif", &["media/exif"], "reads the times of an Exif block"),
+    ("landlock", &["fence/wall"], "which files a process may read"),
     ("lexopt", &["cli", "main"], "splits the command line"),
     ("libc", &["fence/wall"], "the numbers of system calls; no call is made with it"),
     ("md-5", &["media/pdf/crypt"], "the keys of old PDF files; a signature of nothing"),

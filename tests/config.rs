@@ -241,10 +241,7 @@ fn a_feature_that_is_not_built_is_never_taken_in_silence() {
         ("[lookup.pdq]\naddress = \"x\"".to_owned(), "gw.toml:1: asking a PDQ supplier is not built yet"),
         ("[site]\nuid_root = \"1.2.826.0.1\"".to_owned(), "gw.toml:2: site.uid_root \"1.2.826.0.1\" is not built yet"),
         ("[audit]\nsyslog = \"tls://host:6514\"".to_owned(), "gw.toml:2: audit.syslog: sending the audit log"),
-        (
-            "[transcode]\nffmpeg = \"/usr/bin/ffmpeg\"".to_owned(),
-            "gw.toml:2: transcode.ffmpeg names a path of its own, which is not built yet",
-        ),
+        ("[transcode]\nffmpeg = \"bin/ffmpeg\"".to_owned(), "gw.toml:2: transcode.ffmpeg is a path that does not begin with /"),
         (
             "[[issuer]]\nissuer = \"https://i\"\naudience = \"a\"\njwks_url = \"https://i/keys\"".to_owned(),
             "gw.toml:4: issuer[0].jwks_url: fetching keys over HTTP is not built yet",

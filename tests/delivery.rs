@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod line_support;
+mod media_fixture;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -841,4 +842,22 @@ fn whatever_happens_each_archive_gets_each_object_in_order() {
         live(seed, false);
         live(seed, true);
     }
+}
+
+#[test]
+fn a_film_that_waits_to_be_coded_anew_delays_nobody_not_even_its_own_patient() {
+    let world = World::new("darkroom");
+    let house = world.start();
+    let mut of_hand = claim("4711");
+    of_hand["body_site"] = json!({"code": "85562004", "scheme": "SCT", "meaning": "Hand"});
+    of_hand["laterality"] = json!("L");
+    let film = house.send(&of_hand, None, &[&media_fixture::film(*b"isom", 2, 500)]).unwrap().record.id();
+    house.clock.advance_ms(1);
+    let photo = house.send(&claim("4711"), None, &[&photo(1)]).unwrap().record.id();
+    house.settle();
+    assert_eq!(house.leg(film, "pacs"), (Stage::Identified, Some(FailureCode::Transcoding)));
+    assert_eq!(house.stage(photo), Stage::Forwarded);
+    // It asks again, as often as it takes, and is never held for that.
+    pass(&house, 60, || false);
+    assert_eq!(house.leg(film, "pacs"), (Stage::Identified, Some(FailureCode::Transcoding)));
 }

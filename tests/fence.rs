@@ -15,13 +15,20 @@ use std::time::Duration;
 use dicom_dictionary_std::tags;
 use dicom_fixture::{TempDir, run, validator_errors};
 use serde_json::{Value, json};
+use shutterbridge::fence::wall::Calls;
 use shutterbridge::fence::{self, Bounds, Ended, Fence, Task, wall};
 use shutterbridge::media::raster;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_shutterbridge");
 const HEIC: Task = Task::Heic { quality: 95, has_profile: false };
 
-const BOUNDS: Bounds = Bounds { memory_bytes: 1 << 30, cpu_seconds: 1, wall: Duration::from_secs(20), output_bytes: 1 << 20 };
+const BOUNDS: Bounds = Bounds {
+    memory_bytes: 1 << 30,
+    cpu_seconds: 1,
+    wall: Duration::from_secs(20),
+    silence: Duration::from_secs(20),
+    output_bytes: 1 << 20,
+};
 
 fn decoder() -> Fence {
     Fence::of([BINARY.into(), fence::WORD.into()])
@@ -33,7 +40,7 @@ fn decode(heic: &[u8]) -> Result<Vec<u8>, Ended> {
         made.extend_from_slice(piece);
         Ok(())
     };
-    decoder().run(HEIC, &mut &*heic, &mut sink)?;
+    decoder().run(&HEIC, &mut &*heic, &mut sink)?;
     Ok(made)
 }
 
@@ -157,7 +164,7 @@ fn ending_of(deed: &str, bounds: Bounds) -> Ended {
     let words = ["--exact", deed, "--ignored", "--nocapture"].map(OsString::from);
     let fence = Fence::of(std::iter::once(program.into_os_string()).chain(words));
     let mut silent = &b""[..];
-    fence.run_within(HEIC, bounds, &mut silent, &mut |_| Ok(())).expect_err("nobody does this and ends well")
+    fence.run_within(&HEIC, bounds, &mut silent, &mut |_| Ok(())).expect_err("nobody does this and ends well")
 }
 
 #[test]
@@ -188,7 +195,7 @@ fn whoever_hangs_or_never_ends_to_talk_is_ended() {
 #[test]
 fn a_process_that_cannot_be_started_is_an_error_and_no_more() {
     let fence = Fence::of([OsString::from("/nowhere/shutterbridge")]);
-    let ended = fence.run(HEIC, &mut &b""[..], &mut |_| Ok(())).unwrap_err();
+    let ended = fence.run(&HEIC, &mut &b""[..], &mut |_| Ok(())).unwrap_err();
     assert!(matches!(ended, Ended::NotStarted(_)), "{ended}");
 }
 
@@ -200,15 +207,15 @@ fn what_cannot_be_read_or_kept_is_told_as_that() {
             Err(io::ErrorKind::InvalidData.into())
         }
     }
-    assert!(matches!(decoder().run(HEIC, &mut Torn, &mut |_| Ok(())), Err(Ended::Input(_))));
+    assert!(matches!(decoder().run(&HEIC, &mut Torn, &mut |_| Ok(())), Err(Ended::Input(_))));
     let folder = TempDir::new("fence-kept");
     let Some(heic) = coded(folder.path(), "a", &[]) else { return };
-    let full = decoder().run(HEIC, &mut heic.as_slice(), &mut |_| Err(io::ErrorKind::StorageFull.into()));
+    let full = decoder().run(&HEIC, &mut heic.as_slice(), &mut |_| Err(io::ErrorKind::StorageFull.into()));
     assert!(matches!(full, Err(Ended::Output(_))));
 }
 
 fn behind_the_wall() {
-    wall::build(&BOUNDS).expect("this system has seccomp and limits");
+    wall::build(&BOUNDS, &Calls::Decoding).expect("this system has seccomp and limits");
 }
 
 #[test]

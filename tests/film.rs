@@ -92,6 +92,7 @@ fn wrap(folder: &Path, file: &Path, has_body_site: bool) -> Value {
         .arg("wrap")
         .arg(file)
         .args(["--claim".as_ref(), claim.as_os_str(), "--out".as_ref(), folder.join("out").as_os_str()])
+        .env("SHUTTERBRIDGE__TRANSCODE__FFMPEG", "off")
         .current_dir(folder)
         .output()
         .unwrap();

@@ -52,6 +52,7 @@ failure_codes! {
     LookupUnavailable "lookup-unavailable" Transient "operations" "The hospital index could not be read; look at the disk.";
     WrapFailed "wrap-failed" Permanent "support" "The object could not be built; keep it and report the capture id.";
     NeedsTranscoding "needs-transcoding" Permanent "operations" "No transfer syntax carries it as it is, and there is nothing here that makes it one; retry once there is.";
+    Transcoding "transcoding" Transient "nobody" "It is being coded anew, which takes about as long as it lasts; it goes on by itself.";
     SignedDocument "signed-document" Permanent "desk" "It bears a digital signature, which a scrub would break; it is kept sealed and never sent. File it by another way, then discard it.";
     SpoolUnreadable "spool-unreadable" Permanent "operations" "The sealed file cannot be opened; see `spool verify`.";
     StoreUnavailable "store-unavailable" Transient "operations" "The disk did not take a write; look at space and health.";

@@ -60,7 +60,7 @@ fn wrap_file(path: &Path, folder: &Path, number: u32, wrapper: &mut Offline) -> 
     let is_film = matches!(kind_of(&file), Some(Sniffed::Known(kind)) if kind.is_video());
     let made = if is_film {
         match OpenFile::new(file) {
-            Ok(source) => wrapper.wrap_film(number, &source, &mut output),
+            Ok(source) => wrapper.wrap_film(number, &source, folder, &mut output),
             Err(error) => return Report::refused(input, "unreadable", format!("The file cannot be read: {error}.")),
         }
     } else {

@@ -178,8 +178,12 @@ fn takes(group: &Group) -> Takes {
 }
 
 fn transcode(group: &Group) -> Option<TranscodeOptions> {
-    let off = text(group, "ffmpeg")? == "off";
-    Some(TranscodeOptions { ffmpeg: if off { Ffmpeg::Off } else { Ffmpeg::Auto } })
+    let ffmpeg = match text(group, "ffmpeg")?.as_str() {
+        "auto" => Ffmpeg::Auto,
+        "off" => Ffmpeg::Off,
+        path => Ffmpeg::At(path.into()),
+    };
+    Some(TranscodeOptions { ffmpeg })
 }
 
 fn text(group: &Group, key: &str) -> Option<String> {

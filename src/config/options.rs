@@ -188,15 +188,16 @@ pub enum ArchivePeer {
     },
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TranscodeOptions {
     pub ffmpeg: Ffmpeg,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ffmpeg {
     /// Where it is on the path.
     Auto,
+    At(PathBuf),
     Off,
 }
 

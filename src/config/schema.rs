@@ -260,7 +260,12 @@ pub const SECTIONS: &[Section] = &[
     Section {
         name: "transcode",
         many: false,
-        keys: &[key("ffmpeg", Kind::Ffmpeg, Text("auto"), "not used yet: video is held with needs-transcoding")],
+        keys: &[key(
+            "ffmpeg",
+            Kind::Ffmpeg,
+            Text("auto"),
+            "codes videos that no transfer syntax carries: where it is on the path, a path, or \"off\"",
+        )],
     },
     Section {
         name: "audit",

@@ -67,7 +67,7 @@ pub enum Kind {
     ServiceUrl,
     /// HL7 table 0211.
     Charset,
-    /// `auto` or `off`.
+    /// `auto`, `off` or a path from the root.
     Ffmpeg,
     /// Code of a site of the body that is known here.
     BodySite,
@@ -537,8 +537,11 @@ fn read_charset(text: &str) -> Result<String, String> {
 }
 
 fn read_ffmpeg(text: &str) -> Result<String, String> {
-    if text.contains(['/', '\\']) {
-        return Err("names a path of its own, which is not built yet; use \"auto\" or \"off\"".to_owned());
+    if text.starts_with('/') {
+        return Ok(text.to_owned());
+    }
+    if text.contains('/') {
+        return Err("is a path that does not begin with /; name the whole path, \"auto\" or \"off\"".to_owned());
     }
     read_word(text, &["auto", "off"], &[])
 }

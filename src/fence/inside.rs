@@ -2,8 +2,11 @@
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
-use super::{OPEN, REFUSALS, Task, UNKNOWN, wall};
+use super::wall::{self, Calls};
+use super::{ABSENT, OPEN, REFUSALS, Task, UNKNOWN};
 use crate::media::heic;
 use crate::media::raster::{RasterError, Upright};
 
@@ -12,14 +15,24 @@ use crate::media::raster::{RasterError, Upright};
 #[must_use]
 pub fn run(words: &[OsString]) -> u8 {
     let Some(task) = Task::of_words(words) else { return UNKNOWN };
-    if wall::build(&task.bounds()).is_err() || !decode_on_this_thread() {
+    let calls = match &task {
+        Task::Heic { .. } => Calls::Decoding,
+        Task::Film { program, .. } => Calls::Program(program.clone()),
+    };
+    if wall::build(&task.bounds(), &calls).is_err() {
         return OPEN;
     }
     match task {
+        Task::Heic { .. } if !decode_on_this_thread() => OPEN,
         Task::Heic { quality, has_profile } => match picture(quality, has_profile) {
             Ok(()) => 0,
             Err(error) => REFUSALS.iter().find(|(_, known)| *known == error).map_or(u8::MAX, |(code, _)| *code),
         },
+        Task::Film { program, arguments } => {
+            // Where it comes back, there is no such program.
+            let _ = Command::new(program).args(arguments).exec();
+            ABSENT
+        }
     }
 }
 

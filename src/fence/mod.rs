@@ -14,8 +14,9 @@ pub mod wall;
 use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Read, Write};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -26,6 +27,8 @@ use crate::media::raster::RasterError;
 pub const WORD: &str = "fenced";
 /// Passed on at once.
 const CHUNK_BYTES: usize = 64 << 10;
+/// A process whose output ended, or is not wanted any more, has so long to end.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 /// How often it is looked whether a process that closed its output has ended.
 const LOOK: Duration = Duration::from_millis(2);
 
@@ -37,41 +40,75 @@ pub struct Bounds {
     pub cpu_seconds: u64,
     /// From its start to its end.
     pub wall: Duration,
+    /// Without a byte of output.
+    pub silence: Duration,
     pub output_bytes: u64,
 }
 
 /// What is done inside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Task {
     /// HEIC in, an upright baseline JPEG of this quality out. `has_profile`: a colour profile that
     /// left the file says what its colours mean; else they become sRGB.
     Heic { quality: u8, has_profile: bool },
+    /// Another program, which codes a film anew: what comes in and goes out is its arguments' affair.
+    Film { program: PathBuf, arguments: Vec<String> },
+}
+
+/// The program that codes films.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ffmpeg {
+    pub program: PathBuf,
+    /// It has the filters that bring a high dynamic range into 8 bits.
+    pub maps_tones: bool,
 }
 
 impl Task {
-    fn words(self) -> Vec<String> {
+    fn words(&self) -> Vec<OsString> {
         match self {
             Self::Heic { quality, has_profile } => {
-                vec!["heic".to_owned(), quality.to_string(), if has_profile { "profile" } else { "plain" }.to_owned()]
+                vec!["heic".into(), quality.to_string().into(), if *has_profile { "profile" } else { "plain" }.into()]
+            }
+            Self::Film { program, arguments } => {
+                let mut words = vec!["film".into(), program.clone().into_os_string()];
+                words.extend(arguments.iter().map(OsString::from));
+                words
             }
         }
     }
 
     fn of_words(words: &[OsString]) -> Option<Self> {
-        let words: Vec<&str> = words.iter().map(|word| word.to_str().unwrap_or_default()).collect();
-        match words.as_slice() {
-            ["heic", quality, profile] => Some(Self::Heic { quality: quality.parse().ok()?, has_profile: *profile == "profile" }),
+        let text = |word: &OsString| word.to_str().map(str::to_owned);
+        match words {
+            [task, quality, profile] if task == "heic" => {
+                Some(Self::Heic { quality: text(quality)?.parse().ok()?, has_profile: profile == "profile" })
+            }
+            [task, program, arguments @ ..] if task == "film" => {
+                Some(Self::Film { program: program.into(), arguments: arguments.iter().map(text).collect::<Option<_>>()? })
+            }
             _ => None,
         }
     }
 
     /// A picture of 12 million pixels takes a quarter of the memory and less than a second; one of 64
-    /// million five times as much.
-    fn bounds(self) -> Bounds {
+    /// million five times as much. A film of an hour takes some hours.
+    fn bounds(&self) -> Bounds {
+        const HOUR: u64 = 3600;
         match self {
-            Self::Heic { .. } => {
-                Bounds { memory_bytes: 2 << 30, cpu_seconds: 30, wall: Duration::from_secs(60), output_bytes: 256 << 20 }
-            }
+            Self::Heic { .. } => Bounds {
+                memory_bytes: 2 << 30,
+                cpu_seconds: 30,
+                wall: Duration::from_secs(60),
+                silence: Duration::from_secs(60),
+                output_bytes: 256 << 20,
+            },
+            Self::Film { .. } => Bounds {
+                memory_bytes: 4 << 30,
+                cpu_seconds: 24 * HOUR,
+                wall: Duration::from_secs(12 * HOUR),
+                silence: Duration::from_secs(300),
+                output_bytes: 4 << 30,
+            },
         }
     }
 }
@@ -83,6 +120,8 @@ const REFUSALS: [(u8, RasterError); 4] =
 const OPEN: u8 = 14;
 /// It was told to do what this version does not know.
 const UNKNOWN: u8 = 15;
+/// The program that it was to become is not there, or is none.
+const ABSENT: u8 = 16;
 
 /// Why there is no result. Texts carry nothing of the picture.
 #[derive(Debug)]
@@ -106,7 +145,7 @@ impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused(error) => error.fmt(f),
-            Self::NotStarted(error) => write!(f, "the decoder's process cannot be started: {error}"),
+            Self::NotStarted(error) => write!(f, "its process cannot be started: {error}"),
             Self::Unfenced => f.write_str("this system does not let the decoder's process limit itself (seccomp, rlimits), and without limits nothing is decoded"),
             Self::Broke(how) => write!(f, "the decoder's process {how}"),
             Self::TooLong => f.write_str("the decoder's process did not end in time and was ended"),
@@ -122,11 +161,13 @@ impl std::error::Error for Ended {}
 /// Takes what comes out, piece by piece.
 pub type Sink<'a> = dyn FnMut(&[u8]) -> io::Result<()> + Send + 'a;
 
-/// Starts processes, one at a time: each may take all the memory that it is allowed.
+/// Starts processes.
 pub struct Fence {
     /// This program, and what comes before the words of a task.
     command: Vec<OsString>,
+    /// Of pictures: each may take all the memory that it is allowed.
     one_at_a_time: Mutex<()>,
+    ffmpeg: Option<Ffmpeg>,
 }
 
 impl Default for Fence {
@@ -139,14 +180,26 @@ impl Default for Fence {
 impl Fence {
     /// `command`: a program that runs [`inside::run`] on the words that follow.
     pub fn of(command: impl IntoIterator<Item = OsString>) -> Self {
-        Self { command: command.into_iter().collect(), one_at_a_time: Mutex::new(()) }
+        Self { command: command.into_iter().collect(), one_at_a_time: Mutex::new(()), ffmpeg: None }
+    }
+
+    /// With a program for films.
+    #[must_use]
+    pub fn with_ffmpeg(self, ffmpeg: Option<Ffmpeg>) -> Self {
+        Self { ffmpeg, ..self }
+    }
+
+    /// `None`: nothing here codes films.
+    #[must_use]
+    pub fn ffmpeg(&self) -> Option<&Ffmpeg> {
+        self.ffmpeg.as_ref()
     }
 
     /// Runs one task to its end.
     ///
     /// # Errors
     /// [`Ended`]; what came out until then is worth nothing.
-    pub fn run(&self, task: Task, input: &mut (dyn Read + Send), output: &mut Sink<'_>) -> Result<(), Ended> {
+    pub fn run(&self, task: &Task, input: &mut dyn Read, output: &mut Sink<'_>) -> Result<(), Ended> {
         self.run_within(task, task.bounds(), input, output)
     }
 
@@ -154,38 +207,38 @@ impl Fence {
     ///
     /// # Errors
     /// [`Ended`].
-    pub fn run_within(
-        &self,
-        task: Task,
-        bounds: Bounds,
-        input: &mut (dyn Read + Send),
-        output: &mut Sink<'_>,
-    ) -> Result<(), Ended> {
-        let _turn = self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn run_within(&self, task: &Task, bounds: Bounds, input: &mut dyn Read, output: &mut Sink<'_>) -> Result<(), Ended> {
+        let is_picture = matches!(task, Task::Heic { .. });
+        let _turn = is_picture.then(|| self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner));
         let (mut child, stdin, stdout) = self.start(task)?;
         let deadline = Instant::now() + bounds.wall;
         let (status, fed, taken) = thread::scope(|scope| {
-            let feeding = scope.spawn(move || feed(input, stdin));
             let (tell, told) = sync_channel(1);
             let taking = scope.spawn(move || {
-                let taken = take(stdout, output, bounds.output_bytes);
-                let _ = tell.send(());
-                taken
+                take(stdout, bounds.output_bytes, &mut |piece| {
+                    // Who listens looks at the time, and at nothing else; it may be behind.
+                    let _ = tell.try_send(());
+                    output(piece)
+                })
             });
-            let has_closed = told.recv_timeout(bounds.wall).is_ok();
-            let status = if has_closed { ended_by(&mut child, deadline) } else { None };
-            // What did not end by itself; the others are not hit by it any more.
-            let _ = child.kill();
-            let _ = child.wait();
+            let watching = scope.spawn(move || {
+                let has_closed = closes_in_time(&told, deadline, bounds.silence);
+                let status = if has_closed { ended_by(&mut child, Instant::now() + LAST_WORDS) } else { None };
+                // What did not end by itself; the others are not hit by it any more.
+                let _ = child.kill();
+                let _ = child.wait();
+                status
+            });
+            let fed = feed(input, stdin);
             let broken = || Ended::Broke("could not be watched".to_owned());
-            (status, feeding.join().map_err(|_| broken()), taking.join().map_err(|_| broken()))
+            (watching.join().map_err(|_| broken()), fed, taking.join().map_err(|_| broken()))
         });
         taken??;
-        fed??;
-        told_by(status)
+        fed?;
+        told_by(status?)
     }
 
-    fn start(&self, task: Task) -> Result<(Child, ChildStdin, ChildStdout), Ended> {
+    fn start(&self, task: &Task) -> Result<(Child, ChildStdin, ChildStdout), Ended> {
         let (program, before) = self.command.split_first().ok_or(Ended::Unfenced)?;
         let mut command = Command::new(program);
         command.args(before).args(task.words()).env_clear().current_dir("/");
@@ -214,7 +267,19 @@ fn feed(input: &mut dyn Read, mut stdin: ChildStdin) -> Result<(), Ended> {
     }
 }
 
-fn take(mut stdout: ChildStdout, output: &mut Sink<'_>, bytes_max: u64) -> Result<(), Ended> {
+/// True once the output ended.
+fn closes_in_time(told: &Receiver<()>, deadline: Instant, silence: Duration) -> bool {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match told.recv_timeout(silence.min(left)) {
+            Ok(()) if left > Duration::ZERO => {}
+            Err(RecvTimeoutError::Disconnected) => return true,
+            Ok(()) | Err(RecvTimeoutError::Timeout) => return false,
+        }
+    }
+}
+
+fn take(mut stdout: ChildStdout, bytes_max: u64, output: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> Result<(), Ended> {
     let (mut buffer, mut left) = (vec![0; CHUNK_BYTES], bytes_max);
     loop {
         let length = match stdout.read(&mut buffer) {
@@ -255,6 +320,9 @@ fn told_by(status: Option<ExitStatus>) -> Result<(), Ended> {
     if code == OPEN {
         return Err(Ended::Unfenced);
     }
+    if code == ABSENT {
+        return Err(Ended::NotStarted(io::ErrorKind::NotFound.into()));
+    }
     match REFUSALS.iter().find(|(known, _)| *known == code) {
         Some((_, error)) => Err(Ended::Refused(*error)),
         None => Err(Ended::Broke(format!("ended with code {code}"))),
@@ -278,10 +346,10 @@ mod tests {
 
     #[test]
     fn a_task_is_told_in_words_and_understood() {
-        for has_profile in [true, false] {
-            let task = Task::Heic { quality: 95, has_profile };
-            let words: Vec<OsString> = task.words().into_iter().map(OsString::from).collect();
-            assert_eq!(Task::of_words(&words), Some(task));
+        let film = Task::Film { program: "/usr/bin/codec".into(), arguments: vec!["-i".to_owned(), "pipe:0".to_owned()] };
+        let picture = |has_profile| Task::Heic { quality: 95, has_profile };
+        for task in [picture(true), picture(false), film] {
+            assert_eq!(Task::of_words(&task.words()), Some(task));
         }
         for wrong in [&["heic"][..], &["heic", "x", "plain"], &["sh", "-c", "true"], &[]] {
             let words: Vec<OsString> = wrong.iter().map(OsString::from).collect();

@@ -4,9 +4,12 @@
 //! decoded.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
+use landlock::{ABI, Access, AccessFs, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, path_beneath_rules};
 use rustix::process::{
-    DumpableBehavior, Resource, Rlimit, Signal, set_dumpable_behavior, set_parent_process_death_signal, setrlimit,
+    DumpableBehavior, Resource, Rlimit, Signal, set_dumpable_behavior, set_parent_process_death_signal, setpriority_process,
+    setrlimit,
 };
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, apply_filter,
@@ -42,15 +45,78 @@ const CALLS: &[libc::c_long] = &[
     libc::SYS_exit,
     libc::SYS_exit_group,
 ];
+/// Calls that a program needs beside [`CALLS`] to be loaded and to work on several threads, on files
+/// that are open. Nothing makes a socket, a pipe or another process; what is not here does not exist.
+const PROGRAM_CALLS: &[libc::c_long] = &[
+    libc::SYS_execve,
+    libc::SYS_pread64,
+    libc::SYS_readv,
+    libc::SYS_writev,
+    libc::SYS_lseek,
+    libc::SYS_fstat,
+    libc::SYS_newfstatat,
+    libc::SYS_statx,
+    libc::SYS_faccessat,
+    libc::SYS_readlinkat,
+    libc::SYS_getcwd,
+    libc::SYS_fcntl,
+    libc::SYS_ppoll,
+    libc::SYS_mmap,
+    libc::SYS_mprotect,
+    libc::SYS_set_tid_address,
+    libc::SYS_set_robust_list,
+    libc::SYS_rseq,
+    libc::SYS_prlimit64,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_sched_setaffinity,
+    libc::SYS_clock_getres,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_nanosleep,
+    libc::SYS_gettimeofday,
+    libc::SYS_getrusage,
+    libc::SYS_sysinfo,
+    libc::SYS_uname,
+    libc::SYS_getuid,
+    libc::SYS_geteuid,
+    libc::SYS_getgid,
+    libc::SYS_getegid,
+    libc::SYS_prctl,
+    libc::SYS_membarrier,
+];
+/// The same under names that only this machine has.
+#[cfg(target_arch = "x86_64")]
+const OLD_CALLS: &[libc::c_long] =
+    &[libc::SYS_arch_prctl, libc::SYS_stat, libc::SYS_access, libc::SYS_readlink, libc::SYS_poll, libc::SYS_time];
+#[cfg(not(target_arch = "x86_64"))]
+const OLD_CALLS: &[libc::c_long] = &[];
+
+/// What a process may ask of the system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Calls {
+    /// Only what decoding needs; anything else ends it.
+    Decoding,
+    /// What this program needs, which is loaded with its libraries; anything else is not there.
+    Program(PathBuf),
+}
+
+/// Where systems have their libraries.
+const LIBRARIES: [&str; 6] = ["/usr", "/lib", "/lib64", "/bin", "/nix/store", "/etc/ld.so.cache"];
+/// Files that a program may have open while it is loaded.
+const PROGRAM_FILES: u64 = 64;
+/// It works when nobody else wants to.
+const PROGRAM_NICENESS: i32 = 19;
+
 /// Calls whose third argument says whether memory may be executed.
 const MEMORY_CALLS: &[libc::c_long] = &[libc::SYS_mmap, libc::SYS_mprotect];
 
 /// Limits this process, for good: memory, processor time, no file larger than nothing, no file beside
-/// the three that are open, no image of its memory, no call but [`CALLS`]. It ends with its parent.
+/// the three that are open, no image of its memory, no call but those named. It ends with its parent.
+/// A program may read itself and the system's libraries, and no other file, where the kernel has
+/// Landlock; else what its user may.
 ///
 /// # Errors
 /// [`Open`] where the system refuses any of it.
-pub fn build(bounds: &Bounds) -> Result<(), Open> {
+pub fn build(bounds: &Bounds, calls: &Calls) -> Result<(), Open> {
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(|_| Open)?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(|_| Open)?;
     let limits = [
@@ -58,24 +124,63 @@ pub fn build(bounds: &Bounds) -> Result<(), Open> {
         (Resource::Cpu, bounds.cpu_seconds),
         (Resource::Fsize, 0),
         (Resource::Core, 0),
-        (Resource::Nofile, 3),
+        (Resource::Nofile, if matches!(calls, Calls::Program(_)) { PROGRAM_FILES } else { 3 }),
     ];
     for (resource, most) in limits {
         // At the lower one of two limits of time a process is told why it ends.
         let maximum = Some(most.saturating_add(u64::from(resource == Resource::Cpu)));
         setrlimit(resource, Rlimit { current: Some(most), maximum }).map_err(|_| Open)?;
     }
+    let filter = match calls {
+        Calls::Decoding => decoding(),
+        Calls::Program(file) => {
+            setpriority_process(None, PROGRAM_NICENESS).map_err(|_| Open)?;
+            read_only(file).map_err(|_| Open)?;
+            program()
+        }
+    };
     // Also gives up for good what a set-user-id file would give.
-    apply_filter(&filter().ok_or(Open)?).map_err(|_| Open)
+    apply_filter(&filter.ok_or(Open)?).map_err(|_| Open)
 }
 
-fn filter() -> Option<BpfProgram> {
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = CALLS.iter().map(|call| (*call, Vec::new())).collect();
-    let executable = u64::try_from(libc::PROT_EXEC).ok()?;
+/// Of all files only those can be opened that a program is loaded from. A kernel that cannot do it
+/// lets it be.
+fn read_only(program: &Path) -> Result<(), RulesetError> {
+    let folder = program.parent().unwrap_or(program);
+    let read = AccessFs::from_read(ABI::V1);
+    let places = LIBRARIES.iter().map(Path::new).chain([folder]).filter(|place| place.exists());
+    let rules = Ruleset::default().handle_access(AccessFs::from_all(ABI::V1))?.create()?;
+    rules.add_rules(path_beneath_rules(places, read))?.restrict_self().map(drop)
+}
+
+type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+
+/// A rule for a call of which the bits `mask` of an argument are `value`.
+fn rule(argument: u8, mask: i32, value: i32) -> Option<Vec<SeccompRule>> {
+    let (mask, value) = (u64::try_from(mask).ok()?, u64::try_from(value).ok()?);
+    let is_so = SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(mask), value).ok()?;
+    Some(vec![SeccompRule::new(vec![is_so]).ok()?])
+}
+
+fn decoding() -> Option<BpfProgram> {
+    let mut rules: Rules = CALLS.iter().map(|call| (*call, Vec::new())).collect();
     for call in MEMORY_CALLS {
-        let is_data = SeccompCondition::new(2, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(executable), 0).ok()?;
-        rules.insert(*call, vec![SeccompRule::new(vec![is_data]).ok()?]);
+        rules.insert(*call, rule(2, libc::PROT_EXEC, 0)?);
     }
+    compile(rules, SeccompAction::KillProcess)
+}
+
+fn program() -> Option<BpfProgram> {
+    let calls = CALLS.iter().chain(PROGRAM_CALLS).chain(OLD_CALLS);
+    let mut rules: Rules = calls.map(|call| (*call, Vec::new())).collect();
+    // To read; a thread, and no process. A newer call for it cannot be looked into: whoever is told
+    // that it does not exist takes the old one.
+    rules.insert(libc::SYS_openat, rule(2, libc::O_ACCMODE | libc::O_CREAT, libc::O_RDONLY)?);
+    rules.insert(libc::SYS_clone, rule(0, libc::CLONE_THREAD, libc::CLONE_THREAD)?);
+    compile(rules, SeccompAction::Errno(u32::try_from(libc::ENOSYS).ok()?))
+}
+
+fn compile(rules: Rules, otherwise: SeccompAction) -> Option<BpfProgram> {
     let machine = std::env::consts::ARCH.try_into().ok()?;
-    SeccompFilter::new(rules, SeccompAction::KillProcess, SeccompAction::Allow, machine).ok()?.try_into().ok()
+    SeccompFilter::new(rules, otherwise, SeccompAction::Allow, machine).ok()?.try_into().ok()
 }

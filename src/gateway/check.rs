@@ -10,7 +10,7 @@ use crate::archive::finding::Grade;
 use crate::capture::media::TakenAt;
 use crate::cli::check::Row;
 use crate::clock::Clock;
-use crate::config::options::{ArchivePeer, Config, KeySource};
+use crate::config::options::{ArchivePeer, Config, Ffmpeg, KeySource};
 use crate::config::value::Space;
 use crate::config::{Loaded, Problems};
 use crate::identity::{IssuerOptions, JwksSource, Verifier};
@@ -20,7 +20,7 @@ use crate::scrub::{Limits, Purpose, Scrubbed, Scrubber};
 use crate::spool;
 use crate::store::folder::sync;
 
-use super::archives;
+use super::{archives, transcode};
 
 /// A certificate that ends sooner is to be renewed now.
 const CERTIFICATE_DAYS_MIN: i64 = 30;
@@ -50,6 +50,7 @@ pub fn rows(loaded: Result<Loaded, Problems>) -> Vec<Row> {
     rows.extend(look.issuers());
     rows.extend(look.doors());
     rows.extend(look.archives());
+    rows.push(look.transcoder());
     rows.push(scrub());
     rows
 }
@@ -74,6 +75,32 @@ impl Look<'_> {
         match self.loaded.origin(section, index, key) {
             crate::config::Origin::Default => String::new(),
             origin => origin.to_string(),
+        }
+    }
+
+    /// Codes a second of nothing behind the fence, as a film would be.
+    fn transcoder(&self) -> Row {
+        const KEY: (&str, &str) = ("transcode", "ffmpeg");
+        let wanted = &self.config.transcode.ffmpeg;
+        if *wanted == Ffmpeg::Off {
+            return Row::pass("transcode.ffmpeg", "off: what no transfer syntax carries is held with needs-transcoding");
+        }
+        let Some(place) = transcode::place(wanted) else {
+            let fix = "install ffmpeg with libx264, name its path, or set it to \"off\"";
+            return self.wrong(Grade::Warn, KEY, "there is no ffmpeg on the path: turned, HDR and other videos are held", fix);
+        };
+        let place = place.display();
+        let Some(found) = transcode::find(wanted) else {
+            let says = format!("{place} cannot be run, or has no libx264 or aac encoder");
+            return self.wrong(Grade::Fail, KEY, says, "install an ffmpeg that has both, or set it to \"off\"");
+        };
+        let tones = if found.maps_tones { "" } else { "; it has no zscale and tonemap: HDR videos will look flat" };
+        match transcode::rehearse(found) {
+            Ok(()) => Row::pass("transcode.ffmpeg", format!("{place}, which works within its limits{tones}")),
+            Err(why) => {
+                let fix = "see that this system has seccomp, and that ffmpeg is one of its packages, or set it to \"off\"";
+                self.wrong(Grade::Fail, KEY, format!("{place} does not work within its limits: {why}"), fix)
+            }
         }
     }
 

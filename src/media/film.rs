@@ -8,6 +8,8 @@
 mod bits;
 pub mod coding;
 pub mod flat;
+pub mod front;
+pub mod recode;
 pub mod sound;
 mod table;
 

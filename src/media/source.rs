@@ -13,6 +13,16 @@ pub trait Source {
     fn read_at(&self, at: u64, into: &mut [u8]) -> io::Result<()>;
 }
 
+impl Source for &dyn Source {
+    fn length_bytes(&self) -> u64 {
+        (**self).length_bytes()
+    }
+
+    fn read_at(&self, at: u64, into: &mut [u8]) -> std::io::Result<()> {
+        (**self).read_at(at, into)
+    }
+}
+
 impl Source for &[u8] {
     fn length_bytes(&self) -> u64 {
         u64::try_from(self.len()).unwrap_or(u64::MAX)

@@ -61,6 +61,9 @@ impl Answered {
     }
 }
 
+/// How the coding of a video ended.
+const TRANSCODED: [&str; 2] = ["made", "failed"];
+
 /// Message types with a series of their own; all others are `other`.
 const HL7_TYPES: [&str; 6] = ["ADT", "ORM", "OMI", "OMG", "SIU", "other"];
 
@@ -72,6 +75,7 @@ pub struct Metrics {
     queue_oldest: Family,
     forward_attempts: Family,
     location_removed: Family,
+    transcoded: Family,
     hl7_messages: Family,
     spool_free: Family,
     cert_expiry: Family,
@@ -113,6 +117,12 @@ impl Metrics {
                 "Files whose location was removed.",
                 &[("container", &containers)],
             ),
+            transcoded: Family::new(
+                Counter,
+                "transcoded_total",
+                "Videos that were coded anew, by how it ended.",
+                &[("outcome", &TRANSCODED)],
+            ),
             hl7_messages: Family::new(
                 Counter,
                 "hl7_messages_total",
@@ -146,6 +156,11 @@ impl Metrics {
 
     pub fn location_removed(&self, media: MediaKind) {
         self.location_removed.add(&[container(media)]);
+    }
+
+    pub fn transcoded(&self, is_made: bool) {
+        let [made, failed] = TRANSCODED;
+        self.transcoded.add(&[if is_made { made } else { failed }]);
     }
 
     /// `kind`: MSH-9.1.
@@ -184,6 +199,7 @@ impl Metrics {
             &self.queue_oldest,
             &self.forward_attempts,
             &self.location_removed,
+            &self.transcoded,
             &self.hl7_messages,
             &self.spool_free,
             &self.cert_expiry,

@@ -1,11 +1,23 @@
-//! What is decoded behind the fence: a stranger's file goes in, and a stranger's file comes out.
+//! What is decoded and coded behind the fence: a stranger's file goes in, and a stranger's file comes out.
 
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use super::film::{Reel, reel};
 use super::identify::Doubt;
 use super::wrap;
-use crate::capture::FailureCode;
 use crate::capture::media::PictureFormat;
 use crate::capture::record::ItemFacts;
-use crate::fence::{Ended, Fence, Task};
+use crate::capture::{FailureCode, ItemId};
+use crate::dicom::{LossyHistory, LossyMethod, LossyStep};
+use crate::fence::{Ended, Fence, Sink, Task};
+use crate::media::film::coding::Family;
+use crate::media::film::flat::Reader;
+use crate::media::film::front::front;
+use crate::media::film::{self, Facts, recode};
+use crate::media::isobmff::ReadError;
+use crate::media::source::Source;
+use crate::spool::{Name, Spool};
 
 /// The picture of a sealed HEIC as an upright baseline JPEG. It is scrubbed and read to its last code
 /// as if a phone had sent it: whoever broke the decoder gets no further than this.
@@ -19,13 +31,115 @@ pub(super) fn heic(fence: &Fence, facts: &ItemFacts, sealed: &[u8], quality: u8)
         made.extend_from_slice(piece);
         Ok(())
     };
-    fence.run(task, &mut &*sealed, &mut sink).map_err(|ended| doubt(&ended))?;
+    fence.run(&task, &mut &*sealed, &mut sink).map_err(|ended| doubt(&ended))?;
     let strange = || (FailureCode::WrapFailed, "the decoder's process gave something that is no baseline JPEG".to_owned());
     let (format, bytes, _) = wrap::walk(&made).ok_or_else(strange)?;
     Ok((format, bytes))
 }
 
-/// What lacks a fence waits for a gateway that has one; the rest is the picture's own fault.
+/// Told how many bytes were read, and of how many; false: break off.
+pub(super) type Watch<'a> = dyn FnMut(u64, u64) -> bool + 'a;
+
+/// A film that was coded anew.
+pub(super) struct Recoded {
+    /// What is known of the source.
+    pub facts: Facts,
+    /// Its high dynamic range was cut, for want of filters.
+    pub has_flat_tones: bool,
+}
+
+/// Codes a scrubbed film anew, into fragments. What comes out holds nothing to rely on: what leaves is
+/// a film with a head of ours, and samples.
+///
+/// # Errors
+/// A [`Doubt`]: there is no program for it, or it does not take the film.
+pub(super) fn recoded(fence: &Fence, source: &dyn Source, sink: &mut Sink<'_>, watch: &mut Watch<'_>) -> Result<Recoded, Doubt> {
+    let ffmpeg = fence.ffmpeg().ok_or_else(|| doubt(&Ended::NotStarted(io::ErrorKind::NotFound.into())))?;
+    let film = film::read(source).map_err(unread)?;
+    let arguments = recode::arguments(&film.facts, ffmpeg.maps_tones);
+    let task = Task::Film { program: ffmpeg.program.clone(), arguments };
+    let front = Arc::new(front(source).map_err(unread)?);
+    let all_bytes = front.length_bytes();
+    let mut input = Watched { film: Reader::new(front, source), read_bytes: 0, all_bytes, watch };
+    fence.run(&task, &mut input, sink).map_err(|ended| doubt(&ended))?;
+    let has_flat_tones = recode::is_high_range(&film.facts) && !ffmpeg.maps_tones;
+    Ok(Recoded { facts: film.facts, has_flat_tones })
+}
+
+/// The film of one item, coded anew and sealed beside it, piece by piece: never in the clear, never
+/// whole in memory.
+///
+/// # Errors
+/// A [`Doubt`].
+pub(super) fn film(spool: &Spool, fence: &Fence, item: ItemId, watch: &mut Watch<'_>) -> Result<(), Doubt> {
+    let unreadable = |e| wrap::unreadable(&e);
+    let source = spool.read_at_any_place(item).map_err(unreadable)?;
+    let mut draft = spool.unkeyed_draft(Name::Derived(item)).map_err(unreadable)?;
+    let mut sink = |piece: &[u8]| draft.write(piece).map_err(io::Error::other);
+    let Recoded { facts, has_flat_tones } = recoded(fence, &source, &mut sink, watch)?;
+    let made = draft.read_back().map_err(unreadable)?;
+    let Reel { picture, .. } = reel(&made, history(&facts)).map_err(Doubt::from).map_err(strange)?;
+    drop(made);
+    let manifest = wrap::film_manifest(item, &picture, draft.payload_bytes(), has_flat_tones);
+    spool.promise(vec![draft.finish(&manifest).map_err(unreadable)?]).map_err(unreadable)
+}
+
+/// Whatever is wrong with what came out: asking again would not help.
+pub(super) fn strange((_, detail): Doubt) -> Doubt {
+    (FailureCode::WrapFailed, format!("the video was coded anew, and still: {detail}"))
+}
+
+/// What a film has lost before it was coded anew: the step of the camera, where DICOM has a word for it.
+pub(super) fn history(facts: &Facts) -> LossyHistory {
+    let from = facts.coding.as_ref().ok().map(|coding| {
+        let method = match coding.family {
+            Family::Avc => LossyMethod::Avc,
+            Family::Hevc => LossyMethod::Hevc,
+        };
+        let plain = f64::from(coding.width) * f64::from(coding.height) * 3.0 * f64::from(facts.frames);
+        // Exact up to 2^53 bytes.
+        #[allow(clippy::cast_precision_loss)]
+        let coded = facts.picture_bytes.max(1) as f64;
+        LossyStep { method, ratio: plain / coded }
+    });
+    LossyHistory::Reencoded { from }
+}
+
+/// The same of a sealed film.
+///
+/// # Errors
+/// A [`Doubt`] where it cannot be read.
+pub(super) fn history_of(source: &dyn Source) -> Result<LossyHistory, Doubt> {
+    film::read(source).map(|film| history(&film.facts)).map_err(unread)
+}
+
+fn unread(error: ReadError) -> Doubt {
+    match error {
+        ReadError::Source(error) => (FailureCode::SpoolUnreadable, error.to_string()),
+        ReadError::Fault(fault) => (FailureCode::WrapFailed, format!("the video {fault}")),
+    }
+}
+
+/// A film on its way in.
+struct Watched<'a, R> {
+    film: R,
+    read_bytes: u64,
+    all_bytes: u64,
+    watch: &'a mut dyn FnMut(u64, u64) -> bool,
+}
+
+impl<R: Read> Read for Watched<'_, R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if !(self.watch)(self.read_bytes, self.all_bytes) {
+            return Err(io::Error::other("the gateway stops"));
+        }
+        let length = self.film.read(out)?;
+        self.read_bytes = self.read_bytes.saturating_add(u64::try_from(length).unwrap_or(0));
+        Ok(length)
+    }
+}
+
+/// What lacks a fence, or a program, waits for a gateway that has one; the rest is the file's own fault.
 fn doubt(ended: &Ended) -> Doubt {
     let code = match ended {
         Ended::NotStarted(_) | Ended::Unfenced => FailureCode::NeedsTranscoding,

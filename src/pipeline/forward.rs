@@ -5,6 +5,8 @@ use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use super::darkroom::Darkroom;
+use super::identify::Doubt;
 use super::step::{Delivery, Failed, ItemOutcome, Job, Outcome, Works};
 use super::{sealed, wrap};
 use crate::archive::{Archive, Refused, Stored};
@@ -28,6 +30,7 @@ pub struct NamedArchive {
 pub(super) struct Wrapping {
     items: Mutex<BTreeSet<ItemId>>,
     done: Condvar,
+    pub(super) darkroom: Darkroom,
 }
 
 /// The right to wrap one item.
@@ -84,7 +87,10 @@ fn one(works: &Works, wrapping: &Wrapping, job: &Job, index: u16) -> Result<Deli
         let _turn = wrapping.wait_for(job.record.id().item(index));
         wrap::wrap(works, &job.record, index, &binding, form)
     };
-    let wrapped = wrapped.map_err(|(code, detail)| broke(works, false, code, &detail))?;
+    let wrapped = wrapped.map_err(|doubt| {
+        let (code, detail) = coded_anew(works, wrapping, job, index, doubt);
+        broke(works, false, code, &detail)
+    })?;
     let mut payload = wrapped.open(&works.spool).map_err(|(code, detail)| broke(works, true, code, &detail))?;
     let Some(target) = works.archives.get(job.lane) else {
         return Err(broke(works, true, FailureCode::ArchiveUnreachable, "no archive is configured"));
@@ -116,6 +122,18 @@ fn one(works: &Works, wrapping: &Wrapping, job: &Job, index: u16) -> Result<Deli
 fn stand_in(works: &Works, job: &Job, index: u16, binding: &Binding) -> Option<Uid> {
     let wrapped = wrap::wrap(works, &job.record, index, binding, Form::StandIn).ok()?;
     (wrapped.instance.sop_class.as_str() == iod::SECONDARY_CAPTURE).then_some(wrapped.instance.sop_instance)
+}
+
+/// A film that no syntax carries waits until it was coded anew, where something here does that.
+fn coded_anew(works: &Works, wrapping: &Wrapping, job: &Job, index: u16, doubt: Doubt) -> Doubt {
+    let is_film = job.record.items.get(usize::from(index)).is_some_and(|item| item.facts.media.is_video());
+    match (doubt, works.fence.ffmpeg()) {
+        ((FailureCode::NeedsTranscoding, _), Some(_)) if is_film => wrapping.darkroom.ask(job.record.id().item(index)),
+        ((FailureCode::NeedsTranscoding, detail), None) if is_film => {
+            (FailureCode::NeedsTranscoding, format!("{detail}. Nothing here codes it anew: see transcode.ffmpeg"))
+        }
+        (doubt, _) => doubt,
+    }
 }
 
 /// A photo that leaves as it came, less what was cut out, is not digested a second time: it would cost

@@ -133,7 +133,9 @@ fn is_of_the_disk(code: FailureCode) -> bool {
 
 /// It waits for its time, and not by its own fault as far as can be told.
 fn may_not_be_overtaken(leg: &Leg, record: &Record) -> bool {
-    let is_aside = Queue::of(leg, record.acceptance.accepted_at) == Some(Queue::Aside);
+    // It may take hours, and its picture is of no use to the next one.
+    let is_in_the_darkroom = leg.failure.as_ref().is_some_and(|failure| failure.code == FailureCode::Transcoding);
+    let is_aside = !is_in_the_darkroom && Queue::of(leg, record.acceptance.accepted_at) == Some(Queue::Aside);
     is_aside && leg.sent() < SENT_BEFORE_OVERTAKEN
 }
 
@@ -186,7 +188,7 @@ impl Lane {
                 Err(failed) => {
                     let code = failed.failure.code;
                     is_away |= code.concerns_the_archive();
-                    has_failed |= failed.failure.class != Class::Permanent;
+                    has_failed |= failed.failure.class != Class::Permanent && code != FailureCode::Transcoding;
                     if failed.failure.class != Class::Permanent && failed.wrapped && !code.nothing_was_stored() {
                         self.blame(outcome.id, item.at);
                     }

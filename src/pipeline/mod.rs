@@ -9,6 +9,7 @@ mod arrival;
 pub mod bind;
 mod claim;
 pub mod commit;
+mod darkroom;
 pub mod department;
 pub mod desk;
 mod develop;

@@ -14,6 +14,8 @@ pub trait Observer: Send + Sync {
     fn sent(&self, _item: ItemId, _sha256: &Digest) {}
     /// An archive took one item as a Secondary Capture under this UID; for the audit.
     fn stood_in(&self, _item: ItemId, _sop_instance: &Uid) {}
+    /// A film was coded anew, or why it was not; the text is for the operator and has no patient data.
+    fn transcoded(&self, _failure: Option<&str>) {}
     /// One item is at the archive so many seconds after it was accepted.
     fn delivered(&self, seconds: f64);
     /// A round was written to the journal, or could not be; the text is for the operator and has

@@ -1,11 +1,15 @@
 //! Scrub and wrap without a server: the patient was resolved beforehand, and nothing is kept.
 
 use std::convert::Infallible;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
 
 use super::bind::{self, Place};
+use super::film::{self, NoReel, Reel};
 use super::identify::Match;
-use super::{film, wrap};
+use super::{develop, wrap};
 use crate::capture::record::{Acceptance, ItemFacts, Manifest};
 use crate::capture::{Binding, CaptureId, Claim, Essence, MediaKind, Operator, Patient, Record, Uid};
 use crate::clock::Clock;
@@ -16,7 +20,7 @@ use crate::media::film::flat::Reader;
 use crate::media::sniff::HEAD_BYTES;
 use crate::media::source::Source;
 use crate::media::{Sniffed, sniff};
-use crate::scrub::container::{self, CopyError};
+use crate::scrub::container::{self, CopyError, Seen};
 use crate::scrub::{Limits, Purpose, PushError, ScrubError, Scrubbed, Scrubber, verify};
 use crate::seal::digest::Hasher;
 use crate::seal::random::random;
@@ -100,25 +104,53 @@ impl Offline {
     }
 
     /// The same for a film, which is never held whole: it is read where it lies, as often as it takes.
+    /// One that is coded anew lies in `scratch` meanwhile, in a file without a name.
     ///
     /// # Errors
     /// As [`Offline::wrap`].
-    pub fn wrap_film(&mut self, number: u32, file: &dyn Source, object: &mut dyn Write) -> Result<Object, Unwrapped> {
+    pub fn wrap_film(
+        &mut self,
+        number: u32,
+        file: &dyn Source,
+        scratch: &Path,
+        object: &mut dyn Write,
+    ) -> Result<Object, Unwrapped> {
         check_size(file.length_bytes(), self.video_bytes, "video")?;
         if self.acceptance.claim.body_site.is_none() {
             let detail = "A video needs `body_site` in its claim: the part of the body that it shows.";
             return Err(("claim-invalid", detail.to_owned()));
         }
         let seen = container::see(file, Purpose::Object, &Limits::default()).map_err(|error| unscrubbed(error.into()))?;
-        let reel = film::reel(&seen, LossyHistory::Original).map_err(|why| held(why.into()))?;
         let scrubbed = seen.scrubbed();
+        let (reel, made) = match film::reel(&seen, LossyHistory::Original) {
+            Ok(reel) => (reel, None),
+            Err(NoReel::Unfit(_)) if self.fence.ffmpeg().is_some() => {
+                let (reel, made) = self.code_anew(&seen, scratch)?;
+                (reel, Some(made))
+            }
+            Err(why) => return Err(held(why.into())),
+        };
         let item = Self::facts(file.length_bytes(), digest(file)?, &scrubbed)?;
         let mut binding = self.bind(&item)?;
         binding.instance_numbers = vec![number];
         let manifest = Manifest { version: Manifest::VERSION, acceptance: self.acceptance.clone(), index: 0, item };
         let built = dicom::build_video(&binding, &manifest, &reel.picture, &reel.cine);
         let instance = built.map_err(|e| (e.failure_code().word(), e.to_string()))?;
-        write_object(&instance, &mut Reader::new(reel.flat, seen), object, scrubbed, Essence::Unchanged)
+        match made {
+            None => write_object(&instance, &mut Reader::new(reel.flat, seen), object, scrubbed, Essence::Unchanged),
+            Some(made) => write_object(&instance, &mut Reader::new(reel.flat, made), object, scrubbed, Essence::Reencoded),
+        }
+    }
+
+    fn code_anew(&self, seen: &Seen<'_>, scratch: &Path) -> Result<(Reel, Scratch), Unwrapped> {
+        let broken = |e: io::Error| ("unwritable", format!("The output cannot be written: {e}."));
+        let mut file = unnamed_file(scratch).map_err(broken)?;
+        let mut sink = |piece: &[u8]| file.write_all(piece);
+        let recoded = develop::recoded(&self.fence, seen, &mut sink, &mut |_, _| true).map_err(held)?;
+        let made = Scratch { length_bytes: file.metadata().map_err(broken)?.len(), file };
+        let reel = film::reel(&made, develop::history(&recoded.facts));
+        let reel = reel.map_err(|why| held(develop::strange(why.into())))?;
+        Ok((reel, made))
     }
 
     fn scrub(&self, file: &mut dyn Read) -> Result<(ItemFacts, Vec<u8>, Scrubbed), Unwrapped> {
@@ -251,6 +283,30 @@ fn digest(file: &dyn Source) -> Result<Hasher, Unwrapped> {
         left -= u64::try_from(length).unwrap_or(left);
     }
     Ok(hasher)
+}
+
+/// Gone with its last handle, also where the process is killed.
+fn unnamed_file(folder: &Path) -> io::Result<File> {
+    let path = folder.join(format!(".shutterbridge-{}-film.part", std::process::id()));
+    let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+    fs::remove_file(&path)?;
+    Ok(file)
+}
+
+/// What lies in it, to the end that it had.
+struct Scratch {
+    file: File,
+    length_bytes: u64,
+}
+
+impl Source for Scratch {
+    fn length_bytes(&self) -> u64 {
+        self.length_bytes
+    }
+
+    fn read_at(&self, at: u64, into: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(into, at)
+    }
 }
 
 /// A sink in memory takes everything.

@@ -36,6 +36,9 @@ pub(super) struct Round<'w> {
     pub(super) decided: BTreeSet<CaptureId>,
 }
 
+/// How often it is asked how far a film is that is being coded anew: a person may look at it.
+const ASK_DARKROOM_MS: u64 = 5_000;
+
 impl<'w> Round<'w> {
     pub(super) fn new(works: &'w Works, now: Timestamp, view: View) -> Self {
         Self {
@@ -308,6 +311,7 @@ impl<'w> Round<'w> {
         };
         match self.works.retry.next(leg.schedule.attempts, failure.class, jitter()) {
             Next::After(ms) => {
+                let ms = if failure.code == FailureCode::Transcoding { ASK_DARKROOM_MS } else { ms };
                 let closed = self.view.lanes.get(lane).and_then(|l| l.breaker.closed_until(self.now, &self.works.retry));
                 // The archive's own wait holds for whoever met that it is away.
                 let due = closed.filter(|_| failure.code.concerns_the_archive()).unwrap_or_else(|| later(self.now, ms));

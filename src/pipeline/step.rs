@@ -296,6 +296,7 @@ impl Line {
 
     pub fn stop(&self) {
         self.clerk.stop();
+        self.wrapping.darkroom.stop();
         self.sweeper.stop();
         self.state().stopping = true;
         self.claimer.notify_all();
@@ -393,6 +394,21 @@ impl Line {
             };
             self.work(&job);
         }
+    }
+
+    /// The thread that codes films anew, until [`Line::stop`].
+    pub fn run_darkroom(&self) {
+        let Works { spool, journal, fence, observer, .. } = &self.works;
+        self.wrapping.darkroom.run(spool, fence, &|item, doubt| {
+            observer.transcoded(doubt.map(|(_, why)| why.as_str()));
+            // It may have been given up meanwhile.
+            if let Ok(Some(record)) = journal.get(item.capture)
+                && record.is_erasable()
+                && let Err(e) = spool.remove(item.capture, record.acceptance.items)
+            {
+                observer.swept(Err(&e.to_string()));
+            }
+        });
     }
 
     /// Works one waiting job off; false where there is none. For a test on one thread.

@@ -44,7 +44,7 @@ enum Source {
     Sealed,
     Derived,
     /// A sealed film, put in order as it is read.
-    Film(Arc<Flat>),
+    Film(Name, Arc<Flat>),
 }
 
 impl Wrapped {
@@ -56,8 +56,8 @@ impl Wrapped {
         let payload: Result<Box<dyn Read>, SpoolError> = match &self.source {
             Source::Sealed => spool.payload(self.item).map(|payload| Box::new(payload) as _),
             Source::Derived => spool.payload(Name::Derived(self.item)).map(|payload| Box::new(payload) as _),
-            Source::Film(flat) => {
-                spool.read_at_any_place(self.item).map(|film| Box::new(Reader::new(Arc::clone(flat), film)) as _)
+            Source::Film(name, flat) => {
+                spool.read_at_any_place(*name).map(|film| Box::new(Reader::new(Arc::clone(flat), film)) as _)
             }
         };
         payload.map_err(|e| unreadable(&e))
@@ -83,6 +83,9 @@ struct DerivedPicture {
     /// What that cost; nothing is said where older versions made it.
     #[serde(default)]
     essence: Option<Essence>,
+    /// Of a film whose high dynamic range was cut.
+    #[serde(default)]
+    has_flat_tones: bool,
 }
 
 /// Builds the object of one item. Doing it again builds the same one.
@@ -125,10 +128,42 @@ pub fn wrap(works: &Works, record: &Record, index: u16, binding: &Binding, form:
 fn wrap_film(spool: &Spool, record: &Record, index: u16, binding: &Binding, facts: &ItemFacts) -> Result<Wrapped, Doubt> {
     let item = record.id().item(index);
     let film = spool.read_at_any_place(item).map_err(|e| unreadable(&e))?;
-    let Reel { picture, cine, flat } = reel(&film, LossyHistory::Original)?;
+    let derived = match sealed::derived_manifest(spool, item).map_err(|e| unreadable(&e))? {
+        None => None,
+        Some(bytes) => Some(derived_of(&bytes)?),
+    };
+    let (reel, name) = if derived.is_some() {
+        let name = Name::Derived(item);
+        let made = spool.read_at_any_place(name).map_err(|e| unreadable(&e))?;
+        (reel(&made, develop::history_of(&film)?)?, name)
+    } else {
+        (reel(&film, LossyHistory::Original)?, Name::Item(item))
+    };
+    let Reel { picture, cine, flat } = reel;
     let manifest = Manifest { version: Manifest::VERSION, acceptance: record.acceptance.clone(), index, item: facts.clone() };
-    let instance = dicom::build_video(binding, &manifest, &picture, &cine).map_err(|e| (e.failure_code(), e.to_string()))?;
-    Ok(Wrapped { instance, essence: facts.essence, item, source: Source::Film(flat) })
+    let built = dicom::build_video(binding, &manifest, &picture, &cine);
+    let mut instance = built.map_err(|e| (e.failure_code(), e.to_string()))?;
+    instance.notes.extend(derived.as_ref().filter(|derived| derived.has_flat_tones).map(|_| FLAT_TONES));
+    let essence = if derived.is_some() { Essence::Reencoded } else { facts.essence };
+    Ok(Wrapped { instance, essence, item, source: Source::Film(name, flat) })
+}
+
+/// Told on the capture.
+pub(super) const FLAT_TONES: &str =
+    "the video has a high dynamic range and was cut to 8 bits without being toned, for want of filters: it may look flat";
+
+/// Sealed behind a film that was coded anew.
+pub(super) fn film_manifest(item: ItemId, picture: &Picture, length: u64, has_flat_tones: bool) -> Vec<u8> {
+    let Picture { width, height, samples, .. } = *picture;
+    let essence = Some(Essence::Reencoded);
+    let picture = DerivedPicture { width, height, samples, length, jpeg: false, essence, has_flat_tones };
+    let manifest = DerivedManifest { version: 1, item: item.to_string(), picture };
+    serde_json::to_vec(&manifest).unwrap_or_default()
+}
+
+fn derived_of(manifest: &[u8]) -> Result<DerivedPicture, Doubt> {
+    let manifest: DerivedManifest = serde_json::from_slice(manifest).map_err(|_| failed("the derived picture cannot be read"))?;
+    Ok(manifest.picture)
 }
 
 /// The same for bytes that lie in memory: the picture, its coded bytes, what happened to them.
@@ -208,9 +243,7 @@ fn ratio(facts: &ItemFacts, samples: u8) -> f64 {
 /// The derived picture, made now or found from an earlier attempt.
 fn derived(spool: &Spool, fence: &Fence, id: ItemId, facts: &ItemFacts) -> Result<DerivedPicture, Doubt> {
     if let Some(bytes) = sealed::derived_manifest(spool, id).map_err(|e| unreadable(&e))? {
-        let manifest: DerivedManifest =
-            serde_json::from_slice(&bytes).map_err(|_| failed("the derived picture cannot be read"))?;
-        return Ok(manifest.picture);
+        return derived_of(&bytes);
     }
     if facts.media.is_video() {
         // Before it is read: it may have gigabytes.
@@ -256,7 +289,7 @@ fn decode(fence: &Fence, facts: &ItemFacts, coded: &[u8]) -> Result<(DerivedPict
         MediaKind::Mp4 | MediaKind::QuickTime | MediaKind::Pdf => return Err(needs_transcoding(facts.media)),
     };
     let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-    Ok((DerivedPicture { width, height, samples, length, jpeg, essence: Some(essence) }, bytes))
+    Ok((DerivedPicture { width, height, samples, length, jpeg, essence: Some(essence), has_flat_tones: false }, bytes))
 }
 
 /// An upright baseline picture whose scan was in doubt, without what belongs to none of its MCUs:

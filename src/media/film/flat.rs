@@ -28,10 +28,10 @@ const SOUND_TRACK: u32 = 2;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flat {
     /// Everything before the first sample.
-    head: Vec<u8>,
+    pub(super) head: Vec<u8>,
     /// What follows, of the source.
-    ranges: Vec<Range<u64>>,
-    length_bytes: u64,
+    pub(super) ranges: Vec<Range<u64>>,
+    pub(super) length_bytes: u64,
 }
 
 impl Flat {

@@ -1,0 +1,102 @@
+//! How a film is coded anew that no transfer syntax carries as it is: upright H.264 High of 8 bits in
+//! 4:2:0, at most 1080 lines and 60 pictures a second, each picture as long as the next, with sound
+//! of 48 kHz in stereo. From a pipe to a pipe.
+//!
+//! Source: PS3.5 §8.2.7, §8.2.8; ITU-T H.264 table A-1.
+
+use super::Facts;
+use crate::media::film::coding::Coding;
+
+/// Sides of the largest picture of level 4.1, and of one held upright.
+const LONG_SIDE: u16 = 1920;
+const SHORT_SIDE: u16 = 1080;
+/// What is usual, pictures a second: over, under.
+const RATES: [(u32, u32); 8] = [(24_000, 1001), (24, 1), (25, 1), (30_000, 1001), (30, 1), (50, 1), (60_000, 1001), (60, 1)];
+const RATE_MAX: f64 = 60.0;
+/// A phone that says 30 keeps between 29.1 and 30.9.
+const RATE_SLACK: f64 = 0.03;
+/// Pictures a second up to which level 4.1 carries the largest picture.
+const RATE_OF_41: f64 = 30.0;
+/// What an eye does not tell from the source (constant rate factor of x264), and the preset that
+/// a small machine keeps up with.
+const QUALITY: &str = "18";
+const PRESET: &str = "veryfast";
+
+/// True where its colours are of a high dynamic range: PQ or HLG (ITU-T H.273).
+#[must_use]
+pub fn is_high_range(facts: &Facts) -> bool {
+    facts.coding.as_ref().is_ok_and(|coding: &Coding| [16, 18].contains(&coding.colour.transfer))
+}
+
+/// The arguments of `ffmpeg`. `maps_tones`: it has the filters `zscale` and `tonemap`; without them
+/// a high dynamic range is cut to 8 bits as it is, and looks flat.
+#[must_use]
+pub fn arguments(facts: &Facts, maps_tones: bool) -> Vec<String> {
+    let (over, under) = rate(facts.rate());
+    let is_fast = f64::from(over) / f64::from(under) > RATE_OF_41;
+    let tones = if is_high_range(facts) && maps_tones {
+        // To linear light of 100 nits for white, to the colours of BT.709, brought into range, back.
+        "zscale=t=linear:npl=100,format=gbrpf32le,zscale=p=bt709,tonemap=tonemap=hable:desat=0,\
+         zscale=t=bt709:m=bt709:r=tv,"
+    } else {
+        ""
+    };
+    // Square pixels first. What is smaller stays so; both sides are even.
+    let filters = format!(
+        "fps={over}/{under},scale=w=trunc(iw*sar/2)*2:h=trunc(ih/2)*2,setsar=1,{tones}\
+         scale=w=min(iw\\,if(gte(iw\\,ih)\\,{LONG_SIDE}\\,{SHORT_SIDE})):h=min(ih\\,if(gte(iw\\,ih)\\,{SHORT_SIDE}\\,{LONG_SIDE})):\
+         force_original_aspect_ratio=decrease:force_divisible_by=2:out_range=tv,setsar=1,format=yuv420p"
+    );
+    let level = if is_fast { "4.2" } else { "4.1" };
+    let words = [
+        "-nostdin -hide_banner -loglevel error -protocol_whitelist pipe -threads 2 -filter_threads 1 -f mov -i pipe:0",
+        "-map 0:v:0 -map 0:a:0? -map_metadata -1 -map_chapters -1 -sn -dn -vf",
+        &filters,
+        "-c:v libx264 -threads 2 -profile:v high -level:v",
+        level,
+        "-preset",
+        PRESET,
+        "-crf",
+        QUALITY,
+        // No picture refers to a later one, so each is shown when it is read. Messages between the
+        // pictures tell what coded them, and go.
+        "-bf 0 -g 60 -maxrate 40M -bufsize 60M -bsf:v filter_units=remove_types=6",
+        "-c:a aac -b:a 160k -ar 48000 -ac 2",
+        "-movflags +frag_keyframe+empty_moov+default_base_moof -f mp4 pipe:1",
+    ];
+    words.iter().flat_map(|words| words.split(' ')).map(str::to_owned).collect()
+}
+
+/// The usual rate next to this one; the next whole one where none is near.
+fn rate(rate: f64) -> (u32, u32) {
+    let of = |(over, under): (u32, u32)| f64::from(over) / f64::from(under);
+    let apart = |usual: &(u32, u32)| (rate / of(*usual) - 1.0).abs();
+    let near = RATES.into_iter().min_by(|a, b| apart(a).total_cmp(&apart(b))).filter(|usual| apart(usual) < RATE_SLACK);
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // 1 to 60
+    let whole = || if rate.is_finite() { rate.ceil().clamp(1.0, RATE_MAX) as u32 } else { 30 };
+    near.unwrap_or_else(|| (whole(), 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_becomes_the_usual_one_next_to_it() {
+        let table = [
+            (29.97, (30_000, 1001)),
+            (29.4, (30_000, 1001)),
+            (30.0, (30, 1)),
+            (25.1, (25, 1)),
+            (59.8, (60_000, 1001)),
+            (239.7, (60, 1)),
+            (12.3, (13, 1)),
+            (0.2, (1, 1)),
+            (f64::NAN, (30, 1)),
+            (f64::INFINITY, (30, 1)),
+        ];
+        for (given, then) in table {
+            assert_eq!(rate(given), then, "{given}");
+        }
+    }
+}

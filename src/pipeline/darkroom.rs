@@ -1,0 +1,153 @@
+//! Films that have to be coded anew: one at a time, on a thread of their own, while everything else
+//! goes on.
+//!
+//! A worker that meets one asks here and gives it back: it waits as for an archive that is away, and
+//! asks again every few seconds, until the film lies sealed beside the item or cannot be made. All that
+//! is remembered is memory: after a restart the first who asks begins anew.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::develop;
+use super::identify::Doubt;
+use crate::capture::{FailureCode, ItemId};
+use crate::fence::Fence;
+use crate::spool::Spool;
+
+/// Films that wait at a time; who finds no place asks again.
+const WAITING_MAX: usize = 256;
+/// Failures that nobody has asked for yet.
+const FAILED_MAX: usize = 1024;
+
+#[derive(Default)]
+pub(super) struct Darkroom {
+    state: Mutex<State>,
+    work: Condvar,
+    stopping: AtomicBool,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<ItemId>,
+    current: Option<(ItemId, Arc<Progress>)>,
+    failed: BTreeMap<ItemId, Doubt>,
+}
+
+/// How much of a film was read.
+#[derive(Default)]
+struct Progress {
+    read_bytes: AtomicU64,
+    all_bytes: AtomicU64,
+}
+
+impl Progress {
+    fn percent(&self) -> u64 {
+        let all = self.all_bytes.load(Ordering::Relaxed).max(1);
+        self.read_bytes.load(Ordering::Relaxed).saturating_mul(100) / all
+    }
+}
+
+impl Darkroom {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What to tell of an item that has to be coded anew: that it waits, how far it is, or why it
+    /// cannot be.
+    pub fn ask(&self, item: ItemId) -> Doubt {
+        let mut state = self.state();
+        if let Some(doubt) = state.failed.remove(&item) {
+            return doubt;
+        }
+        let waits = |how: String| (FailureCode::Transcoding, how);
+        if let Some((_, progress)) = state.current.as_ref().filter(|(current, _)| *current == item) {
+            return waits(format!("the video is being coded anew: {} % of it is read", progress.percent()));
+        }
+        let at = state.waiting.iter().position(|waiting| *waiting == item);
+        if at.is_none() && state.waiting.len() < WAITING_MAX {
+            state.waiting.push_back(item);
+            self.work.notify_one();
+        }
+        let before = at.unwrap_or(state.waiting.len().saturating_sub(1)) + usize::from(state.current.is_some());
+        waits(format!("the video has to be coded anew; {before} videos are before it"))
+    }
+
+    /// The thread: one film after the other until [`Darkroom::stop`]. `done`: of an item that can go on,
+    /// or why it cannot.
+    pub fn run(&self, spool: &Spool, fence: &Fence, done: &dyn Fn(ItemId, Option<&Doubt>)) {
+        loop {
+            let state = self.state();
+            let idle = |state: &mut State| state.waiting.is_empty() && !self.is_stopping();
+            drop(self.work.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner));
+            if self.is_stopping() {
+                return;
+            }
+            self.develop_one(spool, fence, done);
+        }
+    }
+
+    fn develop_one(&self, spool: &Spool, fence: &Fence, done: &dyn Fn(ItemId, Option<&Doubt>)) {
+        let progress = Arc::new(Progress::default());
+        let item = {
+            let mut state = self.state();
+            let Some(item) = state.waiting.pop_front() else { return };
+            state.current = Some((item, Arc::clone(&progress)));
+            item
+        };
+        let made = develop::film(spool, fence, item, &mut |read_bytes, all_bytes| {
+            progress.all_bytes.store(all_bytes, Ordering::Relaxed);
+            progress.read_bytes.store(read_bytes, Ordering::Relaxed);
+            !self.is_stopping()
+        });
+        let mut state = self.state();
+        state.current = None;
+        if self.is_stopping() {
+            return;
+        }
+        if let Err(doubt) = &made
+            && state.failed.len() < FAILED_MAX
+        {
+            state.failed.insert(item, doubt.clone());
+        }
+        drop(state);
+        done(item, made.as_ref().err());
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Ends the film in hand: it is begun anew after the next start.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        let _state = self.state();
+        self.work.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::CaptureId;
+
+    #[test]
+    fn who_asks_again_waits_once_and_hears_of_a_failure_once() {
+        let room = Darkroom::default();
+        let item = |n| CaptureId::new(1, [n; 10]).item(0);
+        for _ in 0..3 {
+            assert_eq!(room.ask(item(1)).0, FailureCode::Transcoding);
+        }
+        assert!(room.ask(item(2)).1.contains("1 videos are before it"));
+        assert_eq!(room.state().waiting.len(), 2);
+        room.state().waiting.clear();
+        room.state().failed.insert(item(1), (FailureCode::WrapFailed, "why".to_owned()));
+        assert_eq!(room.ask(item(1)), (FailureCode::WrapFailed, "why".to_owned()));
+        assert_eq!(room.ask(item(1)).0, FailureCode::Transcoding, "a person may try again");
+        let progress = Progress::default();
+        progress.all_bytes.store(200, Ordering::Relaxed);
+        progress.read_bytes.store(90, Ordering::Relaxed);
+        room.state().current = Some((item(3), Arc::new(progress)));
+        assert!(room.ask(item(3)).1.contains("45 %"));
+    }
+}

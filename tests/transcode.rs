@@ -1,0 +1,254 @@
+//! Films that no transfer syntax carries, coded anew by ffmpeg behind the fence.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may stop")]
+
+mod dicom_fixture;
+mod support;
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use dicom_dictionary_std::tags;
+use dicom_fixture::{TempDir, validator_errors};
+use serde_json::{Value, json};
+use shutterbridge::fence::{self, Bounds, Ended, Fence, Task};
+use support::archive::Storescp;
+use support::folder::Folder;
+use support::gateway::Gateway;
+use support::phone::Phone;
+use support::{hospital, is_installed, wait_until};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_shutterbridge");
+const PICTURES: &[&str] = &["-f", "lavfi", "-i", "testsrc2=size=320x180:rate=30:duration=1"];
+const SOUND: &[&str] = &["-f", "lavfi", "-i", "aevalsrc=0.3*sin(440*2*PI*t)|0.3*sin(660*2*PI*t):s=44100:d=1"];
+const HIGH: &[&str] = &["-c:v", "libx264", "-profile:v", "high", "-pix_fmt", "yuv420p"];
+const LATER: Duration = Duration::from_secs(120);
+
+fn has_ffmpeg() -> bool {
+    let has = ["ffmpeg", "ffprobe"].iter().all(|program| is_installed(program));
+    if !has {
+        eprintln!("skipped: ffmpeg is not installed");
+    }
+    has
+}
+
+fn ffmpeg(args: &[&[&str]], into: &Path) {
+    let made = Command::new("ffmpeg").args(["-v", "error", "-y"]).args(args.concat()).arg(into).output().unwrap();
+    assert!(made.status.success(), "{args:?}: {}", String::from_utf8_lossy(&made.stderr));
+}
+
+/// A clip as a phone held upright records it: the pictures lie on their side, and a matrix says so.
+fn portrait(folder: &Path) -> PathBuf {
+    let (flat, turned) = (folder.join("flat.mp4"), folder.join("turned.mov"));
+    ffmpeg(&[PICTURES, SOUND, HIGH, &["-c:a", "aac"]], &flat);
+    ffmpeg(&[&["-i", flat.to_str().unwrap(), "-c", "copy", "-metadata:s:v", "rotate=90"]], &turned);
+    turned
+}
+
+fn wrap(folder: &Path, file: &Path, ffmpeg: &str) -> Value {
+    let claim = folder.join("claim.json");
+    let patient = json!({"id": "4711", "issuer": "HOSP", "issuer_universal_id": "", "issuer_universal_id_type": "", "id_type": "MR",
+        "other_ids": [], "active": true, "deceased": false, "name": "Jo Doe", "name_dicom": "Doe^Jo", "birth_date": "1970-03-01",
+        "sex": "M", "visits": [], "orders": []});
+    let mut text = claim_of_hand();
+    text["resolved"] = patient;
+    std::fs::write(&claim, text.to_string()).unwrap();
+    let mut command = Command::new(BINARY);
+    command.arg("wrap").arg(file).args(["--claim".as_ref(), claim.as_os_str()]).env("SHUTTERBRIDGE__TRANSCODE__FFMPEG", ffmpeg);
+    let output = command.args(["--out".as_ref(), folder.join("out").as_os_str()]).current_dir(folder).output().unwrap();
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn claim_of_hand() -> Value {
+    json!({"patient": {"id": "4711", "issuer": "HOSP"}, "department": "derm",
+        "body_site": {"code": "85562004", "scheme": "SCT", "meaning": "Hand"}, "laterality": "L"})
+}
+
+/// The film in an object: everything from its first box on.
+fn film_of(object: &Path, folder: &Path) -> PathBuf {
+    let bytes = std::fs::read(object).unwrap();
+    let at = bytes.windows(8).position(|w| &w[4..] == b"ftyp").expect("a film");
+    let file = folder.join("fragment.mp4");
+    std::fs::write(&file, &bytes[at..]).unwrap();
+    file
+}
+
+fn stream(file: &Path, kind: &str) -> Value {
+    let told = Command::new("ffprobe").args(["-v", "error", "-show_streams", "-of", "json"]).arg(file).output().unwrap();
+    let told: Value = serde_json::from_slice(&told.stdout).unwrap();
+    told["streams"].as_array().unwrap().iter().find(|s| s["codec_type"] == kind).cloned().unwrap_or(Value::Null)
+}
+
+/// The picture at a third of a second as grey samples of 90 × 160. `as_coded`: no matrix is looked at.
+fn picture(file: &Path, as_coded: bool) -> Vec<u8> {
+    let turn: &[&str] = if as_coded { &["-noautorotate"] } else { &[] };
+    let output = Command::new("ffmpeg")
+        .args(["-v", "error"])
+        .args(turn)
+        .arg("-i")
+        .arg(file)
+        .args(["-vf", "fps=30,select=eq(n\\,10),scale=90:160", "-frames:v", "1", "-pix_fmt", "gray", "-f", "rawvideo", "-"])
+        .output()
+        .unwrap();
+    assert_eq!(output.stdout.len(), 90 * 160, "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+fn apart(ours: &[u8], theirs: &[u8]) -> f64 {
+    let sum: u32 = ours.iter().zip(theirs).map(|(a, b)| u32::from(a.abs_diff(*b))).sum();
+    f64::from(sum) / f64::from(u32::try_from(ours.len()).unwrap())
+}
+
+#[test]
+fn a_film_held_upright_is_upright_without_its_matrix() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let folder = TempDir::new("transcode-turned");
+    let source = portrait(folder.path());
+    let line = wrap(folder.path(), &source, "auto");
+    assert_eq!((&line["error"], &line["essence"]), (&Value::Null, &json!("reencoded")));
+    let path = PathBuf::from(line["output"].as_str().unwrap());
+    let object = dicom_object::open_file(&path).unwrap();
+    let text = |tag| object.element(tag).unwrap().to_str().unwrap().into_owned();
+    assert_eq!(text(tags::IMAGE_TYPE), "DERIVED\\PRIMARY");
+    assert_eq!(text(tags::LOSSY_IMAGE_COMPRESSION_METHOD), "ISO_14496_10\\ISO_14496_10");
+    assert_eq!((text(tags::ROWS), text(tags::COLUMNS)), ("320".to_owned(), "180".to_owned()));
+    assert_eq!(validator_errors(&path), Vec::<String>::new());
+    let film = film_of(&path, folder.path());
+    let (seen, heard) = (stream(&film, "video"), stream(&film, "audio"));
+    assert_eq!((&seen["profile"], &seen["width"], &seen["height"]), (&json!("High"), &json!(180), &json!(320)));
+    assert_eq!(seen["side_data_list"], Value::Null, "no matrix is left");
+    assert_eq!((&heard["codec_name"], &heard["sample_rate"], &heard["channels"]), (&json!("aac"), &json!("48000"), &json!(2)));
+    let mean = apart(&picture(&film, true), &picture(&source, false));
+    assert!(mean < 6.0, "{mean} levels off");
+    assert!(apart(&picture(&film, true), &picture(&source, true)) > 20.0, "lying on its side it looks otherwise");
+    assert!(folder.files().iter().all(|file| !file.to_string_lossy().contains(".part")), "nothing is left behind");
+}
+
+#[test]
+fn what_no_syntax_carries_is_carried_afterwards_or_held_where_that_is_off() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let folder = TempDir::new("transcode-odd");
+    let main_10: &[&str] = &["-c:v", "libx265", "-x265-params", "log-level=error", "-pix_fmt", "yuv420p10le", "-tag:v", "hvc1"];
+    let hlg: &[&str] = &["-color_primaries", "bt2020", "-color_trc", "arib-std-b67", "-colorspace", "bt2020nc"];
+    let fast: &[&str] = &["-r", "120"];
+    let table: [(&str, &[&[&str]]); 7] = [
+        ("main10.mp4", &[PICTURES, main_10]),
+        ("old.mp4", &[PICTURES, &["-c:v", "mpeg4"]]),
+        ("wide.mp4", &[PICTURES, HIGH, &["-vf", "setsar=4/3"]]),
+        ("fields.mp4", &[PICTURES, HIGH, &["-flags", "+ildct+ilme"]]),
+        ("hlg.mov", &[PICTURES, main_10, hlg]),
+        ("pcm.mov", &[PICTURES, SOUND, HIGH, &["-c:a", "pcm_s16le"]]),
+        ("fast.mp4", &[PICTURES, HIGH, fast, &["-level", "5.1"]]),
+    ];
+    for (name, args) in table {
+        let source = folder.path().join(name);
+        ffmpeg(args, &source);
+        let line = wrap(folder.path(), &source, "off");
+        assert_eq!(line["error"]["code"], "needs-transcoding", "{name}: {line}");
+        let line = wrap(folder.path(), &source, "auto");
+        assert_eq!((&line["error"], &line["essence"]), (&Value::Null, &json!("reencoded")), "{name}");
+        let path = PathBuf::from(line["output"].as_str().unwrap());
+        let mut errors = validator_errors(&path);
+        errors.retain(|line| !line.contains("ISO_23008_2"));
+        assert_eq!(errors, Vec::<String>::new(), "{name}");
+        let seen = stream(&film_of(&path, folder.path()), "video");
+        assert_eq!(
+            (&seen["codec_name"], &seen["profile"], &seen["pix_fmt"]),
+            (&json!("h264"), &json!("High"), &json!("yuv420p"))
+        );
+    }
+}
+
+// ---------------------------------------------------------------- the gateway
+
+fn claim() -> Value {
+    let mut claim = claim_of_hand();
+    claim["order"] = json!({"accession": "A123"});
+    claim
+}
+
+#[test]
+fn a_gateway_that_dies_while_it_codes_makes_one_object() {
+    if !has_ffmpeg() || !is_installed("storescp") {
+        eprintln!("skipped: storescp (Debian: dcmtk) is not installed");
+        return;
+    }
+    let folder = TempDir::new("transcode-killed");
+    let film = std::fs::read(portrait(folder.path())).unwrap();
+    let kept = Folder::new();
+    let archive = Storescp::start(Some(kept.path()));
+    let mut gateway = Gateway::start(BINARY, archive.port, "");
+    hospital::tell(gateway.mllp, &[hospital::admit("4711"), hospital::order("4711", "A123")]);
+    let phone = |gateway: &Gateway| Phone::connect(gateway.https, &gateway.issuer.token(&json!({})));
+    let answer = phone(&gateway).upload("k-1", &claim(), &[&film]);
+    assert_eq!(answer.status, 201, "{}", answer.json());
+    let id = answer.json()["id"].as_str().unwrap().to_owned();
+    let capture = |gateway: &Gateway| phone(gateway).call("GET", &format!("/api/v1/captures/{id}"), "", &[]).json();
+    wait_until(LATER, "the film is being coded", || {
+        (capture(&gateway)["items"][0]["failure"]["code"] == "transcoding").then_some(())
+    });
+    gateway.kill_and_restart();
+    wait_until(LATER, "the film is at the archive", || (capture(&gateway)["stage"] == "forwarded").then_some(()));
+    let objects: Vec<_> = std::fs::read_dir(kept.path()).unwrap().map(|e| e.unwrap().path()).collect();
+    assert_eq!(objects.len(), 1);
+    let object = dicom_object::open_file(&objects[0]).unwrap();
+    assert_eq!(object.element(tags::ROWS).unwrap().to_str().unwrap(), "320");
+    assert!(gateway.metric("shutterbridge_transcoded_total", "made") >= 1.0);
+}
+
+// ---------------------------------------------------------------- programs that fail
+
+const BOUNDS: Bounds = Bounds {
+    memory_bytes: 1 << 30,
+    cpu_seconds: 10,
+    wall: Duration::from_secs(20),
+    silence: Duration::from_secs(1),
+    output_bytes: 1 << 20,
+};
+
+fn ending_of(script: &str) -> Result<(), Ended> {
+    let arguments = vec!["-c".to_owned(), script.to_owned()];
+    let task = Task::Film { program: "/bin/bash".into(), arguments };
+    let fence = Fence::of([BINARY.into(), fence::WORD.into()]);
+    fence.run_within(&task, BOUNDS, &mut std::io::empty(), &mut |_| Ok(()))
+}
+
+#[test]
+fn a_program_behind_the_fence_reaches_nothing_but_its_pipes() {
+    if !Path::new("/bin/bash").exists() {
+        eprintln!("skipped: bash is not installed");
+        return;
+    }
+    let folder = TempDir::new("transcode-reach");
+    let file = folder.path().join("written");
+    ending_of("echo fine").unwrap();
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "a key").unwrap();
+    let (write, read) = (format!("echo x > {}", file.display()), format!("read word < {}", secret.display()));
+    for deed in [&read, "exec 3<>/dev/tcp/127.0.0.1/9", "/bin/true; true", "(exit 0)", &write, "exit 3"] {
+        assert!(matches!(ending_of(deed), Err(Ended::Broke(_))), "{deed}");
+    }
+    assert!(!file.exists());
+    assert!(matches!(ending_of("while :; do :; done"), Err(Ended::TooLong)));
+    assert!(matches!(ending_of("while echo 0123456789; do :; done"), Err(Ended::TooMuch)));
+}
+
+#[test]
+fn a_film_whose_program_dies_is_held_with_the_reason() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let folder = TempDir::new("transcode-dies");
+    let (source, program) = (portrait(folder.path()), folder.path().join("ffmpeg"));
+    std::fs::write(&program, "#!/bin/sh\ncase \"$*\" in *-encoders*) echo ' V libx264'; echo ' A aac';; *) exit 3;; esac\n")
+        .unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let line = wrap(folder.path(), &source, program.to_str().unwrap());
+    assert_eq!(line["error"]["code"], "wrap-failed", "{line}");
+    assert!(line["error"]["detail"].as_str().unwrap().contains("code 3"), "{line}");
+}
