@@ -431,15 +431,13 @@ impl Source for Endless {
         self.largest.fetch_max(into.len(), Ordering::Relaxed);
         let back = self.length_bytes - self.back.len() as u64;
         into.fill(0x5A);
+        let end = at + into.len() as u64;
         for (start, bytes) in [(0, &self.front), (back, &self.back)] {
-            for (n, byte) in into.iter_mut().enumerate() {
-                let place = at + n as u64;
-                if let Some(own) = place.checked_sub(start).and_then(|n| bytes.get(usize::try_from(n).unwrap())) {
-                    *byte = *own;
-                }
-                if place >= start + bytes.len() as u64 {
-                    break;
-                }
+            let (from, until) = (at.max(start), end.min(start + bytes.len() as u64));
+            if from < until {
+                let place = |n: u64, origin: u64| usize::try_from(n - origin).unwrap();
+                let own = &bytes[place(from, start)..place(until, start)];
+                into[place(from, at)..place(until, at)].copy_from_slice(own);
             }
         }
         Ok(())
@@ -530,7 +528,7 @@ fn orthanc_takes_a_film_over_the_web_and_by_dimse_and_a_folder_keeps_it() {
     });
     let sop = SopRef { sop_class: instance.sop_class.clone(), sop_instance: instance.sop_instance.clone() };
     assert_eq!(to.store(&instance, &mut payload.as_slice()), Ok(Stored { warning: None }));
-    let Ok(Asked::Answered(reports)) = to.ask_commitment(&Uid::parse("2.25.9").unwrap(), &[sop.clone()]) else {
+    let Ok(Asked::Answered(reports)) = to.ask_commitment(&Uid::parse("2.25.9").unwrap(), std::slice::from_ref(&sop)) else {
         panic!("no answer")
     };
     assert_eq!(reports[0].committed, [sop]);
