@@ -19,7 +19,7 @@ use crate::archive::reports::{self, Reports};
 use crate::archive::{AeTitle, Report, ReportSink, Unwanted};
 use crate::audit::{self, Audit, Event, Object, Outcome};
 use crate::capture::retry::RetryPolicy;
-use crate::capture::{Claim, FailureCode, ItemId, MediaKind, Patient, Stage};
+use crate::capture::{Claim, FailureCode, ItemId, MediaKind, Patient, Stage, Uid};
 use crate::cli::serve::{DemoPersons, Doors, Running};
 use crate::cli::upkeep::{self, Upkeep};
 use crate::clock::Clock;
@@ -725,6 +725,14 @@ impl Observer for Counting {
         match failure {
             None => log::note("transcoded", &[]),
             Some(why) => log::warn("not-transcoded", &[("cause", &why)]),
+        }
+    }
+
+    fn stood_in(&self, item: ItemId, sop_instance: &Uid) {
+        let detail = "as a Secondary Capture, because an archive does not take its class";
+        let (at, action, object) = (self.clock.now(), "item.stand-in", Object::StandIn(item, sop_instance));
+        if let Err(e) = self.audit.record(&Event { at, actor: None, action, outcome: Outcome::Done, object, detail }) {
+            log::error("audit-blocked", &[("cause", &e)]);
         }
     }
 

@@ -3,12 +3,15 @@
 
 mod dicom_fixture;
 
+use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
 
 use dicom_dictionary_std::tags;
 use dicom_fixture::*;
 use dicom_object::{DefaultDicomObject, InMemDicomObject, Tag};
-use shutterbridge::capture::Phi;
+use shutterbridge::capture::claim::View;
+use shutterbridge::capture::media::Number;
+use shutterbridge::capture::{Claim, Phi};
 use shutterbridge::dicom::{self, DicomError, LossyHistory, LossyMethod, LossyStep, Picture, Pixels, Syntax, check};
 
 fn judge(name: &str, file: &[u8]) -> DefaultDicomObject {
@@ -80,6 +83,107 @@ fn every_kind_of_object_passes_the_validator() {
     for (name, binding, claim, picture, payload) in table {
         let instance = dicom::build(binding, &manifest(claim, 9), picture).unwrap_or_else(|e| panic!("{name}: {e}"));
         judge(name, &file_bytes(&instance, payload));
+    }
+}
+
+#[test]
+fn a_picture_through_a_dermoscope_says_what_is_known_and_that_the_rest_is_not() {
+    // The validator wants a module that the IOD does not have (PS3.3 §A.32.11).
+    let known = |line: &String| line.contains("FrameOfReferenceUID") || line.contains("PositionReferenceIndicator");
+    let payload = jpeg(64, 48, 3);
+    for (claim, model, software) in [(full_claim(), "iPhone 15", "Capture 1.4"), (bare_claim(), "UNKNOWN", "UNKNOWN")] {
+        let claim = Claim { view: Some(View::Dermoscopic), ..claim };
+        let instance = dicom::build(&full_binding(), &manifest(claim, 9), &jpeg_picture(&payload, 64, 48, 3)).unwrap();
+        let dir = TempDir::new("dermoscopic");
+        let path = dir.path().join("object.dcm");
+        std::fs::write(&path, file_bytes(&instance, &payload)).unwrap();
+        let errors: Vec<String> = validator_errors(&path).into_iter().filter(|line| !known(line)).collect();
+        assert_eq!(errors, Vec::<String>::new());
+        let o = dicom_object::open_file(&path).unwrap();
+        assert_eq!(check::faults(&o), Vec::<String>::new());
+        let table = [
+            (tags::SOP_CLASS_UID, "1.2.840.10008.5.1.4.1.1.77.1.7"),
+            (tags::MODALITY, "DMS"),
+            (tags::MANUFACTURER_MODEL_NAME, model),
+            (tags::SOFTWARE_VERSIONS, software),
+            (tags::DEVICE_SERIAL_NUMBER, "UNKNOWN"),
+            (tags::LIGHT_SOURCE_POLARIZATION, ""),
+            (tags::EMITTER_COLOR_TEMPERATURE, ""),
+            (tags::CONTACT_METHOD, ""),
+            (tags::IMMERSION_MEDIA, "(absent)"),
+            (tags::OPTICAL_MAGNIFICATION_FACTOR, ""),
+            (tags::RECOGNIZABLE_VISUAL_FEATURES, "YES"),
+        ];
+        for (tag, then) in table {
+            assert_eq!(text(&o, tag), then, "{tag}");
+        }
+    }
+}
+
+#[test]
+fn a_secondary_capture_keeps_what_was_lost_and_what_is_known() {
+    let (payload, samples) = (jpeg(65, 47, 3), noise(5, 3, 3));
+    let from = Some(LossyStep { method: LossyMethod::Jpeg, ratio: 14.2 });
+    let again = Picture { history: LossyHistory::Reencoded { from }, ..jpeg_picture(&payload, 65, 47, 3) };
+    for (picture, payload, lossy) in [
+        (jpeg_picture(&payload, 65, 47, 3), &payload, "ISO_10918_1"),
+        (again, &payload, "ISO_10918_1\\ISO_10918_1"),
+        (native_picture(5, 3, 3), &samples, "(absent)"),
+    ] {
+        for (binding, claim) in [(full_binding(), full_claim()), (bare_binding(), bare_claim())] {
+            let instance = dicom::build_stand_in(&binding, &manifest(claim, 9), &picture).unwrap();
+            let o = judge("secondary capture", &file_bytes(&instance, payload));
+            let table = [
+                (tags::SOP_CLASS_UID, "1.2.840.10008.5.1.4.1.1.7"),
+                (tags::CONVERSION_TYPE, "DI"),
+                (tags::MODALITY, "XC"),
+                (tags::LOSSY_IMAGE_COMPRESSION_METHOD, lossy),
+                (tags::PATIENT_ID, "4711"),
+            ];
+            for (tag, then) in table {
+                assert_eq!(text(&o, tag), then, "{tag}");
+            }
+        }
+    }
+}
+
+#[test]
+fn numbers_of_the_exposure_are_written_and_every_code_is_one_of_the_standard() {
+    let payload = jpeg(16, 16, 3);
+    let picture = jpeg_picture(&payload, 16, 16, 3);
+    let build = |exposure| {
+        let mut manifest = manifest(full_claim(), 9);
+        manifest.item.facts.details.exposure = exposure;
+        let instance = dicom::build(&full_binding(), &manifest, &picture).unwrap();
+        judge("exposure", &file_bytes(&instance, &payload))
+    };
+    let o = build(BTreeMap::from([
+        (0x829A, Number::Ratio(1, 120)),
+        (0x829D, Number::Ratio(18, 10)),
+        (0x8827, Number::Whole(200)),
+        (0x9000, Number::Whole(232)),
+        (0x9209, Number::Whole(0b101_1101)),
+        (0x9208, Number::Whole(300)),
+        (0xA405, Number::Whole(26)),
+    ]));
+    let table = [
+        (tags::EXPOSURE_TIME_IN_SECONDS, "0.00833333"),
+        (tags::F_NUMBER, "1.8"),
+        (tags::PHOTOGRAPHIC_SENSITIVITY, "200"),
+        (tags::EXIF_VERSION, "0232"),
+        (tags::FLASH_FIRING_STATUS, "1"),
+        (tags::FLASH_RETURN_STATUS, "2"),
+        (tags::FLASH_MODE, "3"),
+        (tags::FLASH_FUNCTION_PRESENT, "0"),
+        (tags::FLASH_RED_EYE_MODE, "1"),
+        (tags::LIGHT_SOURCE, "(absent)"),
+        (tags::FOCAL_LENGTH_IN35MM_FILM, "26"),
+    ];
+    for (tag, then) in table {
+        assert_eq!(text(&o, tag), then, "{tag}");
+    }
+    for code in (0..=26).chain([127, 255, 65_535]) {
+        build((0x8822..=0xA40C).map(|tag| (tag, Number::Whole(code))).collect());
     }
 }
 

@@ -270,8 +270,7 @@ impl Archive for Dimse {
         let mut lease = self.lease(false)?;
         let Some(association) = &mut lease.association else { return Ok(()) };
         match association.echo(&self.options) {
-            // Many archives take no video, and are there all the same.
-            Ok(0) => match [&iod::PHOTOGRAPH, &iod::DOCUMENT].into_iter().find(|iod| !association.takes_class(iod.sop_class)) {
+            Ok(0) => match lacking(association) {
                 None => Ok(()),
                 Some(iod) => Err(Refused {
                     code: FailureCode::ArchiveRefusedClass,
@@ -287,6 +286,10 @@ impl Archive for Dimse {
                 Err(unreachable(fault, "at C-ECHO"))
             }
         }
+    }
+
+    fn takes_stand_ins(&self) -> bool {
+        self.options.profile.fallback
     }
 
     fn ask_commitment(&self, transaction: &Uid, wanted: &[SopRef]) -> Result<Asked, Refused> {
@@ -325,6 +328,15 @@ fn take_usable(pool: &mut Pool, idle_ms: u64) -> (Option<Association>, Vec<Assoc
         stale.push(association);
     }
     (None, stale)
+}
+
+/// A kind of object that cannot go, as itself or as another that may stand in for it. Many archives
+/// take no video, and are there all the same.
+fn lacking(association: &Association) -> Option<&'static iod::Iod> {
+    let takes = |iod: &iod::Iod| association.takes_class(iod.sop_class);
+    let has_stand_in = |iod: &iod::Iod| iod.stand_in.is_some_and(takes);
+    let is_asked = |iod: &iod::Iod| !iod.is_stand_in() && iod.media != MediaClass::Video;
+    iod::ALL.iter().copied().find(|iod| is_asked(iod) && !takes(iod) && !has_stand_in(iod))
 }
 
 fn release(associations: Vec<Association>) {

@@ -31,12 +31,6 @@ impl Finding {
         Self { grade: Grade::Warn, says: says.into(), fix: fix.into(), key }
     }
 
-    /// The same where it may be meant.
-    #[must_use]
-    pub fn softened(self) -> Self {
-        if self.grade == Grade::Fail { Self { grade: Grade::Warn, ..self } } else { self }
-    }
-
     #[must_use]
     pub fn fail(says: impl Into<String>, key: &'static str, fix: impl Into<String>) -> Self {
         Self { grade: Grade::Fail, says: says.into(), fix: fix.into(), key }

@@ -39,6 +39,11 @@ pub trait Archive: Send + Sync {
     /// [`Refused`] with a code whose class tells the retry rule what to do.
     fn store(&self, instance: &Instance, payload: &mut dyn Read) -> Result<Stored, Refused>;
 
+    /// True where an object whose class it does not take may go as another that stands in for it.
+    fn takes_stand_ins(&self) -> bool {
+        false
+    }
+
     /// Asks whether the archive is there (C-ECHO).
     ///
     /// # Errors

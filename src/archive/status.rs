@@ -14,8 +14,8 @@ pub enum Verdict {
 /// One range of statuses.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Meaning {
-    first: u16,
-    last: u16,
+    pub first: u16,
+    pub last: u16,
     pub verdict: Verdict,
     pub says: &'static str,
     pub clause: &'static str,
@@ -28,8 +28,9 @@ const fn row(first: u16, last: u16, verdict: Verdict, says: &'static str, clause
 use FailureCode::{ArchiveBusy, ArchiveNotAuthorised, ArchiveProcessing, ArchiveRefusedClass, ArchiveRefusedObject};
 use Verdict::{Failed, Stored, StoredWithWarning};
 
+/// The first row that holds a status counts; the last one holds them all.
 #[rustfmt::skip]
-const MEANINGS: &[Meaning] = &[
+pub static MEANINGS: &[Meaning] = &[
     row(0x0000, 0x0000, Stored, "stored", "PS3.4 §B.2.3"),
     row(0x0001, 0x0001, StoredWithWarning, "an optional attribute is not supported", "PS3.7 §C.3.4"),
     row(0x0107, 0x0107, StoredWithWarning, "attribute list error", "PS3.7 §C.4.2"),
@@ -46,15 +47,16 @@ const MEANINGS: &[Meaning] = &[
     row(0xB007, 0xB007, StoredWithWarning, "the data set does not match its SOP class", "PS3.4 §B.2.3"),
     row(0xB000, 0xBFFF, StoredWithWarning, "stored with a warning", "PS3.7 annex C"),
     row(0xC000, 0xCFFF, Failed(ArchiveRefusedObject), "the archive cannot understand the object", "PS3.4 §B.2.3"),
+    EVERY_OTHER,
 ];
 
 /// Every other status: the archive answered, and not that it has it.
-const UNKNOWN: Meaning = row(0, u16::MAX, Failed(ArchiveRefusedObject), "a failure without a meaning here", "PS3.7 annex C");
+const EVERY_OTHER: Meaning = row(0, u16::MAX, Failed(ArchiveRefusedObject), "a failure without a meaning here", "PS3.7 annex C");
 
 /// The first row that holds the status.
 #[must_use]
 pub fn meaning(status: u16) -> &'static Meaning {
-    MEANINGS.iter().find(|m| (m.first..=m.last).contains(&status)).unwrap_or(&UNKNOWN)
+    MEANINGS.iter().find(|m| (m.first..=m.last).contains(&status)).unwrap_or(&EVERY_OTHER)
 }
 
 #[cfg(test)]

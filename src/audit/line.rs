@@ -62,7 +62,7 @@ impl Line {
         let (proof, sent_sha256) = match event.object {
             Object::Scrubbed(_, proof) => (Some(proof.clone()), None),
             Object::Sent(_, sha256) => (None, Some(hex(sha256))),
-            Object::None | Object::Capture(_) | Object::Identifier(_) => (None, None),
+            Object::None | Object::Capture(_) | Object::StandIn(..) | Object::Identifier(_) => (None, None),
         };
         let actor = event.actor.map(|operator| Actor {
             issuer: operator.issuer.clone(),

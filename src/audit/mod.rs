@@ -20,7 +20,7 @@ use std::{fmt, thread};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::capture::{CaptureId, ItemId, Operator, Phi};
+use crate::capture::{CaptureId, ItemId, Operator, Phi, Uid};
 use crate::seal::aead::Kek;
 use crate::seal::digest::{hex, hmac_sha256};
 use crate::seal::secret::Secret;
@@ -68,6 +68,8 @@ pub enum Object<'a> {
     Identifier(&'a Phi),
     /// An item, and what was taken out of it before it was sealed.
     Scrubbed(ItemId, &'a Proof),
+    /// An item, and the UID of the object that went in its place.
+    StandIn(ItemId, &'a Uid),
     /// An item, and the SHA-256 of its coded picture as the archive got it.
     Sent(ItemId, &'a [u8; 32]),
 }
@@ -278,6 +280,7 @@ impl Audit {
         match object {
             Object::None => String::new(),
             Object::Capture(id) => format!("capture:{id}"),
+            Object::StandIn(item, uid) => format!("item:{item} as {uid}"),
             Object::Scrubbed(item, _) | Object::Sent(item, _) => format!("item:{item}"),
             Object::Identifier(text) => {
                 format!("identifier:{}", hex(&hmac_sha256(self.key.expose(), &[text.expose().as_bytes()])))

@@ -7,6 +7,24 @@ use super::failure::Failure;
 use super::record::{ItemRecord, Schedule, progress};
 use super::stage::Stage;
 
+/// As what an item goes to an archive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Form {
+    /// As an object of its own class.
+    #[default]
+    Own,
+    /// As a Secondary Capture, another instance, because the archive does not take that class.
+    StandIn,
+}
+
+impl Form {
+    #[allow(clippy::trivially_copy_pass_by_ref)] // serde asks for this shape
+    fn is_own(&self) -> bool {
+        *self == Self::Own
+    }
+}
+
 /// What there is to do with an item for one archive: its own schedule, failures and commitment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leg {
@@ -19,6 +37,9 @@ pub struct Leg {
     pub schedule: Schedule,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+    /// Written down before anything is sent in it.
+    #[serde(default, skip_serializing_if = "Form::is_own")]
+    pub form: Form,
 }
 
 impl Leg {
@@ -68,7 +89,14 @@ impl ItemRecord {
     /// The item's own state, as of a leg without archive.
     pub(super) fn as_leg(&self) -> Leg {
         let Self { stage, resume, schedule, failure, .. } = self;
-        Leg { archive: String::new(), stage: *stage, resume: *resume, schedule: *schedule, failure: failure.clone() }
+        Leg {
+            archive: String::new(),
+            stage: *stage,
+            resume: *resume,
+            schedule: *schedule,
+            failure: failure.clone(),
+            form: Form::Own,
+        }
     }
 
     /// True where it holds of any leg, or of the item while it has none.

@@ -25,7 +25,7 @@ pub use claim::Claim;
 pub use equipment::Equipment;
 pub use failure::{Class, Failure, FailureCode};
 pub use id::{CaptureId, ItemId};
-pub use leg::Leg;
+pub use leg::{Form, Leg};
 pub use media::{Essence, Facts, MediaKind, TakenAt};
 pub use order::Order;
 pub use person::{Identifier, Operator, Patient, Visit};

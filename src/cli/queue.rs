@@ -115,7 +115,8 @@ fn show(capture: &Value) -> String {
         text = format!("{text}  {}  {}  {}\n", word(item, "id"), word(item, "stage"), word(item, "media"));
         let legs = list_of(item, "legs");
         for leg in legs {
-            text = format!("{text}    to {}  {}\n{}", word(leg, "archive"), word(leg, "stage"), trouble(leg, "      "));
+            let form = if word(leg, "form") == "stand-in" { "  as a Secondary Capture" } else { "" };
+            text = format!("{text}    to {}  {}{form}\n{}", word(leg, "archive"), word(leg, "stage"), trouble(leg, "      "));
         }
         if legs.is_empty() {
             text.push_str(&trouble(item, "    "));

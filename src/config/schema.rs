@@ -235,7 +235,7 @@ pub const SECTIONS: &[Section] = &[
                 "fallback",
                 Kind::Flag,
                 Text("true"),
-                "decode a JPEG for an archive that takes its class in native syntaxes only",
+                "decode a JPEG for an archive that takes its class in native syntaxes only; send a Secondary Capture to one that does not take the class",
             ),
             key("syntaxes", Kind::Syntaxes, Unset, "UIDs of the transfer syntaxes it is offered; not set: all"),
             key(

@@ -2,10 +2,11 @@
 
 use super::data_set::DataSet;
 use super::encapsulate::PIXEL_BYTES_MAX;
-use super::iod::{Iod, PHOTOGRAPH};
+use super::iod::{DERMOSCOPIC, Iod, PHOTOGRAPH, STAND_IN};
 use super::moment::Moment;
-use super::{Cine, DicomError, Instance, LossyHistory, Picture, Pixels, modules};
+use super::{Cine, DicomError, Instance, LossyHistory, Picture, Pixels};
 use crate::capture::binding::SeriesBinding;
+use crate::capture::claim::View;
 use crate::capture::record::Manifest;
 use crate::capture::{Binding, Uid};
 
@@ -38,6 +39,20 @@ impl<'a> Source<'a> {
         let instance_number = *number.ok_or(DicomError::ItemUnknown)?;
         Ok(Self { binding, series, manifest, picture, iod, moment, instance_number, cine: None })
     }
+
+    /// Every module of the object's table, and nothing that the table does not have.
+    pub(super) fn object(&self, sop_instance: Uid) -> Result<Instance, DicomError> {
+        let (mut to, mut notes) = (DataSet::new(), Vec::new());
+        for module in self.iod.modules {
+            (module.fill)(&mut to, self, &mut notes)?;
+        }
+        let dataset = to.finish();
+        if !self.iod.holds(&dataset) {
+            return Err(DicomError::Unlisted);
+        }
+        let sop_class = Uid::parse(self.iod.sop_class).map_err(|_| DicomError::Encoding)?;
+        Ok(Instance { sop_class, sop_instance, pixels: self.picture.pixels, dataset, notes })
+    }
 }
 
 /// Builds the object of one item. The same arguments give the same bytes, so that every resend is
@@ -46,35 +61,23 @@ impl<'a> Source<'a> {
 /// # Errors
 /// [`DicomError`]: the hospital's identifiers do not fit, or the arguments contradict each other.
 pub fn build(binding: &Binding, manifest: &Manifest, picture: &Picture) -> Result<Instance, DicomError> {
-    check_picture(picture)?;
-    let source = Source::new(binding, manifest, picture, &PHOTOGRAPH)?;
-    image(&source, DataSet::new())
+    let is_dermoscopic = manifest.acceptance.claim.view == Some(View::Dermoscopic);
+    build_as(if is_dermoscopic { &DERMOSCOPIC } else { &PHOTOGRAPH }, binding, manifest, picture)
 }
 
-/// What every image has, besides what is in `to`.
-pub(super) fn image(source: &Source, mut to: DataSet) -> Result<Instance, DicomError> {
-    let mut notes = Vec::new();
-    modules::patient(&mut to, source)?;
-    modules::general_study(&mut to, source)?;
-    modules::patient_study(&mut to, source)?;
-    modules::general_series(&mut to, source)?;
-    modules::request_attributes(&mut to, source)?;
-    modules::general_equipment(&mut to, source);
-    modules::general_acquisition(&mut to, source);
-    modules::general_image(&mut to, source);
-    modules::lossy_compression(&mut to, source);
-    modules::image_pixel(&mut to, source)?;
-    modules::vl_image(&mut to, source);
-    modules::icc_profile(&mut to, source, &mut notes);
-    modules::sop_common(&mut to, source);
-    modules::contributing_equipment(&mut to, source);
-    Ok(Instance {
-        sop_class: Uid::parse(source.iod.sop_class).map_err(|_| DicomError::Encoding)?,
-        sop_instance: source.manifest.item.sop_instance_uid.clone(),
-        pixels: source.picture.pixels,
-        dataset: to.finish(),
-        notes,
-    })
+/// The same picture as a Secondary Capture, for an archive that takes no other class of it. It is
+/// another instance: its UID, in `manifest`, and its series, in `binding`, are its own.
+///
+/// # Errors
+/// As for [`build`].
+pub fn build_stand_in(binding: &Binding, manifest: &Manifest, picture: &Picture) -> Result<Instance, DicomError> {
+    build_as(&STAND_IN, binding, manifest, picture)
+}
+
+fn build_as(iod: &'static Iod, binding: &Binding, manifest: &Manifest, picture: &Picture) -> Result<Instance, DicomError> {
+    check_picture(picture)?;
+    let source = Source::new(binding, manifest, picture, iod)?;
+    source.object(manifest.item.sop_instance_uid.clone())
 }
 
 pub(super) fn check_picture(picture: &Picture) -> Result<(), DicomError> {

@@ -38,6 +38,13 @@ impl DataSet {
         }
     }
 
+    /// Where it has no value yet: what is not known of what must be told.
+    pub(super) fn put_where_empty(&mut self, tag: Tag, vr: VR, text: &str) {
+        if self.0.get(tag).is_none_or(|element| element.value().to_str().is_ok_and(|known| known.is_empty())) {
+            self.put(tag, vr, text);
+        }
+    }
+
     pub(super) fn put_number(&mut self, tag: Tag, value: u16) {
         self.0.put(DataElement::new(tag, VR::US, PrimitiveValue::from(value)));
     }

@@ -10,11 +10,11 @@ use super::data_set::DataSet;
 use super::encapsulate::PIXEL_BYTES_MAX;
 use super::iod::DOCUMENT;
 use super::moment::{date, time};
-use super::value::{LO_MAX, ST_MAX, description};
-use super::{DicomError, Instance, LossyHistory, Picture, Pixels, macros, modules};
+use super::value::{ST_MAX, description};
+use super::{DicomError, Instance, LossyHistory, Picture, Pixels, macros};
 use crate::capture::claim::View;
 use crate::capture::record::Manifest;
-use crate::capture::{Binding, Phi, Uid};
+use crate::capture::{Binding, Phi};
 
 /// What a form of consent is (LOINC); other documents have no code that would be true of all.
 const CONSENT: (&str, &str, &str) = ("59284-0", "LN", "Consent Document");
@@ -32,37 +32,11 @@ pub fn build_document(binding: &Binding, manifest: &Manifest) -> Result<Instance
     let pixels = Pixels::Document { length };
     let nothing = Picture { width: 0, height: 0, samples: 0, pixels, history: LossyHistory::Lossless, icc_profile: None };
     let source = Source::new(binding, manifest, &nothing, &DOCUMENT)?;
-    let mut to = DataSet::new();
-    modules::patient(&mut to, &source)?;
-    modules::general_study(&mut to, &source)?;
-    modules::patient_study(&mut to, &source)?;
-    modules::general_series(&mut to, &source)?;
-    modules::request_attributes(&mut to, &source)?;
-    modules::general_equipment(&mut to, &source);
-    capture_equipment(&mut to, &source);
-    encapsulated_document(&mut to, &source);
-    modules::sop_common(&mut to, &source);
-    modules::contributing_equipment(&mut to, &source);
-    Ok(Instance {
-        sop_class: Uid::parse(source.iod.sop_class).map_err(|_| DicomError::Encoding)?,
-        sop_instance: manifest.item.sop_instance_uid.clone(),
-        pixels,
-        dataset: operator_to_equipment(to.finish()),
-        notes: Vec::new(),
-    })
-}
-
-/// SC Equipment (§C.8.6.1): the gateway, which made an object of a file.
-fn capture_equipment(to: &mut DataSet, source: &Source) {
-    to.put(tags::CONVERSION_TYPE, VR::CS, "WSD");
-    to.put(tags::SECONDARY_CAPTURE_DEVICE_MANUFACTURER, VR::LO, modules::PRODUCT);
-    to.put(tags::SECONDARY_CAPTURE_DEVICE_MANUFACTURER_MODEL_NAME, VR::LO, modules::PRODUCT);
-    let version = description(&source.binding.gateway_version, LO_MAX);
-    to.put_some(tags::SECONDARY_CAPTURE_DEVICE_SOFTWARE_VERSIONS, VR::LO, version);
+    source.object(manifest.item.sop_instance_uid.clone())
 }
 
 /// Encapsulated Document (§C.24.2), less the document.
-fn encapsulated_document(to: &mut DataSet, source: &Source) {
+pub(super) fn encapsulated_document(to: &mut DataSet, source: &Source) {
     let claim = &source.manifest.acceptance.claim;
     let moment = &source.moment;
     to.put(tags::INSTANCE_NUMBER, VR::IS, source.instance_number.to_string());
@@ -84,21 +58,6 @@ fn encapsulated_document(to: &mut DataSet, source: &Source) {
     to.put(tags::MIME_TYPE_OF_ENCAPSULATED_DOCUMENT, VR::LO, MIME_TYPE);
     // Without the byte that makes its element even.
     to.put_long(tags::ENCAPSULATED_DOCUMENT_LENGTH, source.picture.pixels.length());
-}
-
-/// Who sent it has no place in the series of this IOD; the equipment that took part has one
-/// (§C.12.1.1.5).
-fn operator_to_equipment(mut dataset: InMemDicomObject) -> InMemDicomObject {
-    let moved: Vec<_> =
-        [tags::OPERATORS_NAME, tags::OPERATOR_IDENTIFICATION_SEQUENCE].into_iter().filter_map(|tag| dataset.take(tag)).collect();
-    dataset.update_value(tags::CONTRIBUTING_EQUIPMENT_SEQUENCE, |value| {
-        if let Some(item) = value.items_mut().and_then(|items| items.first_mut()) {
-            for element in &moved {
-                item.put(element.clone());
-            }
-        }
-    });
-    dataset
 }
 
 /// The elements that stand before the document and those behind it (PS3.5 §7.1: by their tags).

@@ -9,6 +9,7 @@ pub mod commitment;
 mod data_set;
 mod document;
 mod encapsulate;
+mod exposure;
 pub mod icc;
 pub mod iod;
 mod latin1;
@@ -18,6 +19,7 @@ mod moment;
 mod native;
 mod part10;
 mod region;
+pub mod table;
 mod value;
 pub mod video;
 
@@ -27,7 +29,7 @@ use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 
-pub use build::build;
+pub use build::{build, build_stand_in};
 pub use document::build_document;
 pub use encapsulate::DataSetStream;
 pub use iod::Syntax;
@@ -208,6 +210,8 @@ pub enum DicomError {
     SyntaxUnfit {
         syntax: Syntax,
     },
+    /// The object got an attribute that its table does not have.
+    Unlisted,
     Encoding,
 }
 
@@ -219,9 +223,12 @@ impl DicomError {
             Self::IdentifierTooLong { .. } => FailureCode::IdentifierTooLong,
             Self::PatientIdMissing => FailureCode::PatientUnknown,
             Self::SyntaxUnfit { .. } => FailureCode::ArchiveRefusedClass,
-            Self::ZoneUnknown | Self::ItemUnknown | Self::Picture(_) | Self::BodySiteMissing | Self::Encoding => {
-                FailureCode::WrapFailed
-            }
+            Self::ZoneUnknown
+            | Self::ItemUnknown
+            | Self::Picture(_)
+            | Self::BodySiteMissing
+            | Self::Unlisted
+            | Self::Encoding => FailureCode::WrapFailed,
         }
     }
 }
@@ -241,6 +248,7 @@ impl fmt::Display for DicomError {
             Self::SyntaxUnfit { syntax } => {
                 write!(f, "the picture cannot be sent in {} as it is coded; use another transfer syntax", syntax.uid())
             }
+            Self::Unlisted => f.write_str("the object got an attribute that its table does not have; report the capture id"),
             Self::Encoding => f.write_str("the data set could not be encoded; report the capture id"),
         }
     }

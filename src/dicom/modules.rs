@@ -14,7 +14,7 @@ use crate::capture::order::Code;
 use crate::capture::{Equipment, Order, Uid};
 
 /// What this program calls itself in an object.
-pub(super) const PRODUCT: &str = "Shutterbridge";
+const PRODUCT: &str = "Shutterbridge";
 /// Coding scheme of staff numbers: the token's subject, which is the hospital's own.
 const STAFF_SCHEME: &str = "99STAFF";
 
@@ -103,7 +103,7 @@ pub(super) fn patient_study(to: &mut DataSet, source: &Source) -> Result<(), Dic
 }
 
 /// General Series (§C.7.3.1): one capture session.
-pub(super) fn general_series(to: &mut DataSet, source: &Source) -> Result<(), DicomError> {
+pub(super) fn general_series(to: &mut DataSet, source: &Source) {
     let series = source.series;
     to.put(tags::MODALITY, VR::CS, source.iod.modality);
     to.put(tags::SERIES_INSTANCE_UID, VR::UI, series.instance_uid.as_str());
@@ -114,7 +114,10 @@ pub(super) fn general_series(to: &mut DataSet, source: &Source) -> Result<(), Di
     to.put(tags::PERFORMED_PROCEDURE_STEP_START_DATE, VR::DA, date(series.started.date()));
     to.put(tags::PERFORMED_PROCEDURE_STEP_START_TIME, VR::TM, time(series.started));
     to.put_some(tags::PERFORMED_PROCEDURE_STEP_DESCRIPTION, VR::LO, description(&source.binding.study.description, LO_MAX));
+}
 
+/// Who took the picture, by their sign-in.
+pub(super) fn operator(to: &mut DataSet, source: &Source) -> Result<(), DicomError> {
     let operator = &source.manifest.acceptance.operator;
     let subject = identifier("Operator Identification", &operator.subject, LO_MAX)?;
     let named = display_name(&operator.name);
@@ -180,6 +183,32 @@ pub(super) fn general_equipment(to: &mut DataSet, source: &Source) {
     let site = &source.binding.site;
     to.put_some(tags::INSTITUTION_NAME, VR::LO, description(&site.institution, LO_MAX));
     to.put_some(tags::INSTITUTIONAL_DEPARTMENT_NAME, VR::LO, description(&site.department_name, LO_MAX));
+}
+
+/// Enhanced General Equipment (§C.7.5.2): what General Equipment has must have a value. The serial
+/// number of a phone is never taken.
+pub(super) fn enhanced_equipment(to: &mut DataSet) {
+    let must = [tags::MANUFACTURER, tags::MANUFACTURER_MODEL_NAME, tags::DEVICE_SERIAL_NUMBER, tags::SOFTWARE_VERSIONS];
+    for tag in must {
+        to.put_where_empty(tag, VR::LO, "UNKNOWN");
+    }
+}
+
+/// Dermoscopic Image (§C.8.12.13): of the dermoscope nothing is known, and nobody has looked
+/// whether a fingerprint is seen, so it is not denied.
+pub(super) fn dermoscopic_image(to: &mut DataSet) {
+    to.put(tags::RECOGNIZABLE_VISUAL_FEATURES, VR::CS, "YES");
+    to.put(tags::LIGHT_SOURCE_POLARIZATION, VR::CS, "");
+    to.put(tags::EMITTER_COLOR_TEMPERATURE, VR::DS, "");
+    to.put(tags::CONTACT_METHOD, VR::CS, "");
+    to.put(tags::OPTICAL_MAGNIFICATION_FACTOR, VR::DS, "");
+}
+
+/// SC Image (§C.8.6.2): when the gateway made an object of it.
+pub(super) fn secondary_image(to: &mut DataSet, source: &Source) {
+    let made = source.moment.local(source.binding.bound_at);
+    to.put(tags::DATE_OF_SECONDARY_CAPTURE, VR::DA, date(made.date()));
+    to.put(tags::TIME_OF_SECONDARY_CAPTURE, VR::TM, time(made));
 }
 
 /// General Acquisition (§C.7.10.1); nothing where the time of capture is not known.
@@ -275,10 +304,9 @@ pub(super) fn image_pixel(to: &mut DataSet, source: &Source) -> Result<(), Dicom
     Ok(())
 }
 
-/// VL Image (§C.8.12.1) and Acquisition Context (§C.7.6.14), with the side.
-pub(super) fn vl_image(to: &mut DataSet, source: &Source) {
+/// What is seen, and on which side (§C.8.12.1, §C.7.3.1).
+pub(super) fn anatomy(to: &mut DataSet, source: &Source) {
     let claim = &source.manifest.acceptance.claim;
-    to.put_empty_sequence(tags::ACQUISITION_CONTEXT_SEQUENCE);
     let known = claim.body_site.as_ref().and_then(region::find);
     if let Some(claimed) = &claim.body_site {
         to.put_items(tags::ANATOMIC_REGION_SEQUENCE, macros::code(&claimed.code, &claimed.scheme, &claimed.meaning));
@@ -315,7 +343,7 @@ pub(super) fn sop_common(to: &mut DataSet, source: &Source) {
 }
 
 /// The gateway's own part in the object (§C.12.1.1.5).
-pub(super) fn contributing_equipment(to: &mut DataSet, source: &Source) {
+pub(super) fn contribution(source: &Source) -> DataSet {
     let done = match source.picture.history {
         _ if matches!(source.picture.pixels, Pixels::Document { .. }) => "metadata removed, pages kept, encapsulated",
         LossyHistory::Original if source.cine.is_some() => {
@@ -333,5 +361,14 @@ pub(super) fn contributing_equipment(to: &mut DataSet, source: &Source) {
     item.put_some(tags::SOFTWARE_VERSIONS, VR::LO, description(&source.binding.gateway_version, LO_MAX));
     item.put(tags::CONTRIBUTION_DATE_TIME, VR::DT, source.moment.date_time(source.moment.local(source.binding.bound_at)));
     item.put(tags::CONTRIBUTION_DESCRIPTION, VR::ST, done);
-    to.put_items(tags::CONTRIBUTING_EQUIPMENT_SEQUENCE, [item]);
+    item
+}
+
+/// SC Equipment (§C.8.6.1): the gateway, which made an object of a file.
+pub(super) fn capture_equipment(to: &mut DataSet, source: &Source, conversion_type: &str) {
+    to.put(tags::CONVERSION_TYPE, VR::CS, conversion_type);
+    to.put(tags::SECONDARY_CAPTURE_DEVICE_MANUFACTURER, VR::LO, PRODUCT);
+    to.put(tags::SECONDARY_CAPTURE_DEVICE_MANUFACTURER_MODEL_NAME, VR::LO, PRODUCT);
+    let version = description(&source.binding.gateway_version, LO_MAX);
+    to.put_some(tags::SECONDARY_CAPTURE_DEVICE_SOFTWARE_VERSIONS, VR::LO, version);
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use dicom_core::VR;
 use dicom_dictionary_std::tags;
 
-use super::build::{Source, check_picture, image};
+use super::build::{Source, check_picture};
 use super::data_set::DataSet;
 use super::encapsulate::PIXEL_BYTES_MAX;
 use super::iod::VIDEO;
@@ -232,6 +232,8 @@ impl Cine {
     }
 }
 
+const NO_FILM: DicomError = DicomError::Picture("a film has pictures in colour, and lasts");
+
 /// Builds the object of one film. The same arguments give the same bytes.
 ///
 /// # Errors
@@ -241,22 +243,23 @@ pub fn build_video(binding: &Binding, manifest: &Manifest, picture: &Picture, ci
     check_picture(picture)?;
     let is_film = matches!(picture.pixels, Pixels::Video { .. }) && picture.samples == 3;
     if !is_film || cine.frames == 0 || !(cine.seconds.is_finite() && cine.seconds > 0.0) {
-        return Err(DicomError::Picture("a film has pictures in colour, and lasts"));
-    }
-    let site = manifest.acceptance.claim.body_site.as_ref();
-    if site.and_then(|site| macros::code(&site.code, &site.scheme, &site.meaning)).is_none() {
-        return Err(DicomError::BodySiteMissing);
+        return Err(NO_FILM);
     }
     let source = Source { cine: Some(cine), ..Source::new(binding, manifest, picture, &VIDEO)? };
-    let mut to = DataSet::new();
-    put_cine(&mut to, cine);
-    put_multi_frame(&mut to, cine);
-    image(&source, to)
+    source.object(manifest.item.sop_instance_uid.clone())
+}
+
+/// No film without a region (§C.8.12.1: required where there is Number of Frames).
+pub(super) fn check_region(source: &Source) -> Result<(), DicomError> {
+    let site = source.manifest.acceptance.claim.body_site.as_ref();
+    let code = site.and_then(|site| macros::code(&site.code, &site.scheme, &site.meaning));
+    code.map(|_| ()).ok_or(DicomError::BodySiteMissing)
 }
 
 /// Cine (§C.7.6.5). Phones let the rate vary: Frame Time is the average, because a vector of all of
 /// them has no room in explicit VR beyond some minutes.
-fn put_cine(to: &mut DataSet, cine: &Cine) {
+pub(super) fn put_cine(to: &mut DataSet, source: &Source) -> Result<(), DicomError> {
+    let cine = source.cine.ok_or(NO_FILM)?;
     let rate = (f64::from(cine.frames) / cine.seconds).round().max(1.0);
     to.put(tags::FRAME_TIME, VR::DS, decimal(cine.seconds * 1000.0 / f64::from(cine.frames)));
     to.put(tags::CINE_RATE, VR::IS, format!("{rate:.0}"));
@@ -270,12 +273,15 @@ fn put_cine(to: &mut DataSet, cine: &Cine) {
         item.put_items(tags::CHANNEL_SOURCE_SEQUENCE, macros::code("109112", "DCM", "Ambient room environment"));
         to.put_items(tags::MULTIPLEXED_AUDIO_CHANNELS_DESCRIPTION_CODE_SEQUENCE, [item]);
     }
+    Ok(())
 }
 
 /// Multi-frame (§C.7.6.6).
-fn put_multi_frame(to: &mut DataSet, cine: &Cine) {
+pub(super) fn put_multi_frame(to: &mut DataSet, source: &Source) -> Result<(), DicomError> {
+    let cine = source.cine.ok_or(NO_FILM)?;
     to.put(tags::NUMBER_OF_FRAMES, VR::IS, cine.frames.to_string());
     to.put_tag(tags::FRAME_INCREMENT_POINTER, tags::FRAME_TIME);
+    Ok(())
 }
 
 /// Decimal String, to the millionth where it has room.

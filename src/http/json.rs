@@ -85,7 +85,12 @@ fn receipt_item(id: &str, item: &ItemRecord) -> Map<String, Value> {
 
 /// The way of an item to one archive.
 fn leg(leg: &Leg) -> Value {
-    json!({ "archive": leg.archive, "stage": leg.stage, "failure": failure(leg.failure.as_ref(), &leg.schedule) })
+    json!({
+        "archive": leg.archive,
+        "stage": leg.stage,
+        "form": leg.form,
+        "failure": failure(leg.failure.as_ref(), &leg.schedule),
+    })
 }
 
 fn failure(failure: Option<&Failure>, schedule: &Schedule) -> Value {

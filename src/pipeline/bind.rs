@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 use super::identify::{Doubt, Match};
 use crate::capture::binding::{SeriesBinding, SiteNames, StudyBinding};
 use crate::capture::order::Code;
-use crate::capture::record::{Acceptance, Digest, ItemFacts};
+use crate::capture::record::{Acceptance, Digest, ItemFacts, Manifest};
 use crate::capture::{Binding, Equipment, FailureCode, Identifier, MediaClass, Order, Phi, Record, TakenAt, Uid, Visit};
 use crate::journal::StudyRow;
 use crate::seal::digest::hmac_sha256;
@@ -203,6 +203,26 @@ pub(super) fn enter_series(
         series.len() - 1
     });
     u16::try_from(at).unwrap_or(u16::MAX)
+}
+
+/// What of an item's object is another one's in its Secondary Capture: the instance, and the series,
+/// for one series has one class (PS3.3 §A.1.2.3). Made of what is replaced, so that they are the same
+/// whenever they are made.
+#[must_use]
+pub fn stand_in(binding: &Binding, mut manifest: Manifest, place: &Place) -> (Binding, Manifest) {
+    /// A study counts its own series from 1 and never comes so far.
+    const NUMBERS_FROM: u32 = 1_000_000;
+    let of = |uid: &Uid| {
+        let uuid = hmac_sha256(&place.uid_key, &[b"secondary-capture", uid.as_str().as_bytes()]);
+        Uid::from_uuid_bytes(head(&uuid))
+    };
+    let mut binding = binding.clone();
+    for series in &mut binding.series {
+        series.instance_uid = of(&series.instance_uid);
+        series.number = series.number.saturating_add(NUMBERS_FROM);
+    }
+    manifest.item.sop_instance_uid = of(&manifest.item.sop_instance_uid);
+    (binding, manifest)
 }
 
 /// The row key of the study that a binding names; made again, it is the same.

@@ -10,7 +10,8 @@ use super::identify::Doubt;
 use super::step::{Delivery, Failed, ItemOutcome, Job, Outcome, Works};
 use super::{sealed, wrap};
 use crate::archive::{Archive, Refused, Stored};
-use crate::capture::{Binding, CaptureId, Commitment, Essence, Failure, FailureCode, ItemId, Takes};
+use crate::capture::{Binding, CaptureId, Commitment, Essence, Failure, FailureCode, Form, ItemId, Takes, Uid};
+use crate::dicom::iod;
 use crate::seal::digest::Hasher;
 
 /// An archive under the name that the configuration gives it.
@@ -80,9 +81,11 @@ pub(super) fn deliver(works: &Works, wrapping: &Wrapping, job: &Job, go_on: &dyn
 
 fn one(works: &Works, wrapping: &Wrapping, job: &Job, index: u16) -> Result<Delivery, Failed> {
     let binding = binding(works, job.record.id())?;
+    let name = works.archives.get(job.lane).map(|target| target.name.as_str()).unwrap_or_default();
+    let form = job.record.leg(index, name).map_or(Form::Own, |leg| leg.form);
     let wrapped = {
         let _turn = wrapping.wait_for(job.record.id().item(index));
-        wrap::wrap(&works.spool, &works.fence, &job.record, index, &binding)
+        wrap::wrap(works, &job.record, index, &binding, form)
     };
     let wrapped = wrapped.map_err(|doubt| {
         let (code, detail) = coded_anew(works, wrapping, job, index, doubt);
@@ -100,12 +103,17 @@ fn one(works: &Works, wrapping: &Wrapping, job: &Job, index: u16) -> Result<Deli
             if let Some(digest) = &sent_sha256 {
                 works.observer.sent(job.record.id().item(index), digest);
             }
+            if form == Form::StandIn {
+                works.observer.stood_in(job.record.id().item(index), &wrapped.instance.sop_instance);
+            }
             works.observer.attempted(&target.name, Ok(warning.is_some()));
             Ok(Delivery { warning, notes: wrapped.instance.notes, sent_sha256 })
         }
         Err(Refused { code, detail }) => {
             works.observer.attempted(&target.name, Err(code));
-            Err(broke(works, true, code, &detail))
+            let may_stand_in = code == FailureCode::ArchiveRefusedClass && form == Form::Own && target.archive.takes_stand_ins();
+            let stand_in = if may_stand_in { stand_in(works, job, index, &binding) } else { None };
+            Err(Failed { stand_in, ..broke(works, true, code, &detail) })
         }
     }
 }
@@ -120,6 +128,12 @@ fn coded_anew(works: &Works, wrapping: &Wrapping, job: &Job, index: u16, doubt: 
         }
         (doubt, _) => doubt,
     }
+}
+
+/// The UID of an item's stand-in; none of what has no stand-in.
+fn stand_in(works: &Works, job: &Job, index: u16, binding: &Binding) -> Option<Uid> {
+    let wrapped = wrap::wrap(works, &job.record, index, binding, Form::StandIn).ok()?;
+    (wrapped.instance.sop_class.as_str() == iod::SECONDARY_CAPTURE).then_some(wrapped.instance.sop_instance)
 }
 
 /// A photo that leaves as it came, less what was cut out, is not digested a second time: it would cost
@@ -152,5 +166,5 @@ pub(super) fn binding(works: &Works, id: CaptureId) -> Result<Binding, Failed> {
 }
 
 fn broke(works: &Works, wrapped: bool, code: FailureCode, detail: &str) -> Failed {
-    Failed { wrapped, failure: Failure::new(code, detail, works.clock.now()) }
+    Failed { wrapped, failure: Failure::new(code, detail, works.clock.now()), stand_in: None }
 }

@@ -1,7 +1,7 @@
 //! What the pipeline tells whoever counts. The wiring connects it to the metrics.
 
 use crate::capture::record::Digest;
-use crate::capture::{FailureCode, ItemId, MediaKind, Stage};
+use crate::capture::{FailureCode, ItemId, MediaKind, Stage, Uid};
 
 pub trait Observer: Send + Sync {
     /// One item crossed the promise line.
@@ -12,6 +12,8 @@ pub trait Observer: Send + Sync {
     fn attempted(&self, archive: &str, outcome: Result<bool, FailureCode>);
     /// The archive took one item; the SHA-256 is of its coded picture as it left.
     fn sent(&self, _item: ItemId, _sha256: &Digest) {}
+    /// An archive took one item as a Secondary Capture under this UID; for the audit.
+    fn stood_in(&self, _item: ItemId, _sop_instance: &Uid) {}
     /// A film was coded anew, or why it was not; the text is for the operator and has no patient data.
     fn transcoded(&self, _failure: Option<&str>) {}
     /// One item is at the archive so many seconds after it was accepted.

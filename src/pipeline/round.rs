@@ -14,7 +14,7 @@ use super::step::{Delivery, Failed, Job, Outcome, Works, advance, jitter, later}
 use super::view::View;
 use crate::capture::record::{Digest, Event};
 use crate::capture::retry::Next;
-use crate::capture::{Binding, CaptureId, Class, Commitment, Failure, FailureCode, ItemId, Leg, Record, Stage};
+use crate::capture::{Binding, CaptureId, Class, Commitment, Failure, FailureCode, Form, ItemId, Leg, Record, Stage, Uid};
 use crate::journal::{Commit, JournalError, StudyRow};
 
 /// Unreadable rows that are remembered, so that each is complained of once.
@@ -296,8 +296,11 @@ impl<'w> Round<'w> {
         if failed.wrapped {
             wrapped(record, index, self.now);
         }
-        let is_unsent = failed.failure.code.nothing_was_stored() || !failed.wrapped;
+        let is_unsent = failed.failure.code.nothing_was_stored() || !failed.wrapped || failed.stand_in.is_some();
         change_leg(record, index, &archive, |leg| leg.schedule.unsent = leg.schedule.unsent.saturating_add(u32::from(is_unsent)));
+        if let Some(uid) = &failed.stand_in {
+            return self.let_stand_in(record, index, &archive, &failed.failure.detail, uid);
+        }
         let Some(leg) = record.leg(index, &archive).cloned() else { return };
         let failure = if self.is_its_own_fault(&leg, record.id(), lane, &failed.failure) {
             let (times, last) = (leg.sent(), &failed.failure.detail);
@@ -317,8 +320,27 @@ impl<'w> Round<'w> {
                 let due = due.max(later(record.acceptance.accepted_at, 1));
                 change_leg(record, index, &archive, |leg| (leg.failure, leg.schedule.due) = (Some(failure.clone()), Some(due)));
             }
-            Next::Hold => self.hold(record, index, Some(&archive), &failure, |leg| leg.archive == archive),
+            Next::Hold => {
+                self.hold(record, index, Some(&archive), &failure, |leg| leg.archive == archive);
+                if failure.code == FailureCode::ArchiveRefusedClass {
+                    // Not as the one and not as the other: once a person has it tried again, from the start.
+                    change_leg(record, index, &archive, |leg| leg.form = Form::Own);
+                }
+            }
         }
+    }
+
+    /// The archive does not take the object's class: another instance goes in its place, at once.
+    /// That is written down before it is sent, so that a crash makes no third.
+    fn let_stand_in(&self, record: &mut Record, index: u16, archive: &str, detail: &str, uid: &Uid) {
+        let due = self.now.max(later(record.acceptance.accepted_at, 1));
+        let why = Some(format!("{detail}; it goes as a Secondary Capture, {uid}"));
+        let event = Event { at: self.now, item: index, stage: Stage::Wrapped, why, by: None, archive: Some(archive.to_owned()) };
+        let _legal = record.enter_where(
+            event,
+            |leg| leg.archive == archive,
+            |leg| (leg.form, leg.failure, leg.schedule.due) = (Form::StandIn, None, Some(due)),
+        );
     }
 
     /// True where the archive breaks off or fails with this object again and again, and takes others.

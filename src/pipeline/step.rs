@@ -30,7 +30,7 @@ use super::view::View;
 use super::walk::Walk;
 use crate::capture::record::{Digest, Event};
 use crate::capture::retry::RetryPolicy;
-use crate::capture::{CaptureId, Failure, Leg, Record, Stage};
+use crate::capture::{CaptureId, Failure, Leg, Record, Stage, Uid};
 use crate::clock::Clock;
 use crate::fence::Fence;
 use crate::journal::Journal;
@@ -177,6 +177,8 @@ pub struct Delivery {
 pub struct Failed {
     pub wrapped: bool,
     pub failure: Failure,
+    /// The archive does not take its class: the UID under which a stand-in may go.
+    pub stand_in: Option<Uid>,
 }
 
 /// What a round takes out of the line's hands.

@@ -8,13 +8,15 @@ use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 
+use super::bind::stand_in;
 use super::develop::{self, Recoded};
 use super::film::{Reel, reel};
 use super::identify::Doubt;
 use super::sealed;
+use super::step::Works;
 use crate::capture::media::{Coding, PictureFormat};
 use crate::capture::record::{ItemFacts, Manifest};
-use crate::capture::{Binding, Essence, FailureCode, ItemId, MediaKind, Record};
+use crate::capture::{Binding, Essence, FailureCode, Form, ItemId, MediaKind, Record};
 use crate::dicom::{self, Instance, LossyHistory, LossyMethod, LossyStep, Picture, Pixels};
 use crate::fence::Fence;
 use crate::media::film::flat::{Flat, Reader};
@@ -90,7 +92,8 @@ struct DerivedPicture {
 ///
 /// # Errors
 /// A [`Doubt`] that a person has to look at.
-pub fn wrap(spool: &Spool, fence: &Fence, record: &Record, index: u16, binding: &Binding) -> Result<Wrapped, Doubt> {
+pub fn wrap(works: &Works, record: &Record, index: u16, binding: &Binding, form: Form) -> Result<Wrapped, Doubt> {
+    let (spool, fence) = (&works.spool, &works.fence);
     let id = record.id().item(index);
     let facts = &sealed::item_facts(spool, id)?;
     if let Some(why) = facts.sealed_as_received {
@@ -111,7 +114,14 @@ pub fn wrap(spool: &Spool, fence: &Fence, record: &Record, index: u16, binding: 
         (coded_again(facts, &derived), Source::Derived, essence_of(&derived))
     };
     let manifest = Manifest { version: Manifest::VERSION, acceptance: record.acceptance.clone(), index, item: facts.clone() };
-    let instance = dicom::build(binding, &manifest, &picture).map_err(|e| (e.failure_code(), e.to_string()))?;
+    let instance = match form {
+        Form::Own => dicom::build(binding, &manifest, &picture),
+        Form::StandIn => {
+            let (binding, manifest) = stand_in(binding, manifest, &works.place);
+            dicom::build_stand_in(&binding, &manifest, &picture)
+        }
+    };
+    let instance = instance.map_err(|e| (e.failure_code(), e.to_string()))?;
     Ok(Wrapped { instance, essence, item: id, source })
 }
 

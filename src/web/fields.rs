@@ -108,7 +108,7 @@ pub fn explain(errors: &[ClaimError]) -> Vec<Wrong> {
         let (field, words) = match top {
             "birth_date" => ("birth_date", "Write the birth date as year-month-day, like 1970-03-01.".to_owned()),
             "department" => ("department", "Choose a department.".to_owned()),
-            "body_site" => ("body_site", "Choose a body site; this department asks for one.".to_owned()),
+            "body_site" => ("body_site", "Choose a body site: this department, or a video, asks for one.".to_owned()),
             "laterality" => ("side", format!("Choose a side: {}.", error.detail)),
             "description" => ("description", format!("Change the description: {}.", error.detail)),
             "" => ("number", "Write or scan a number, so that the photo finds its patient.".to_owned()),

@@ -58,6 +58,10 @@ pub struct Shelf {
     pub away: Mutex<Option<FailureCode>>,
     /// What it answers these UIDs with, always.
     pub bad: Mutex<HashMap<String, FailureCode>>,
+    /// SOP classes that it does not take.
+    pub refused_classes: Mutex<Vec<&'static str>>,
+    /// It may be given a Secondary Capture instead.
+    pub takes_stand_ins: bool,
     /// What happens while the next object is being sent.
     pub meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
@@ -112,6 +116,9 @@ impl Archive for Shelf {
         let mut bytes = Vec::new();
         instance.stream(instance.transfer_syntax(), payload).unwrap().read_to_end(&mut bytes).unwrap();
         let uid = instance.sop_instance.to_string();
+        if self.refused_classes.lock().unwrap().contains(&instance.sop_class.as_str()) {
+            return Err(Refused { code: FailureCode::ArchiveRefusedClass, detail: "no such class".to_owned() });
+        }
         let away = *self.away.lock().unwrap();
         let bad = self.bad.lock().unwrap().get(&uid).copied();
         let answer = away.or(bad).or_else(|| self.refuse.lock().unwrap().pop());
@@ -123,6 +130,10 @@ impl Archive for Shelf {
             self.stored.lock().unwrap().entry(instance.sop_instance.to_string()).or_default().push(bytes);
         }
         answer.map_or(Ok(Stored::default()), |code| Err(Refused { code, detail: "as told".to_owned() }))
+    }
+
+    fn takes_stand_ins(&self) -> bool {
+        self.takes_stand_ins
     }
 
     fn probe(&self) -> Result<(), Refused> {

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use dicom_ul::pdu::{AssociationRJ, AssociationRJServiceUserReason, AssociationRJSource};
 
 use super::super::association::{Association, NoAssociation};
-use super::super::finding::Finding;
+use super::super::finding::{Finding, Grade};
 use super::super::link::{Fault, Tongue, host_of};
 use super::super::profile::NATIVE;
 use super::super::sniff::tongue_at;
@@ -21,11 +21,15 @@ pub(super) fn examine(options: &Options, commitment: Commitment, named: &[MediaC
         Err(why) => return vec![told_of_association(options, &why)],
     };
     let mut findings = vec![told_of_echo(options, &mut association)];
-    let sent = iod::ALL.iter().filter(|iod| named.is_empty() || named.contains(&iod.media));
-    findings.extend(sent.filter_map(|iod| {
-        // Who names video wants it there; else an archive without it may well be meant.
-        let is_meant = named.contains(&iod.media) || iod.media != MediaClass::Video;
-        told_of_class(options, &association, iod).map(|found| if is_meant { found } else { found.softened() })
+    let is_sent = |iod: &&&iod::Iod| !iod.is_stand_in() && (named.is_empty() || named.contains(&iod.media));
+    findings.extend(iod::ALL.iter().filter(is_sent).filter_map(|iod| {
+        let found = told_of_class(options, &association, iod)?;
+        // Few archives have it, and few photos are of it; and many take no video, unless it is sent
+        // there by name.
+        let may_be_meant =
+            iod.sop_class == iod::DERMOSCOPIC_PHOTOGRAPHY || iod.media == MediaClass::Video && !named.contains(&iod.media);
+        let softened = may_be_meant && found.grade == Grade::Fail;
+        Some(if softened { Finding { grade: Grade::Warn, ..found } } else { found })
     }));
     association.release();
     if commitment != Commitment::None {
@@ -64,6 +68,11 @@ fn told_of_class(options: &Options, association: &Association, iod: &iod::Iod) -
     if contexts.is_empty() {
         let says = format!("nothing of SOP class {class} is offered: every such object will be held");
         return Some(Finding::warn(says, "syntaxes", "add a transfer syntax of that class"));
+    }
+    let stand_in = iod.stand_in.filter(|other| options.profile.fallback && association.takes_class(other.sop_class));
+    if let Some(other) = stand_in.filter(|_| !association.takes_class(class)) {
+        let says = format!("SOP class {class} is refused: such pictures will go as {} ({})", other.name, other.sop_class);
+        return Some(Finding::warn(says, "fallback", "enable the class at the archive for this AE title"));
     }
     if !association.takes_class(class) {
         let says = format!("SOP class {class} is refused in every transfer syntax: every such object will be held");

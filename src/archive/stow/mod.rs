@@ -319,6 +319,10 @@ impl Archive for Stow {
         }
     }
 
+    fn takes_stand_ins(&self) -> bool {
+        self.options.profile.fallback
+    }
+
     /// By query: what QIDO-RS finds is in the archive's index. That is the proof that STOW-RS has; it
     /// has no commitment of its own.
     fn ask_commitment(&self, transaction: &Uid, wanted: &[SopRef]) -> Result<Asked, Refused> {

@@ -298,3 +298,90 @@ fn add<T: PartialEq>(runs: &mut Runs<T>, value: T) {
         _ => runs.push((1, value)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn boxed(kind: [u8; 4], parts: &[&[u8]]) -> Vec<u8> {
+        let body = parts.concat();
+        [&u32::try_from(body.len() + 8).unwrap().to_be_bytes()[..], &kind, &body].concat()
+    }
+
+    fn numbers(values: &[u32]) -> Vec<u8> {
+        values.iter().flat_map(|value| value.to_be_bytes()).collect()
+    }
+
+    /// Tables of so many samples of ten bytes and 20 ticks, two in each chunk.
+    fn tables(samples: u32) -> Vec<u8> {
+        let chunks = samples.div_ceil(2);
+        let places: Vec<u32> = (0..chunks).map(|n| 100 + n * 1_000).collect();
+        [
+            boxed(*b"stts", &[&numbers(&[0, 1, samples, 20])]),
+            boxed(*b"stsc", &[&numbers(&[0, 1, 1, 2, 1])]),
+            boxed(*b"stsz", &[&numbers(&[0, 10, samples])]),
+            boxed(*b"stco", &[&numbers(&[0, chunks]), &numbers(&places)]),
+        ]
+        .concat()
+    }
+
+    /// `moof` of track 7 that begins at `time`: samples of these sizes, the first one sync.
+    fn fragment(time: u32, sizes: &[u32]) -> Vec<u8> {
+        const SIZES_AND_FIRST: u32 = 0x205;
+        let run = [numbers(&[SIZES_AND_FIRST, u32::try_from(sizes.len()).unwrap(), 500, 0]), numbers(sizes)].concat();
+        let traf =
+            [boxed(*b"tfhd", &[&numbers(&[0x2_0000, 7])]), boxed(*b"tfdt", &[&numbers(&[0, time])]), boxed(*b"trun", &[&run])];
+        boxed(*b"moof", &[&boxed(*b"traf", &[&traf.concat()])])
+    }
+
+    /// Samples of fragments last 30 ticks and cannot be begun with.
+    fn extends() -> Vec<u8> {
+        boxed(*b"mvex", &[&boxed(*b"trex", &[&numbers(&[0, 7, 1, 30, 0, NOT_SYNC])])])
+    }
+
+    #[test]
+    fn fragments_go_on_where_the_tables_end() {
+        let fragments = [(10_000, fragment(60, &[11, 12])), (20_000, fragment(170, &[13]))];
+        let table = Table::read(&tables(3), &extends(), &fragments, 7).unwrap();
+        assert_eq!(table.sizes, [10, 10, 10, 11, 12, 13]);
+        assert_eq!(table.chunks, [(100, 2), (1_100, 1), (10_500, 2), (20_500, 1)]);
+        // 50 ticks are missing before the last, in which the one before stays on the screen.
+        assert_eq!(table.durations, [(3, 20), (1, 30), (1, 80), (1, 30)]);
+        assert_eq!((table.ticks, table.bytes(), table.start), (200, 66, 0));
+        assert_eq!(table.sync, Some(vec![1, 2, 3, 4, 6]));
+        assert_eq!(table.shown(), Some((0, 170)));
+    }
+
+    #[test]
+    fn a_track_of_fragments_alone_remembers_when_it_begins() {
+        let empty = tables(0);
+        let table = Table::read(&empty, &extends(), &[(0, fragment(900, &[5, 6]))], 7).unwrap();
+        assert_eq!((table.start, table.ticks, table.chunks.len()), (900, 60, 1));
+        assert_eq!(Table::read(&empty, &extends(), &[(0, fragment(900, &[5, 6]))], 8).unwrap(), Table::default());
+    }
+
+    #[test]
+    fn tables_that_contradict_each_other_are_no_film() {
+        let good = tables(3);
+        assert!(Table::read(&good, b"", &[], 7).is_ok());
+        let with = |from: &[u8], to: &[u8]| {
+            let at = good.windows(from.len()).position(|w| w == from).unwrap();
+            [&good[..at], to, &good[at + from.len()..]].concat()
+        };
+        let table = [
+            with(&numbers(&[1, 3, 20]), &numbers(&[1, 4, 20])),
+            with(&numbers(&[10, 3]), &numbers(&[10, 5])),
+            with(&numbers(&[10, 3]), &numbers(&[10, u32::MAX])),
+            with(&numbers(&[0, 2, 100]), &numbers(&[0, 9, 100])),
+            with(b"stsz", b"free"),
+            with(b"stsc", b"free"),
+            with(b"stco", b"free"),
+        ];
+        for bytes in table {
+            assert!(Table::read(&bytes, b"", &[], 7).is_err());
+        }
+        for length in 0..good.len() {
+            let _ = Table::read(&good[..length], b"", &[], 7);
+        }
+    }
+}
