@@ -170,7 +170,7 @@ fn place() -> Place {
     Place {
         institution: "Test Hospital".to_owned(),
         timezone: "Europe/Berlin".to_owned(),
-        departments: vec![Department { id: "derm".to_owned(), name: "Dermatology".to_owned(), procedure: None }],
+        departments: vec![Department { id: "derm".to_owned(), name: "Dermatology".to_owned(), kind: None, procedure: None }],
         uid_key: [9; 32],
         gateway_version: "0".to_owned(),
     }
@@ -231,6 +231,7 @@ fn capture(n: usize) -> (Record, Vec<u8>) {
         size_bytes: 3_184_729,
         sha256: hash,
         sealed_bytes: PAYLOAD.len() as u64,
+        sealed_sha256: None,
         sop_instance_uid: Uid::from_uuid_bytes(hash[..16].try_into().unwrap()),
         location_found: true,
         removed: ["exif.gps", "exif.makernote", "xmp"].map(str::to_owned).to_vec(),

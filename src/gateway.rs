@@ -10,14 +10,15 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::archive::reports::{self, Reports};
 use crate::archive::{AeTitle, Report, ReportSink, Unwanted};
 use crate::audit::{self, Audit, Event, Object, Outcome};
+use crate::capture::claim::ClaimError;
 use crate::capture::retry::RetryPolicy;
 use crate::capture::{Claim, FailureCode, ItemId, MediaKind, Patient, Stage, Uid};
 use crate::cli::serve::{DemoPersons, Doors, Running};
@@ -36,10 +37,12 @@ use crate::mllp::{self, Inbox, Listener, Reply};
 use crate::ops::door::{Door, Shown};
 use crate::ops::metrics::{Answered, Attempt, Metrics};
 use crate::ops::readiness::{Check, Condition, Readiness, Watch};
+use crate::ops::sparing::{Say, Sparing};
 use crate::ops::tls::{self, DevCa, Identity};
 use crate::ops::{backup, files, key, log, open_files};
-use crate::pipeline::accept::{Census, DepartmentRule, FrontDesk, Options, Quotas, Reception};
+use crate::pipeline::accept::{Census, FrontDesk, Options, Quotas, Reception};
 use crate::pipeline::bind::{self, Place};
+use crate::pipeline::department::{DepartmentRule, complete};
 use crate::pipeline::desk::Counter;
 use crate::pipeline::feed::{Delivered, Inlet};
 use crate::pipeline::forward::NamedArchive;
@@ -158,6 +161,10 @@ pub fn start(config: &Config, persons: Option<DemoPersons>) -> Result<Box<dyn Ru
 pub fn wrapper(config: &Config, claim: Claim, patient: Patient) -> Result<Offline, String> {
     let key = random::<32>().map_err(|_| "the system gives no random numbers".to_owned())?;
     let place = place(config, &Kek::new(Secret::new(key)));
+    // A department that the configuration does not have asks nothing.
+    let rule = config.departments.iter().find(|d| d.id == claim.department).map(rule).unwrap_or_default();
+    let claim = complete(claim, &DepartmentRule { body_site_required: false, ..rule })
+        .map_err(|errors| format!("The claim is not valid:\n{}", ClaimError::list(&errors)))?;
     let limits = (config.limits.photo_bytes, config.limits.video_bytes);
     Offline::new(claim, patient, place, limits, fence(config), &Clock::system())
 }
@@ -301,6 +308,7 @@ fn open(config: &Config, clock: &Clock) -> Result<House, StartError> {
             readiness: readiness.clone(),
             audit: audit.clone(),
             clock: clock.clone(),
+            refused: Mutex::default(),
         }),
         place: place(config, &kek),
         assigning_authority: config.site.assigning_authority.clone(),
@@ -441,7 +449,12 @@ fn place(config: &Config, kek: &Kek) -> Place {
 }
 
 fn department(of: &Department) -> bind::Department {
-    bind::Department { id: of.id.clone(), name: of.name.clone(), procedure: None }
+    bind::Department { id: of.id.clone(), name: of.name.clone(), kind: of.kind.clone(), procedure: of.procedure.clone() }
+}
+
+fn rule(of: &Department) -> DepartmentRule {
+    let Department { id, body_site_required, body_site, view, .. } = of.clone();
+    DepartmentRule { id, body_site_required, body_site, view }
 }
 
 fn certificate(config: &Config, clock: &Clock) -> Result<(Identity, Option<PathBuf>), StartError> {
@@ -471,8 +484,10 @@ fn open_https(config: &Config, house: &House, identity: &Identity, persons: Opti
     });
     let clock = house.clock.clone();
     let pages = web::Web::new(pages(config, persons), acceptor.clone(), desk.clone(), verifier.clone(), clock.clone());
-    let services =
-        http::Services { acceptor, desk, verifier, clock, observer: Arc::new(AccessLog), pages: Some(Arc::new(pages)) };
+    let choice = |d: &Department| http::codes::Department { id: d.id.clone(), name: d.name.clone(), kind: d.kind.clone() };
+    let departments = config.departments.iter().map(choice).collect();
+    let (observer, pages): (_, Option<Arc<dyn http::Pages>>) = (Arc::new(AccessLog), Some(Arc::new(pages)));
+    let services = http::Services { acceptor, desk, verifier, clock, observer, departments, pages };
     let listener = TcpListener::bind(config.server.listen)
         .map_err(cannot(&format!("server.listen {} cannot be opened", config.server.listen)))?;
     let files = u64::from(config.limits.request_files);
@@ -497,15 +512,13 @@ fn pages(config: &Config, persons: Option<DemoPersons>) -> web::Options {
 }
 
 fn front_desk(config: &Config, house: &House) -> FrontDesk {
-    let departments =
-        config.departments.iter().map(|d| DepartmentRule { id: d.id.clone(), body_site_required: d.body_site_required });
     FrontDesk(Arc::new(Reception {
         options: Options {
             photo_bytes: config.limits.photo_bytes,
             video_bytes: config.limits.video_bytes,
             request_files: config.limits.request_files,
             scrub: scrub::Limits::default(),
-            departments: departments.collect(),
+            departments: config.departments.iter().map(rule).collect(),
             quotas: Quotas { subject_bytes: config.limits.subject_bytes, department_bytes: config.limits.department_bytes },
         },
         census: (config.lookup.unknown_patient == UnknownPatient::Refuse)
@@ -520,6 +533,7 @@ fn front_desk(config: &Config, house: &House) -> FrontDesk {
             readiness: house.readiness.clone(),
             audit: house.audit.clone(),
             clock: house.clock.clone(),
+            refused: Mutex::default(),
         }),
     }))
 }
@@ -686,6 +700,8 @@ struct Counting {
     readiness: Arc<Readiness>,
     audit: Arc<Audit>,
     clock: Clock,
+    /// Reports that were refused.
+    refused: Mutex<Sparing>,
 }
 
 impl Observer for Counting {
@@ -760,6 +776,11 @@ impl Observer for Counting {
     }
 
     fn report_refused(&self, why: &'static str) {
+        let why = match self.refused.lock().unwrap_or_else(PoisonError::into_inner).next(Instant::now()) {
+            Say::It => why,
+            Say::More => "and more, which are not told for a minute",
+            Say::Nothing => return,
+        };
         log::warn("report-refused", &[("cause", &why)]);
         let at = self.clock.now();
         let (action, outcome, object) = ("commitment.report", Outcome::Refused, Object::None);

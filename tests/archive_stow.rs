@@ -281,6 +281,36 @@ fn commitment_is_what_a_query_finds() {
 }
 
 #[test]
+fn a_query_that_fails_does_not_keep_the_answers_about_the_others() {
+    let ((one, _), (two, _), (three, _)) = (small(10), small(11), small(12));
+    let sop = |i: &Instance| SopRef { sop_class: i.sop_class.clone(), sop_instance: i.sop_instance.clone() };
+    let wanted = [sop(&one), sop(&two), sop(&three)];
+    let web = Web::start(vec![
+        Do::Answer(200, "", found(&one)),
+        Do::Answer(500, "", String::new()),
+        Do::Answer(204, "", String::new()),
+        // An archive that is busy is left alone, whatever it said before.
+        Do::Answer(200, "", found(&one)),
+        Do::Answer(503, "Retry-After: 1\r\n", String::new()),
+        Do::Answer(500, "", String::new()),
+        Do::Answer(500, "", String::new()),
+    ]);
+    let to = Stow::new(options(&web.url()));
+    let transaction = Uid::parse("2.25.7").unwrap();
+    let report = |failed: &[&SopRef]| Report {
+        transaction: transaction.clone(),
+        committed: vec![wanted[0].clone()],
+        failed: failed.iter().map(|sop| ((*sop).clone(), 0x0112)).collect(),
+    };
+    let answered = |report| Ok(Commitments::Answered(vec![report]));
+    assert_eq!(to.ask_commitment(&transaction, &wanted), answered(report(&[&wanted[2]])));
+    assert_eq!(to.ask_commitment(&transaction, &wanted), answered(report(&[])));
+    assert_eq!(to.ask_commitment(&transaction, &wanted[..2]).unwrap_err().code, FailureCode::ArchiveProcessing);
+    drop(to);
+    web.finish();
+}
+
+#[test]
 fn orthanc_takes_the_object_over_plain_http() {
     let dir = TempDir::new("orthanc-stow");
     let Some((orthanc, _)) = orthanc(dir.path(), "") else { return };

@@ -75,6 +75,7 @@ fn manifest(n: u8, payload: &[u8], items: u16) -> SealedManifest {
         size_bytes: 10,
         sha256: [n; 32],
         sealed_bytes: payload.len() as u64,
+        sealed_sha256: None,
         sop_instance_uid: Uid::from_uuid_bytes([n; 16]),
         location_found: false,
         removed: Vec::new(),

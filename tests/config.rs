@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use shutterbridge::archive::profile::{CharacterSet, Profile};
 use shutterbridge::archive::stow::Url;
 use shutterbridge::archive::tls::Files;
+use shutterbridge::capture::claim::View;
+use shutterbridge::capture::order::Code;
 use shutterbridge::capture::{Commitment, MediaClass};
 use shutterbridge::config::options::{ArchiveOptions, ArchivePeer, Ffmpeg, KeySource, UnknownPatient};
 use shutterbridge::config::{self, Loaded, Sources, Space};
@@ -304,6 +306,38 @@ fn a_section_in_the_wrong_shape_says_how_to_write_it() {
     ] {
         let told = told(text);
         assert!(told.starts_with(&format!("DIR/{wanted}")), "{told}\nshould be\n{wanted}");
+    }
+}
+
+fn department(keys: &str) -> String {
+    format!("[[department]]\nid = \"ent\"\nname = \"ENT\"\n{keys}")
+}
+
+#[test]
+fn a_department_says_in_codes_what_holds_where_nobody_says_more() {
+    let folder = Folder::new();
+    let keys = "body_site = \"39937001\"\nview = \"close-up\"\nprocedure = \"DP1^Skin photos^99HOSP\"\ntype = \"309923008\"";
+    let config = load(&folder.write("gw.toml", &department(keys)), &[], &[]).expect("no problem").config;
+    let ent = &config.departments[0];
+    assert_eq!(ent.body_site.as_ref().map(|s| (s.code.as_str(), s.meaning.as_str())), Some(("39937001", "Skin")));
+    assert_eq!(ent.view, Some(View::CloseUp));
+    let code = |of: &Option<Code>| of.as_ref().map(|c| [c.code.clone(), c.scheme.clone(), c.meaning.clone()]);
+    assert_eq!(code(&ent.procedure), Some(["DP1", "99HOSP", "Skin photos"].map(str::to_owned)));
+    assert_eq!(code(&ent.kind), Some(["309923008", "SCT", "Dermatology"].map(str::to_owned)));
+    for (keys, wanted) in [
+        (
+            "body_site = \"hand\"",
+            "department[0].body_site \"hand\" is no code of a body site that is known here; did you mean \"85562004\" (Hand)?",
+        ),
+        ("body_site = \"85562004\"", "department.body_site is Hand, which the body has twice"),
+        ("body_site_required = true\nbody_site = \"39937001\"", "department.body_site would never be used"),
+        ("view = \"sideways\"", "department[0].view \"sideways\" is not one of \"overview\""),
+        ("procedure = \"DP1\"", "department[0].procedure \"DP1\" is no code that is known here; write your own as"),
+        ("procedure = \"DP1^^99HOSP\"", "department[0].procedure is not \"code^meaning^scheme\""),
+        ("type = \"0\"", "department[0].type \"0\" is no code of a kind of department that is known here"),
+    ] {
+        let told = told(&department(keys));
+        assert!(told.contains(wanted), "{told}\nshould be\n{wanted}");
     }
 }
 

@@ -21,8 +21,10 @@ use shutterbridge::dicom::Instance;
 use shutterbridge::fence::{self, Fence};
 use shutterbridge::journal::{Commit, Journal, JournalError};
 use shutterbridge::lookup::{Answer, Asked, Lookup, Unavailable};
-use shutterbridge::pipeline::accept::{DepartmentRule, FrontDesk, Options, Quotas, Reception};
+use shutterbridge::ops::backup::{self, Places};
+use shutterbridge::pipeline::accept::{FrontDesk, Options, Quotas, Reception};
 use shutterbridge::pipeline::bind::{Department, Place};
+use shutterbridge::pipeline::department::DepartmentRule;
 use shutterbridge::pipeline::forward::NamedArchive;
 use shutterbridge::pipeline::observer::Nobody;
 use shutterbridge::pipeline::pending::Pending;
@@ -141,7 +143,7 @@ fn place() -> Place {
     Place {
         institution: "Test Hospital".to_owned(),
         timezone: "Europe/Berlin".to_owned(),
-        departments: vec![Department { id: "derm".to_owned(), name: "Dermatology".to_owned(), procedure: None }],
+        departments: vec![Department { id: "derm".to_owned(), name: "Dermatology".to_owned(), kind: None, procedure: None }],
         uid_key: [9; 32],
         gateway_version: "0".to_owned(),
     }
@@ -177,7 +179,7 @@ impl House {
                 video_bytes: 8 << 20,
                 request_files: 3,
                 scrub: scrub::Limits::default(),
-                departments: vec![DepartmentRule { id: "derm".to_owned(), body_site_required: false }],
+                departments: vec![DepartmentRule { id: "derm".to_owned(), ..DepartmentRule::default() }],
                 quotas: Quotas::default(),
             },
             census: None,
@@ -410,11 +412,50 @@ fn what_a_person_stopped_stays_here_after_the_index_was_lost() {
     let record = house.record(stopped).unwrap();
     let codes: Vec<_> = record.items.iter().map(|item| item.failure.as_ref().map(|f| f.code)).collect();
     assert_eq!(codes, [Some(FailureCode::HeldByPerson); 2]);
+    assert!(record.items.iter().flat_map(|item| &item.legs).all(|leg| leg.schedule.due.is_none() && leg.failure.is_some()));
     assert_eq!(house.shelf.stored.lock().unwrap().len(), 6, "the others arrive");
     decide(&house, stopped, Act::Retry);
     house.settle();
     assert_eq!(house.record(stopped).unwrap().stage(), Stage::Forwarded);
     assert!(!folder.live().join(format!("{stopped}.stopped")).exists());
+}
+
+#[test]
+fn where_a_capture_goes_stays_decided_after_the_index_was_lost() {
+    let folder = Folder::new("legs");
+    let records = waiting(&folder);
+    let before = House::start(&folder, false).record(records[5].id()).unwrap();
+    fs::remove_dir_all(folder.0.join("index")).unwrap();
+    // Before any configuration is looked at.
+    let record = House::start(&folder, true).record(records[5].id()).unwrap();
+    assert_eq!(record.patient_key, before.patient_key);
+    for item in &record.items {
+        assert_eq!(
+            item.legs.iter().map(|leg| (leg.archive.as_str(), leg.stage)).collect::<Vec<_>>(),
+            [("pacs", Stage::Identified)]
+        );
+        assert!(item.legs.iter().all(|leg| leg.sent() == 1), "it may have left");
+    }
+}
+
+#[test]
+fn a_backup_has_also_what_is_left_of_a_capture_whose_first_file_is_damaged_or_gone() {
+    let (folder, elsewhere) = (Folder::new("rotten"), Folder::new("backup"));
+    let records = waiting(&folder);
+    let (short, gone, erased) = (records[4].id(), records[5].id(), records[0].id());
+    let head = |id: CaptureId| folder.live().join(format!("{}.item", id.item(0)));
+    fs::write(head(short), "rubbish").unwrap();
+    fs::remove_file(head(gone)).unwrap();
+    let mut bytes = fs::read(head(erased)).unwrap();
+    bytes[56..128].fill(0);
+    fs::write(head(erased), bytes).unwrap();
+    let at = |name: &str| folder.0.join(name);
+    let places = Places { spool: at("spool"), index: at("index"), hospital: at("hospital"), audit: at("audit.log") };
+    let label = backup::take(&places, &elsewhere.0, "2026-03-01T12:00:00Z".parse().unwrap()).unwrap();
+    assert_eq!(label.captures, 4, "three that are whole, and one whose head may hold something yet");
+    let kept = |id: CaptureId| elsewhere.0.join(format!("spool/live/{}.item", id.item(1))).exists();
+    assert!(kept(short) && kept(gone));
+    assert!(elsewhere.files("spool/live").iter().all(|f| !f.to_string_lossy().contains(&erased.to_string())));
 }
 
 #[test]

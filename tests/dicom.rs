@@ -269,6 +269,8 @@ fn identifiers_name_who_assigned_them() {
     assert_eq!(text(&admission, tags::LOCAL_NAMESPACE_ENTITY_ID), "VN");
     assert_eq!(text(&admission, tags::UNIVERSAL_ENTITY_ID), "1.2.9");
     assert_eq!(text(&item(&o, tags::ISSUER_OF_ACCESSION_NUMBER_SEQUENCE), tags::LOCAL_NAMESPACE_ENTITY_ID), "RIS");
+    let department = item(&o, tags::INSTITUTIONAL_DEPARTMENT_TYPE_CODE_SEQUENCE);
+    assert_eq!(text(&department, tags::CODE_VALUE), "309923008");
     let operator = item(&o, tags::OPERATOR_IDENTIFICATION_SEQUENCE);
     assert_eq!(text(&operator, tags::INSTITUTION_NAME), "Demo General Hospital");
     assert_eq!(text(&item(&operator, tags::PERSON_IDENTIFICATION_CODE_SEQUENCE), tags::CODE_VALUE), "u-17");
@@ -355,6 +357,19 @@ fn a_number_that_does_not_fit_is_held_and_never_cut() {
     let mut nobody = full_binding();
     nobody.patient.identifier.id = Phi::from(" ");
     assert_eq!(dicom::build(&nobody, &manifest(full_claim(), 9), &picture).unwrap_err(), DicomError::PatientIdMissing);
+}
+
+#[test]
+fn the_words_for_a_site_never_differ_from_its_code() {
+    let payload = jpeg(16, 16, 3);
+    let mut claim = full_claim();
+    claim.description = None;
+    claim.body_site.as_mut().unwrap().meaning = "Foot".into();
+    let instance = dicom::build(&full_binding(), &manifest(claim, 9), &jpeg_picture(&payload, 16, 16, 3)).unwrap();
+    let o = judge("meaning", &file_bytes(&instance, &payload));
+    let site = item(&o, tags::ANATOMIC_REGION_SEQUENCE);
+    assert_eq!((text(&site, tags::CODE_VALUE), text(&site, tags::CODE_MEANING)), ("85562004".into(), "Hand".into()));
+    assert!(text(&o, tags::SERIES_DESCRIPTION).starts_with("Hand"), "{}", text(&o, tags::SERIES_DESCRIPTION));
 }
 
 #[test]

@@ -21,8 +21,9 @@ use shutterbridge::dicom::Instance;
 use shutterbridge::fence::{self, Fence};
 use shutterbridge::journal::Journal;
 use shutterbridge::lookup::{Answer, Asked, Lookup, Unavailable};
-use shutterbridge::pipeline::accept::{DepartmentRule, FrontDesk, Options, Quotas, Reception};
+use shutterbridge::pipeline::accept::{FrontDesk, Options, Quotas, Reception};
 use shutterbridge::pipeline::bind::{Department, Place};
+use shutterbridge::pipeline::department::DepartmentRule;
 use shutterbridge::pipeline::forward::NamedArchive;
 use shutterbridge::pipeline::observer::Nobody;
 use shutterbridge::pipeline::pending::Pending;
@@ -79,7 +80,7 @@ fn place() -> Place {
     Place {
         institution: "Test Hospital".to_owned(),
         timezone: "Europe/Berlin".to_owned(),
-        departments: vec![Department { id: "derm".to_owned(), name: "Dermatology".to_owned(), procedure: None }],
+        departments: vec![Department { id: "derm".to_owned(), name: "Dermatology".to_owned(), kind: None, procedure: None }],
         uid_key: [9; 32],
         gateway_version: "0".to_owned(),
     }
@@ -106,7 +107,7 @@ impl House {
                 video_bytes: VIDEO_MAX,
                 request_files: 3,
                 scrub: scrub::Limits::default(),
-                departments: vec![DepartmentRule { id: "derm".to_owned(), body_site_required: false }],
+                departments: vec![DepartmentRule { id: "derm".to_owned(), ..DepartmentRule::default() }],
                 quotas: Quotas::default(),
             },
             census: None,

@@ -60,7 +60,7 @@ fn a_place_that_is_uploading_is_read_by_nobody_while_it_does_and_after_a_kill() 
     assert!(peak < PEAK_MAX_KIB, "{peak} KiB for a film of {} bytes", file.len());
     let audit = std::fs::read_to_string(folder.join("audit.log")).unwrap();
     let line = audit.lines().find(|line| line.contains("item.scrub")).expect("the proof is in the audit");
-    for word in ["video.udta", "\"location_found\":true", item["sha256"].as_str().unwrap(), "\"verifier\":1"] {
+    for word in ["video.udta", "\"location_found\":true", item["sha256"].as_str().unwrap(), "\"verifier\":2"] {
         assert!(line.contains(word), "{word} in {line}");
     }
 }

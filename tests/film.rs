@@ -13,13 +13,18 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use archive_peer::web::orthanc;
 use archive_peer::{Other, dimse};
 use dicom_dictionary_std::tags;
 use dicom_fixture::*;
 use dicom_object::{DefaultDicomObject, Tag};
 use media_fixture::clip;
 use serde_json::{Value, json};
-use shutterbridge::archive::{Archive, Stored};
+use shutterbridge::archive::folder::{self, Folder};
+use shutterbridge::archive::profile::Profile;
+use shutterbridge::archive::stow::{self, Stow, Url};
+use shutterbridge::archive::{Archive, Asked, Stored};
+use shutterbridge::capture::{SopRef, Uid};
 use shutterbridge::dicom::video::{Unfit, carrier};
 use shutterbridge::dicom::{self, Cine, DicomError, Instance, LossyHistory, Picture, Pixels, Syntax, check};
 use shutterbridge::media::film::{self, flat::Reader};
@@ -76,7 +81,8 @@ fn wrap(folder: &Path, file: &Path, has_body_site: bool) -> Value {
     let patient = json!({"id": "4711", "issuer": "HOSP", "issuer_universal_id": "", "issuer_universal_id_type": "", "id_type": "MR",
         "other_ids": [], "active": true, "deceased": false, "name": "Jo Doe", "name_dicom": "Doe^Jo", "birth_date": "1970-03-01",
         "sex": "M", "visits": [], "orders": []});
-    let mut text = json!({"patient": {"id": "4711", "issuer": "HOSP"}, "department": "derm", "resolved": patient});
+    let mut text = json!({"patient": {"id": "4711", "issuer": "HOSP"}, "department": "derm", "resolved": patient,
+        "taken_at": "2026-03-01T10:15:30.5+01:00"});
     if has_body_site {
         text["body_site"] = json!({"code": "85562004", "scheme": "SCT", "meaning": "Hand"});
     }
@@ -468,4 +474,66 @@ fn what_no_fragment_can_hold_is_told_before_a_byte_of_it_is_read() {
     assert!(read.flat().is_err(), "4 GiB are too long for one fragment");
     assert_eq!(carrier(&read.facts, u64::MAX), Err(vec![Unfit::Length]));
     assert!(film.largest.load(Ordering::Relaxed) < 100_000);
+}
+
+// ---------------------------------------------------------------- when it was taken
+
+#[test]
+fn a_film_was_taken_when_it_says_so_itself_else_when_the_sender_does_and_never_in_1904() {
+    // What `mvhd` and a date with a zone say; in UTC the day before, in Berlin after midnight.
+    let seconds_1904 = |unix: u32| (unix + 2_082_844_800).to_be_bytes();
+    let table = [
+        (seconds_1904(1_772_407_800), "2026-03-02T08:30:00+0900", "20260302003000+0100", "003000"),
+        (seconds_1904(1_772_407_800), "2026-03-02T09:30:00+0900", "20260302013000+0100", "013000"),
+        (seconds_1904(1_772_407_800), "no date, and no zone even", "20260302003000+0100", "003000"),
+        ([0; 4], "no date, and no zone even", "20260301101530.500+0100", "101530.500"),
+    ];
+    for (header, date, date_time, time) in table {
+        let folder = TempDir::new("film-time");
+        let mut film = clip(*b"qt  ", 3, 500);
+        let mvhd = memchr::memmem::find(&film, b"mvhd").unwrap() + 8;
+        film[mvhd..mvhd + 4].copy_from_slice(&header);
+        let day = memchr::memmem::find(&film, b"2026-03-02T08:30:00+0900").unwrap();
+        let date = date.as_bytes().get(..24).unwrap_or(date.as_bytes());
+        film[day..day + 24].copy_from_slice(date);
+        let source = folder.path().join("clip.mov");
+        std::fs::write(&source, film).unwrap();
+        let line = wrap(folder.path(), &source, true);
+        let object = judge(folder.path(), Path::new(line["output"].as_str().unwrap_or_else(|| panic!("{line}"))));
+        assert_eq!(
+            (text(&object, tags::ACQUISITION_DATE_TIME).as_str(), text(&object, tags::CONTENT_TIME).as_str()),
+            (date_time, time)
+        );
+        assert_eq!(text(&object, tags::CONTENT_DATE), date_time[..8]);
+    }
+}
+
+// ---------------------------------------------------------------- other ways to an archive
+
+#[test]
+fn orthanc_takes_a_film_over_the_web_and_by_dimse_and_a_folder_keeps_it() {
+    let (instance, payload) = object_of(&clip(*b"isom", 90, 20_003), 21);
+    let kept = TempDir::new("film-folder");
+    let to = Folder::new(folder::Options { path: kept.path().to_owned(), profile: Profile::default() });
+    assert_eq!(to.store(&instance, &mut payload.as_slice()), Ok(Stored { warning: None }));
+    assert_eq!(std::fs::read(&kept.files()[0]).unwrap(), file_bytes(&instance, &payload));
+    let dir = TempDir::new("film-orthanc");
+    let Some((orthanc, dicom)) = orthanc(dir.path(), "") else { return };
+    let url = Url::parse(&format!("http://{}/dicom-web", orthanc.address)).unwrap();
+    let to = Stow::new(stow::Options {
+        url,
+        tls: None,
+        bearer_file: None,
+        profile: Profile::default(),
+        limits: stow::Limits::default(),
+    });
+    let sop = SopRef { sop_class: instance.sop_class.clone(), sop_instance: instance.sop_instance.clone() };
+    assert_eq!(to.store(&instance, &mut payload.as_slice()), Ok(Stored { warning: None }));
+    let Ok(Asked::Answered(reports)) = to.ask_commitment(&Uid::parse("2.25.9").unwrap(), std::slice::from_ref(&sop)) else {
+        panic!("no answer")
+    };
+    assert_eq!(reports[0].committed, [sop]);
+    let (instance, payload) = object_of(&clip(*b"isom", 90, 20_003), 22);
+    let to = dimse(std::net::SocketAddr::from(([127, 0, 0, 1], dicom)));
+    assert_eq!(to.store(&instance, &mut payload.as_slice()), Ok(Stored { warning: None }));
 }

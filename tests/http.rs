@@ -440,6 +440,18 @@ fn every_answer_guards_its_reader_and_names_itself() {
 }
 
 #[test]
+fn whoever_may_file_may_search_codes() {
+    let gateway = Gateway::start();
+    let ask = |scopes: &[Scope], query: &str| gateway.get(&gateway.token(scopes), &format!("/api/v1/codes?{query}"));
+    let hand = ask(&[Scope::CaptureWrite], "kind=body-site&q=H%C3%84ND&limit=1");
+    assert_eq!((hand.status, hand.json()["codes"][0]["side"].as_str()), (200, Some("required")));
+    assert_eq!(ask(&[Scope::PatientLookup], "kind=department").json()["codes"][0]["term"], "derm");
+    assert_eq!(ask(&[Scope::AuditRead], "kind=view").status, 403);
+    let wrong = ask(&[Scope::CaptureRead], "kind=colour");
+    assert_eq!((wrong.status, wrong.json()["errors"][0]["pointer"].as_str()), (400, Some("kind")));
+}
+
+#[test]
 fn the_routes_and_the_published_contract_agree() {
     let contract = include_str!("../api-spec/openapi.yaml");
     for route in shutterbridge::http::routes::ROUTES {

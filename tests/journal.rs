@@ -65,6 +65,7 @@ fn facts(n: u64) -> ItemFacts {
         size_bytes: 3_500_000,
         sha256: [n as u8; 32],
         sealed_bytes: 3_400_000,
+        sealed_sha256: None,
         sop_instance_uid: Uid::from_uuid_bytes([n as u8; 16]),
         location_found: true,
         removed: vec!["exif.gps".to_owned(), "xmp".to_owned()],
@@ -126,6 +127,7 @@ fn study_row(n: u64) -> StudyRow {
             requesting_service: String::new(),
         },
         patient: digest(n),
+        begun_for: None,
         next_series_number: n as u32,
         last_capture_at: at(0),
     }

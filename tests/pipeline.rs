@@ -33,6 +33,28 @@ fn a_photo_reaches_the_archive_under_the_uid_of_its_receipt() {
 }
 
 #[test]
+fn what_was_sealed_is_proven_by_its_digest_before_the_answer() {
+    let world = World::new("sealed");
+    let house = world.start();
+    let located = photo(1);
+    let receipt = house.send(&claim("4711"), None, &[&located]).unwrap();
+    let facts = receipt.record.items[0].facts.clone();
+    assert_eq!(facts.sha256, sha256(&located));
+    house.settle();
+    let clean = {
+        let stored = world.shelf.stored.lock().unwrap();
+        let object = &stored.values().next().unwrap()[0];
+        let start = object.windows(3).rposition(|w| w == [0xFF, 0xD8, 0xFF]).unwrap();
+        let length = usize::try_from(facts.sealed_bytes).unwrap();
+        object[start..start + length].to_vec()
+    };
+    assert_eq!(facts.sealed_sha256, Some(sha256(&clean)));
+    // Of a photo that loses nothing both are one.
+    let again = house.send(&claim("4711"), None, &[&clean]).unwrap().record.items[0].facts.clone();
+    assert_eq!((again.sha256, again.sealed_sha256), (sha256(&clean), Some(sha256(&clean))));
+}
+
+#[test]
 fn what_left_turned_is_proven_by_its_digest() {
     let world = World::new("digest");
     let house = world.start();
@@ -178,6 +200,23 @@ fn one_key_means_one_capture_also_for_eight_phones_at_once() {
     house.settle();
     assert_eq!(world.stored(), 1);
     assert_eq!(files_in(&world.spool_folder().join("draft")), Vec::<String>::new());
+}
+
+#[test]
+fn a_site_that_the_body_has_twice_is_refused_at_the_door_until_a_side_is_said() {
+    let world = World::new("side");
+    let house = world.start();
+    let hand = |side: Option<&str>| {
+        let mut claim = claim("4711");
+        claim["body_site"] = json!({"code": "85562004", "scheme": "SCT", "meaning": "Hand"});
+        claim["laterality"] = json!(side);
+        house.send(&claim, None, &[&photo(1)])
+    };
+    for side in [None, Some("U")] {
+        let Err(refusal) = hand(side) else { panic!("no side was said") };
+        assert_eq!((refusal.code, refusal.errors[0].pointer.as_str()), (RefusalCode::ClaimInvalid, "/laterality"));
+    }
+    assert!(hand(Some("L")).is_ok());
 }
 
 #[test]
@@ -608,8 +647,30 @@ fn a_clock_that_is_set_back_does_not_keep_what_is_committed() {
     assert_eq!(house.stage(id), Stage::Committed);
     house.clock.advance_ms(-365 * 24 * 60 * 60 * 1_000);
     assert_eq!(house.line.sweep(), Ok(0));
-    house.clock.advance_ms(TEN_MINUTES_MS);
+    house.clock.advance_ms(6 * TEN_MINUTES_MS);
     assert_eq!(house.line.sweep(), Ok(1));
+}
+
+#[test]
+fn what_an_archive_took_that_is_not_asked_to_commit_is_erased_an_hour_later() {
+    let world = World::new("on-its-word");
+    let house = world.start();
+    let id = house.send(&claim("4711"), Some("key-1"), &[&photo(1)]).unwrap().record.id();
+    let held = house.send(&claim("815"), None, &[&photo(2)]).unwrap().record.id();
+    house.settle();
+    assert_eq!((house.stage(id), house.stage(held)), (Stage::Forwarded, Stage::Held));
+    house.clock.advance_ms(6 * TEN_MINUTES_MS - 1);
+    assert_eq!(house.line.sweep(), Ok(0));
+    drop(house);
+    let house = world.start();
+    house.clock.advance_ms(6 * TEN_MINUTES_MS);
+    house.line.find_unswept().unwrap();
+    assert_eq!(house.line.sweep(), Ok(1));
+    assert_eq!(files_in(&world.spool_folder().join("live")).len(), 1, "what is held stays");
+    let again = house.send(&claim("4711"), Some("key-1"), &[&photo(1)]).unwrap();
+    assert!(again.replayed && again.record.id() == id, "the key went with the bytes");
+    house.settle();
+    assert_eq!(world.shelf.sends(), 1);
 }
 
 #[test]
@@ -833,6 +894,73 @@ fn an_order_of_the_claim_that_is_another_patients_is_left_out_and_noted() {
 }
 
 #[test]
+fn an_orders_study_goes_on_under_the_survivor_of_a_merge_and_under_nobody_else() {
+    let world = World::new("merged-study");
+    world.hospital.order("A77", "4711", "1.2.3.4");
+    let house = world.start();
+    let send = |number| {
+        let ordered = json!({"order": {"accession": "A77"}, "department": "derm"});
+        let id = house.send(&ordered, None, &[&photo(number)]).unwrap().record.id();
+        house.settle();
+        id
+    };
+    let first = send(1);
+    world.hospital.admit("0815", "1970-03-01");
+    world.hospital.merge("4711", "0815");
+    let second = send(2);
+    assert_eq!((house.stage(first), house.stage(second)), (Stage::Forwarded, Stage::Forwarded));
+    assert_eq!(house.record(first).study_instance_uid, house.record(second).study_instance_uid);
+    world.hospital.admit("9999", "1970-03-01");
+    world.hospital.order("A77", "9999", "1.2.3.4");
+    let third = send(3);
+    assert_eq!(house.leg(third, "pacs"), (Stage::Held, Some(FailureCode::IdentityDisagrees)), "a study changed hands");
+}
+
+#[test]
+fn what_was_identified_is_not_carried_over_to_another_patient_with_its_order() {
+    let world = World::new("moved-order");
+    world.hospital.admit("0815", "1999-09-09");
+    world.hospital.order("A77", "4711", "");
+    let house = world.start();
+    let ordered = json!({"order": {"accession": "A77"}, "department": "derm"});
+    let first = house.send(&ordered, None, &[&photo(1)]).unwrap().record.id();
+    house.settle();
+    *world.shelf.away.lock().unwrap() = Some(FailureCode::ArchiveUnreachable);
+    let second = house.send(&ordered, None, &[&photo(2)]).unwrap().record.id();
+    house.settle();
+    assert_eq!((house.stage(first), house.stage(second)), (Stage::Forwarded, Stage::Wrapped));
+    world.hospital.order("A77", "0815", "");
+    *world.shelf.away.lock().unwrap() = None;
+    for _ in 0..10 {
+        house.clock.advance_ms(5 * 60_000);
+        house.settle();
+    }
+    let held = (Stage::Held, Some(FailureCode::IdentityDisagrees));
+    assert_eq!((house.leg(second, "pacs"), world.shelf.sends()), (held, 1 + 1), "one study of two patients");
+    // A person knows whom it shows; then it is in a study of that patient.
+    house.decide(second, to_patient("0815")).unwrap();
+    house.settle();
+    assert_eq!(house.stage(second), Stage::Forwarded);
+    assert_ne!(house.record(first).study_instance_uid, house.record(second).study_instance_uid);
+    // Where the hospital takes the move back, it goes on as it was.
+    *world.shelf.away.lock().unwrap() = Some(FailureCode::ArchiveUnreachable);
+    world.hospital.order("A78", "4711", "");
+    let third = json!({"order": {"accession": "A78"}, "department": "derm"});
+    let third = house.send(&third, None, &[&photo(3)]).unwrap().record.id();
+    house.settle();
+    let study = house.record(third).study_instance_uid;
+    world.hospital.order("A78", "0815", "");
+    *world.shelf.away.lock().unwrap() = None;
+    house.clock.advance_ms(5 * 60_000);
+    house.settle();
+    assert_eq!(house.stage(third), Stage::Held);
+    world.hospital.order("A78", "4711", "");
+    house.clock.advance_ms(5 * 60_000);
+    house.settle();
+    assert_eq!((house.stage(third), house.record(third).study_instance_uid), (Stage::Forwarded, study));
+}
+
+#[test]
 fn a_crash_between_the_sealed_binding_and_its_row_never_tells_of_another_study_than_was_sent() {
     let world = World::new("torn");
     world.hospital.admit("0815", "1999-09-09");
@@ -926,6 +1054,40 @@ fn what_waits_for_the_archive_leaves_under_the_name_that_the_hospital_has_for_it
     let stored = world.shelf.stored.lock().unwrap();
     let object = &stored.values().next().expect("one object")[0];
     assert!(object.windows(8).any(|w| w == b"19990909"), "the birth date is the old one");
+}
+
+#[test]
+fn what_waits_for_the_archive_leaves_with_its_order_as_that_is_then() {
+    let world = World::new("order-changed");
+    let order = |step: &str, study: &str| {
+        world.hospital.order("A77", "4711", study);
+        world.hospital.1.lock().unwrap().get_mut("A77").unwrap().1.scheduled_step_id = step.into();
+    };
+    order("SPS-OLD", "1.2.3.4");
+    let house = world.start();
+    *world.shelf.away.lock().unwrap() = Some(FailureCode::ArchiveUnreachable);
+    let ordered = json!({"order": {"accession": "A77"}, "department": "derm"});
+    let send = |number| house.send(&ordered, None, &[&photo(number)]).unwrap().record.id();
+    let (first, uid) = (send(1), |id| house.record(id).items[0].facts.sop_instance_uid.to_string());
+    house.settle();
+    order("SPS-NEW", "1.2.3.4");
+    *world.shelf.away.lock().unwrap() = None;
+    house.clock.advance_ms(100_000);
+    house.settle();
+    let holds = |id, text: &str| {
+        let stored = world.shelf.stored.lock().unwrap();
+        stored[&uid(id)][0].windows(text.len()).any(|w| w == text.as_bytes())
+    };
+    assert!(holds(first, "SPS-NEW") && !holds(first, "SPS-OLD"), "the order as it was");
+    // Another study of the order does not take what is bound with it.
+    *world.shelf.away.lock().unwrap() = Some(FailureCode::ArchiveUnreachable);
+    let second = send(2);
+    house.settle();
+    order("SPS-THIRD", "1.2.3.5");
+    *world.shelf.away.lock().unwrap() = None;
+    house.clock.advance_ms(100_000);
+    house.settle();
+    assert!(holds(second, "SPS-NEW") && !holds(second, "1.2.3.5"), "an object of two studies");
 }
 
 #[test]

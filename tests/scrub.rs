@@ -319,6 +319,24 @@ fn a_profile_in_several_segments_is_one_profile() {
 }
 
 #[test]
+fn numbers_of_a_png_that_are_none_and_a_palette_that_nothing_uses_go() {
+    let (ihdr, idat) = (ihdr(9, 5, [8, 2, 0, 0, 0]), chunk("IDAT", &[&packed(&rows())]));
+    let white = [31_270u32, 32_900, 64_000, 33_000, 30_000, 60_000, 15_000, 6_000].map(u32::to_be_bytes).concat();
+    let sound = [chunk("cHRM", &[&white]), chunk("pHYs", &[b"\0\0\x0b\x13\0\0\x0b\x13\0"])].concat();
+    let kept = png(&[ihdr.clone(), sound.clone(), idat.clone()]);
+    assert_eq!(scrub(&kept, Purpose::File).unwrap().0, kept);
+    let words = b"ZYXCANARY ZYXCANARY ZYXCANARY ZY";
+    for (kind, data) in [("cHRM", &words[..]), ("pHYs", &words[..9]), ("hIST", &words[..6]), ("PLTE", &words[..9])] {
+        let file = png(&[ihdr.clone(), chunk(kind, &[data]), idat.clone()]);
+        let (out, scrubbed) = scrub(&file, Purpose::File).unwrap();
+        assert!(!holds(&out, b"ZYX"), "{kind}");
+        assert_eq!(scrubbed.removed, ["png.unknown"], "{kind}");
+        let mut verifier = Verifier::new(MediaKind::Png, Purpose::File);
+        assert!(verifier.push(&file).and_then(|()| verifier.finish()).is_err(), "{kind}");
+    }
+}
+
+#[test]
 fn an_interlaced_png_is_counted_row_by_row() {
     // 8 × 8 grey in Adam7: 64 pixels in 15 rows.
     let file = |bytes: usize| png(&[ihdr(8, 8, [8, 0, 0, 0, 1]), chunk("IDAT", &[&packed(&vec![0; bytes])])]);

@@ -215,12 +215,15 @@ fn coded(seed: u8) -> Vec<u8> {
     unit(SLICE, &(0..60).map(|n| seed.wrapping_mul(31).wrapping_add(n * 3) | 1).collect::<Vec<_>>())
 }
 
+const VIDEO_SET: &[u8] = b"\x40\x01deo set";
+
 fn hvcc(message: &[u8]) -> Vec<u8> {
     let array = |kind: u8, bytes: &[u8]| [&[0x80 | kind, 0, 1][..], &number(bytes.len(), 2), bytes].concat();
     let mut numbers = [1; 22];
     numbers[21] = 0x0F;
     let arrays =
-        [array(32, b"video set"), array(33, b"sequence set"), array(MESSAGE, message), array(34, b"picture set")].concat();
+        [array(32, VIDEO_SET), array(33, b"\x42\x01quence set"), array(MESSAGE, message), array(34, b"\x44\x01cture set")]
+            .concat();
     boxed(*b"hvcC", &[&numbers, &[4], &arrays])
 }
 
@@ -482,6 +485,21 @@ fn exif_is_found_by_its_type_whatever_stands_in_it() {
 }
 
 // ---------------------------------------------------------------- whatever arrives
+
+#[test]
+fn a_message_that_is_listed_as_a_parameter_set_goes() {
+    let file = photo().write();
+    let at = file.windows(VIDEO_SET.len()).position(|w| w == VIDEO_SET).unwrap();
+    let mut disguised = file.clone();
+    disguised[at..at + VIDEO_SET.len()].copy_from_slice(b"\x4e\x01ZYXCANA");
+    let (out, scrubbed) = scrub(&disguised).unwrap();
+    assert!(!holds(&out, b"ZYXCANA") && scrubbed.removed.contains(&"heif.sei".to_owned()), "{:?}", scrubbed.removed);
+    // And the second look stops it where it was let through.
+    let mut out = scrub(&file).unwrap().0;
+    let at = out.windows(VIDEO_SET.len()).position(|w| w == VIDEO_SET).unwrap();
+    out[at] = 0x4E;
+    assert!(verify::container(MediaKind::Heic, Purpose::File, &Bytes(&out)).is_err());
+}
 
 #[test]
 fn scrubbing_twice_changes_nothing() {

@@ -364,6 +364,40 @@ fn a_name_somebody_gave_a_field_goes_and_what_it_shows_stays() {
 }
 
 #[test]
+fn a_character_map_keeps_its_codes_and_no_word() {
+    let map = b"%!PS ZYXCANARY\n/CIDInit /ProcSet findresource begin 12 dict begin begincmap\n\
+        /CIDSystemInfo << /Registry (ZYXCANARY) /Ordering (ZYXCANARY) /Supplement 0 >> def /CMapName /ZYXCANARY def\n\
+        /ZYXCANARY (ZYXCANARY ZYXCANARY) def /WMode 1 def 1 begincodespacerange <00> <ff> endcodespacerange\n\
+        2 beginbfchar <48> <0048> <49> /I endbfchar 1 beginbfrange <50> <51> [<0050> <0051>] endbfrange\n\
+        (ZYXCANARY) pop endcmap end end\n";
+    let font = "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /ToUnicode 10 0 R >>";
+    let file = doc().with(5, font).with(10, stream("/CMapName /ZYXCANARY", map));
+    let (out, scrubbed) = scrub(&file.write()).unwrap();
+    let all = unpacked(&out);
+    assert!(!holds(&all, b"ZYX") && !holds(&all, b"5a5958"));
+    let codes = b"/WMode\n1\ndef\n1\nbegincodespacerange\n<00>\n<ff>\nendcodespacerange\n2\nbeginbfchar\n<48>\n<0048>\n<49>\n/I\nendbfchar\n\
+        1\nbeginbfrange\n<50>\n<51>\n[\n<0050>\n<0051>\n]\nendbfrange\nendcmap\n";
+    assert!(holds(&all, codes), "{}", String::from_utf8_lossy(&all));
+    assert!(scrubbed.removed.contains(&"pdf.comments".to_owned()), "{:?}", scrubbed.removed);
+    assert_eq!(scrub(&out).unwrap().0, out);
+}
+
+#[test]
+fn names_of_the_standard_stay_and_names_of_somebody_go() {
+    let mut file = doc();
+    file.resources = "/ExtGState << /A << /BM /Multiply /RI /Perceptual >> /B << /BM /ZYXCANARY /RI /ZYXCANARY >> >>".to_owned();
+    file.content.extend(b"/A gs /B gs /Perceptual ri /ZYXCANARY ri\n");
+    file.page = "/Annots [<< /Type /Annot /Subtype /Line /Rect [1 1 9 9] /L [1 1 9 9] /LE [/Butt /ZYXCANARY] >>]".to_owned();
+    let (out, _) = scrub(&file.write()).unwrap();
+    let all = unpacked(&out);
+    assert!(!holds(&all, CANARY.as_bytes()));
+    for word in [&b"/Multiply"[..], b"/RI /Perceptual", b"/Perceptual ri", b"/Butt"] {
+        assert!(holds(&all, word), "{}", String::from_utf8_lossy(word));
+    }
+    assert_eq!(scrub(&out).unwrap().0, out);
+}
+
+#[test]
 fn layers_and_what_stands_for_what_is_drawn_stay() {
     let mut file = doc();
     file.catalog =

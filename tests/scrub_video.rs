@@ -283,6 +283,99 @@ fn a_position_is_found_in_a_track_of_sensors() {
     }
 }
 
+/// How the tracks of a film are coded, with a word in every place that a decoder does not read.
+fn talkative(kind: [u8; 4]) -> Film {
+    let descriptor = |tag: u8, body: &[u8]| [&[tag, 0x80, u8::try_from(body.len()).unwrap()][..], body].concat();
+    let configuration = descriptor(5, &[&b"\x11\x90"[..], &[1; 6], CANARY].concat());
+    let decoder = descriptor(4, &[&[0x40, 0x15][..], &[0; 11], &configuration, &descriptor(0x13, CANARY)].concat());
+    let address = [&[9][..], CANARY].concat();
+    let stream = descriptor(3, &[&[0, 2, 0x40][..], &address, &decoder, &descriptor(6, b"\x02ZYXCANARY")].concat());
+    let esds = boxed(*b"esds", &[&[0; 4], &stream, &descriptor(0x45, CANARY), CANARY]);
+    let wave = boxed(*b"wave", &[&boxed(*b"frma", &[b"mp4a", CANARY]), &esds, &boxed(*b"zyxc", &[CANARY]), &boxed([0; 4], &[])]);
+    let channels = boxed(*b"chan", &[&[0; 15], &[1], &[0, 0, 0, 42], &[0; 4], b"ZYXCANARY\0\0\0", CANARY]);
+    let mut fields = [0; 28];
+    fields[..8].copy_from_slice(b"ZYXCAN\0\x01");
+    let sound_entry = boxed(*b"mp4a", &[&fields, &wave, &channels, &boxed(*b"dac3", &[b"\x10\x3d\xe0", CANARY])]);
+    let set = |first: &[u8]| [&[0, u8::try_from(first.len() + 11).unwrap()][..], first, &[5, 9], CANARY].concat();
+    let record = if kind == *b"avc1" {
+        boxed(*b"avcC", &[&[1, 100, 0, 40, 0xFF, 0xE1], b"\0\x03\x67ab", &[2], b"\0\x03\x68cd", &set(b"\x06"), CANARY])
+    } else {
+        let lists = [&b"\x20\0\x02\0\x04\x40\x01ab"[..], &set(b"\x4e\x01"), b"\x27\0\x01", &set(b"\x4e\x01")].concat();
+        boxed(*b"hvcC", &[&[1; 21], &[3, 2], &lists, CANARY])
+    };
+    let boxes = [
+        record,
+        boxed(*b"pasp", &[&[0, 0, 0, 1, 0, 0, 0, 1], CANARY]),
+        boxed(*b"colr", &[b"nclx\0\x01\0\x01\0\x01\0", CANARY]),
+        boxed(*b"colr", &[b"zyxc", CANARY]),
+        boxed(*b"dvvC", &[b"\x01\0\x10\x25\x40", CANARY, &[0; 10]]),
+        boxed(*b"d263", &[b"ZYXC\x01\x0a\0", CANARY]),
+    ];
+    let mut fields = [0; 78];
+    fields[..8].copy_from_slice(b"ZYXCAN\0\x01");
+    fields[16..24].copy_from_slice(b"ZYXCANAR");
+    fields[24..28].copy_from_slice(&[2, 128, 1, 224]);
+    let sample = unit(if kind == *b"avc1" { SLICE } else { 0x26 }, &[1; 40]);
+    let picture = Track { entry: boxed(kind, &[&fields, &boxes.concat()]), samples: vec![sample], ..pictures(1) };
+    Film { tracks: vec![picture, Track { entry: sound_entry, ..sound(2) }], ..plain() }
+}
+
+#[test]
+fn nothing_hides_in_how_a_track_is_coded() {
+    for kind in [*b"avc1", *b"hvc1"] {
+        let file = talkative(kind).write();
+        let (out, scrubbed) = scrub(&file).unwrap();
+        assert!(!holds(&out, b"ZYX") && !holds(&out, b"zyx"));
+        for word in ["video.sei", "video.padding", "video.unknown"] {
+            assert!(scrubbed.removed.contains(&word.to_owned()), "{word} of {:?}", scrubbed.removed);
+        }
+        let kept: &[&[u8]] = match &kind {
+            b"avc1" => &[b"\0\x03\x67ab", b"\0\x03\x68cd", b"\x06\x05\x09\xff\xff", b"\x11\x90\x01", b"frmamp4a"],
+            _ => &[b"\0\x04\x40\x01ab", b"\x4e\x01\x05\x09\xff\xff", b"dvvC\x01\0\x10\x25\x40\0", b"\x10\x3d\xe0\0"],
+        };
+        for bytes in kept {
+            assert!(holds(&out, bytes), "{bytes:?}");
+        }
+        let (twice, again) = scrub(&out).unwrap();
+        assert_eq!(out, twice);
+        assert!(again.removed.is_empty(), "{:?}", again.removed);
+        // The second look finds each of the words where it was let through.
+        let places =
+            memchr::memmem::find_iter(&file, b"ZYXCANARY").filter(|at| out.get(*at).is_some_and(|b| matches!(b, 0 | 0xFF)));
+        let mut looked = 0;
+        for at in places.collect::<Vec<_>>() {
+            let mut mixed = out.clone();
+            mixed[at..at + 9].copy_from_slice(b"ZYXCANARY");
+            assert!(verify::container(MediaKind::Mp4, Purpose::File, &Bytes(&mixed)).is_err(), "{kind:?} at {at}");
+            looked += 1;
+        }
+        assert!(looked > 15, "{looked}");
+        let mut random = Random(11);
+        for _ in 0..3000 {
+            let Ok((out, scrubbed)) = scrub(&random.damage(&file)) else { continue };
+            assert_eq!(verify::container(scrubbed.media, Purpose::File, &Bytes(&out)), Ok(()));
+            assert_eq!(scrub(&out).expect("what came out goes in again").0, out);
+        }
+    }
+}
+
+#[test]
+fn fields_that_are_reserved_hold_nothing() {
+    let file = plain().write();
+    let mut busy = file.clone();
+    let at = |kind: &[u8]| file.windows(4).position(|w| w == kind).unwrap() + 4;
+    for (place, length) in [(at(b"mvhd") + 26, 10), (at(b"mvhd") + 72, 24), (at(b"tkhd") + 16, 4), (at(b"tkhd") + 24, 8)] {
+        busy[place..place + length].fill(b'Z');
+    }
+    let (out, scrubbed) = scrub(&busy).unwrap();
+    assert_eq!(out, scrub(&file).unwrap().0);
+    assert!(scrubbed.removed.contains(&"video.padding".to_owned()));
+    assert!(verify::container(MediaKind::Mp4, Purpose::File, &Bytes(&out)).is_ok());
+    let mut mixed = out;
+    mixed[at(b"mvhd") + 80] = b'Z';
+    assert!(verify::container(MediaKind::Mp4, Purpose::File, &Bytes(&mixed)).is_err());
+}
+
 // ---------------------------------------------------------------- whatever arrives
 
 #[test]
@@ -395,6 +488,19 @@ fn a_film_in_fragments_leaves_the_same_way() {
             assert_eq!(verify::container(MediaKind::Mp4, Purpose::File, &Bytes(&out)), Ok(()));
         }
     }
+}
+
+#[test]
+fn billions_of_samples_of_nothing_are_not_counted_through() {
+    let mut file = plain();
+    let trex = boxed(*b"trex", &[&[0; 4], &long(1), &long(1), &[0; 12]]);
+    file.in_index = boxed(*b"mvex", &[&trex]);
+    let tfhd = boxed(*b"tfhd", &[&[0, 2, 0, 0], &long(1)]);
+    let runs = boxed(*b"trun", &[&[0; 4], &[0xFF; 4]]).repeat(1000);
+    let moof = boxed(*b"moof", &[&boxed(*b"mfhd", &[&[0; 8]]), &boxed(*b"traf", &[&tfhd, &runs])]);
+    let file = [file.write(), moof].concat();
+    let (out, _) = scrub(&file).unwrap();
+    assert_eq!(out.len(), file.len());
 }
 
 #[test]

@@ -13,7 +13,7 @@ use shutterbridge::capture::CaptureId;
 use shutterbridge::seal::aead::Kek;
 use shutterbridge::seal::secret::Secret;
 use shutterbridge::spool::disk::{Disk, DiskFile, DiskFolder, LocalDisk, Names};
-use shutterbridge::spool::{self, Capacity, FreeMin, Name, Spool, SpoolError};
+use shutterbridge::spool::{self, Capacity, Entry, FreeMin, Name, Present, Spool, SpoolError, Swept};
 
 /// What the disk was asked, and what it is to do.
 #[derive(Default)]
@@ -24,6 +24,8 @@ struct Told {
     syncs: BTreeMap<String, usize>,
     /// The next sync of this folder fails, once so many names stand in `live/`.
     fails: Option<(&'static str, usize)>,
+    /// A name that was given while the folder was read, and that the reading passed over.
+    passed_over: Option<String>,
 }
 
 #[derive(Clone, Default)]
@@ -82,7 +84,9 @@ impl Disk for Faulty {
     }
 
     fn names(&self, folder: &Path) -> io::Result<Names> {
-        LocalDisk.names(folder)
+        let hidden = self.0.0.lock().unwrap().passed_over.clone();
+        let names = LocalDisk.names(folder)?;
+        Ok(Box::new(names.filter(move |name| name.as_ref().ok().and_then(|n| n.to_str()) != hidden.as_deref())))
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
@@ -183,6 +187,24 @@ fn a_probe_that_meets_the_failure_lets_nobody_else_pass() {
         assert!(matches!(probe.join().unwrap(), Err(SpoolError::NotDurable(_))));
     });
     assert_eq!(spool.has(item(1)), Ok(false));
+}
+
+#[test]
+fn a_file_that_came_while_the_folder_was_read_is_not_missing() {
+    let (folder, disk) = (Folder::new(), Faulty::default());
+    let spool = folder.open(&disk);
+    let capture = CaptureId::new(1, [1; 10]);
+    let (head, binding) = (item(1), Name::Binding(capture));
+    promise(&spool, head).unwrap();
+    promise(&spool, binding).unwrap();
+    for name in [head, binding] {
+        disk.0.0.lock().unwrap().passed_over = Some(name.to_string());
+        assert_eq!(spool.sweep_orphans(&[], |_| true), Ok(Swept::default()));
+        let found: Vec<Entry> = spool.list().unwrap().collect();
+        let whole = Present { id: capture, items: vec![0], binding: true, stopped: false, derived: Vec::new() };
+        assert_eq!(found, [Entry::Capture(whole)], "{name}");
+    }
+    assert_eq!((spool.has(head), spool.has(binding)), (Ok(true), Ok(true)));
 }
 
 #[test]

@@ -20,6 +20,7 @@ fn place() -> Place {
     let department = |id: &str, procedure: Option<&str>| Department {
         id: id.to_owned(),
         name: id.to_uppercase(),
+        kind: None,
         procedure: procedure.map(|code| Code { code: code.to_owned(), scheme: "L".to_owned(), meaning: "Wound".to_owned() }),
     };
     Place {
@@ -38,6 +39,7 @@ fn item(media: MediaKind, model: Option<&str>, taken_at: Option<TakenAt>) -> Ite
         size_bytes: 1,
         sha256: [0; 32],
         sealed_bytes: 1,
+        sealed_sha256: None,
         sop_instance_uid: Uid::from_uuid_bytes([1; 16]),
         location_found: false,
         removed: Vec::new(),

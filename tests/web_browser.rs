@@ -166,12 +166,13 @@ fn a_nurse_files_two_photos_without_a_script() {
     browser.write("#number", "4711");
     browser.write("#description", "day 3");
     browser.click("#department option[value=derm]");
-    browser.click("#body_site option[value='85562004']");
+    browser.write("#body_site", "Hand");
+    browser.click("#side option[value=L]");
     browser.click("form[action='/send'] button");
     browser.sees("Nothing was filed");
     browser.sees("at least one photo");
     assert_eq!((browser.value("#number"), browser.value("#description")), ("4711".to_owned(), "day 3".to_owned()));
-    assert_eq!((browser.value("#department"), browser.value("#body_site")), ("derm".to_owned(), "85562004".to_owned()));
+    assert_eq!((browser.value("#department"), browser.value("#body_site")), ("derm".to_owned(), "Hand".to_owned()));
 
     let (one, two) = (photo_file(&browser.folder, "a.jpg", 3_000_000), photo_file(&browser.folder, "b.jpg", 800_000));
     browser.write("#photos", &format!("{one}\n{two}"));

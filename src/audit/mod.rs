@@ -84,6 +84,9 @@ pub struct Proof {
     pub removed: Vec<String>,
     /// Of the bytes as they were received.
     pub received_sha256: String,
+    /// Of what was sealed of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed_sha256: Option<String>,
     /// Version of the verifier that read the sealed bytes to their end.
     pub verifier: u16,
 }

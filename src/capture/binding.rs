@@ -32,6 +32,10 @@ pub struct Binding {
     /// Whom a person named; every later look asks for this patient and not for the claim's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assigned: Option<PatientKey>,
+    /// Of each item the archives it goes to, as it was decided when it came in; empty where that was
+    /// not decided yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub archives: Vec<Vec<String>>,
     /// When this was frozen: instance creation, contribution time.
     pub bound_at: Timestamp,
     /// Version of the gateway that froze it.
@@ -83,6 +87,8 @@ pub struct SiteNames {
     pub institution: String,
     pub department_id: String,
     pub department_name: String,
+    /// What kind of department it is.
+    pub department_type: Option<Code>,
     /// IANA name, e.g. `Europe/Berlin`.
     pub timezone: String,
 }

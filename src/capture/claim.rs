@@ -93,6 +93,14 @@ pub enum View {
     ConsentForm,
 }
 
+impl View {
+    /// As in a claim.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::deserialize(serde::de::value::StrDeserializer::<serde::de::value::Error>::new(word)).ok()
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Consent {
     pub level: ConsentLevel,
@@ -115,6 +123,14 @@ pub enum ConsentLevel {
 pub struct ClaimError {
     pub pointer: String,
     pub detail: String,
+}
+
+impl ClaimError {
+    /// One line for each, for a person at the shell.
+    #[must_use]
+    pub fn list(errors: &[Self]) -> String {
+        errors.iter().map(|e| format!("  {}: {}", e.pointer, e.detail)).collect::<Vec<_>>().join("\n")
+    }
 }
 
 impl Claim {

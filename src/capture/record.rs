@@ -51,6 +51,10 @@ pub struct ItemFacts {
     pub sha256: Digest,
     /// Bytes sealed, after the scrub.
     pub sealed_bytes: u64,
+    /// Their digest: where nothing was taken out, that of the bytes received. None where an older gateway
+    /// sealed them.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "super::hex::option")]
+    pub sealed_sha256: Option<Digest>,
     pub sop_instance_uid: Uid,
     pub location_found: bool,
     pub removed: Vec<String>,
@@ -128,7 +132,7 @@ pub struct ItemRecord {
     pub resume: Stage,
     pub schedule: Schedule,
     pub failure: Option<Failure>,
-    /// Of the coded picture as the archive last took it; none of a photo that left as it came.
+    /// Of the coded picture as the archive last took it; none of a photo that left as it was sealed.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "super::hex::option")]
     pub sent_sha256: Option<Digest>,
     /// One for each archive it goes to, decided once. Empty: not decided yet, because no archive
@@ -454,6 +458,7 @@ mod tests {
             size_bytes: 1,
             sha256: [0; 32],
             sealed_bytes: 1,
+            sealed_sha256: None,
             sop_instance_uid: Uid::from_uuid_bytes([7; 16]),
             location_found: false,
             removed: Vec::new(),

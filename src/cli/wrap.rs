@@ -11,6 +11,7 @@ use super::open_file::{OpenFile, kind_of};
 use super::output::Output;
 use super::scrub::print_line;
 use super::status;
+use crate::capture::claim::ClaimError;
 use crate::capture::{Claim, Patient};
 use crate::media::Sniffed;
 use crate::pipeline::offline::Offline;
@@ -101,10 +102,8 @@ pub fn read_claim(path: &Path) -> Result<(Claim, Patient), String> {
     let mut value: Value = serde_json::from_slice(&text)
         .map_err(|error| format!("{shown} is not JSON (line {}, column {}).", error.line(), error.column()))?;
     let resolved = value.as_object_mut().and_then(|members| members.remove("resolved"));
-    let claim = Claim::from_json(&value).map_err(|errors| {
-        let lines: Vec<String> = errors.iter().map(|e| format!("  {}: {}", e.pointer, e.detail)).collect();
-        format!("{shown} is not a valid claim:\n{}", lines.join("\n"))
-    })?;
+    let claim =
+        Claim::from_json(&value).map_err(|errors| format!("{shown} is not a valid claim:\n{}", ClaimError::list(&errors)))?;
     let resolved = resolved.ok_or_else(|| {
         format!("{shown} has no member `resolved`: the patient as POST /api/v1/lookup answers it, with the visit and the order to use.")
     })?;

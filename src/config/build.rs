@@ -10,13 +10,15 @@ use super::options::{
     TranscodeOptions, UnknownPatient,
 };
 use super::problem::{Origin, Problem};
-use super::value::Value;
+use super::value::{Value, procedure};
 use crate::archive::profile::{CharacterSet, Profile};
 use crate::archive::stow::Url;
 use crate::archive::tls::Files;
+use crate::capture::claim::View;
 use crate::capture::{Commitment, MediaClass, Takes};
 use crate::cli::suggest::closest;
 use crate::dicom::Syntax;
+use crate::dicom::codes::{self, Entry, Sides};
 
 /// Makes the configuration. `None` where a value is missing: the draft has a problem then.
 pub fn build(draft: &Draft) -> Option<Config> {
@@ -90,7 +92,19 @@ fn site(group: &Group) -> Option<SiteOptions> {
 
 fn department(group: &Group) -> Option<Department> {
     let body_site_required = flag(group, "body_site_required")?;
-    Some(Department { id: text(group, "id")?, name: text(group, "name")?, body_site_required })
+    Some(Department {
+        id: text(group, "id")?,
+        name: text(group, "name")?,
+        body_site_required,
+        body_site: default_site(group).map(Entry::to_site),
+        view: text(group, "view").and_then(|word| View::from_word(&word)),
+        procedure: text(group, "procedure").and_then(|text| procedure(&text).ok()),
+        kind: text(group, "type").and_then(|code| codes::find_code(codes::department_types(), &code)).map(Entry::to_code),
+    })
+}
+
+fn default_site(group: &Group) -> Option<&'static Entry> {
+    codes::find_code(codes::body_sites(), &text(group, "body_site")?)
 }
 
 fn issuer(group: &Group) -> Option<IssuerOptions> {
@@ -213,6 +227,7 @@ pub fn check(draft: &mut Draft) {
     check_sources(draft, &mut found);
     check_dicom(draft, &mut found);
     draft.of("archive").for_each(|group| check_archive(group, &mut found));
+    draft.of("department").for_each(|group| check_department(group, &mut found));
     check_unique(draft, "department", &["id"], &mut found);
     check_unique(draft, "issuer", &["issuer", "audience"], &mut found);
     check_unique(draft, "hl7.source", &["application", "facility"], &mut found);
@@ -297,6 +312,21 @@ fn check_pair(group: &Group, found: &mut Vec<Problem>) {
             found.push(Problem { origin: group.origin_of(one), text });
         }
     }
+}
+
+fn check_department(group: &Group, found: &mut Vec<Problem>) {
+    let Some(site) = default_site(group) else { return };
+    let why = if site.sides == Some(Sides::Paired) {
+        format!(
+            "department.body_site is {}, which the body has twice, and nobody would say the side; choose another",
+            site.meaning
+        )
+    } else if flag(group, "body_site_required") == Some(true) {
+        "department.body_site would never be used, because body_site_required = true; keep one of them".to_owned()
+    } else {
+        return;
+    };
+    found.push(Problem { origin: group.origin_of("body_site"), text: why });
 }
 
 /// For each kind: what it needs, and what has no meaning for it.

@@ -9,6 +9,8 @@ use super::value::{Secret, Space};
 use crate::archive::profile::Profile;
 use crate::archive::stow::Url;
 use crate::archive::tls::Files;
+use crate::capture::claim::{BodySite, View};
+use crate::capture::order::Code;
 use crate::capture::{Commitment, Takes, Uid};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +87,13 @@ pub struct Department {
     pub id: String,
     pub name: String,
     pub body_site_required: bool,
+    /// For a claim without one; never a site that wants a side.
+    pub body_site: Option<BodySite>,
+    pub view: Option<View>,
+    /// What is done where nothing was ordered.
+    pub procedure: Option<Code>,
+    /// What kind of department it is.
+    pub kind: Option<Code>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

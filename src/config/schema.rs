@@ -79,6 +79,8 @@ const REQUEST_FILES_MAX: u64 = 1_000;
 
 const MLLPS: &str = "MLLP over TLS";
 
+const VIEWS: &[&str] = &["overview", "close-up", "with-scale", "dermoscopic", "consent-form"];
+
 /// In the order in which `config print` writes them.
 pub const SECTIONS: &[Section] = &[
     Section {
@@ -140,6 +142,15 @@ pub const SECTIONS: &[Section] = &[
             key("id", Kind::Text { max: LO_MAX }, Required, "the word in a claim"),
             key("name", Kind::Text { max: LO_MAX }, Required, "Institutional Department Name (0008,1040)"),
             key("body_site_required", Kind::Flag, Text("false"), "refuse a claim without body_site"),
+            key("body_site", Kind::BodySite, Unset, "code of the site of a claim without one, such as 39937001 (Skin)"),
+            key("view", Kind::Choice { built: VIEWS, unbuilt: &[] }, Unset, "view of a claim without one"),
+            key(
+                "procedure",
+                Kind::Procedure,
+                Unset,
+                "what is done where nothing was ordered: code^meaning^scheme, or a code of `GET /codes?kind=procedure`",
+            ),
+            key("type", Kind::DepartmentType, Unset, "code of Institutional Department Type (CID 7030), such as 309923008"),
         ],
     },
     Section {

@@ -8,8 +8,10 @@ use jiff::tz::TimeZone;
 
 use crate::archive::stow::Url;
 use crate::capture::Uid;
+use crate::capture::order::Code;
 use crate::capture::text::is_plain;
 use crate::cli::suggest::closest;
+use crate::dicom::codes::{self, Entry, Search};
 use crate::dicom::{Syntax, iod};
 
 /// The kind of a key's value.
@@ -67,6 +69,12 @@ pub enum Kind {
     Charset,
     /// `auto`, `off` or a path from the root.
     Ffmpeg,
+    /// Code of a site of the body that is known here.
+    BodySite,
+    /// Code of a kind of department (PS3.16 CID 7030).
+    DepartmentType,
+    /// As [`procedure`] reads it.
+    Procedure,
     /// 32 bytes in base64.
     Key,
 }
@@ -148,6 +156,8 @@ const CHARSETS: &[&str] = &[
     "WINDOWS-1252",
 ];
 
+/// Longest part of a code: its meaning is LO (PS3.5 §6.2).
+const CODE_PART_MAX: usize = 64;
 /// UIDs are made of UUIDs (PS3.5 §B.2).
 const UUID_ROOT: &str = "2.25";
 
@@ -177,6 +187,12 @@ impl Kind {
             Self::Syntaxes => read_syntaxes(raw).map(Value::Words),
             Self::ServiceUrl => read_service_url(&text(raw)?).map(Value::Text),
             Self::Ffmpeg => read_ffmpeg(&text(raw)?).map(Value::Text),
+            Self::BodySite => read_code(&text(raw)?, codes::body_sites(), "body site").map(Value::Text),
+            Self::DepartmentType => read_code(&text(raw)?, codes::department_types(), "kind of department").map(Value::Text),
+            Self::Procedure => {
+                let text = read_text(raw, 3 * CODE_PART_MAX)?;
+                procedure(&text).map(|_| Value::Text(text))
+            }
             Self::Charset => read_charset(&text(raw)?).map(Value::Text),
             Self::Key => read_key(&text(raw)?).map(Value::Secret),
         }
@@ -212,6 +228,37 @@ fn text(raw: &Raw) -> Result<String, String> {
         Raw::Flag(_) => Err("must be a text in quotes, not true or false".to_owned()),
         Raw::List(_) => Err("must be a text in quotes, not a list".to_owned()),
         Raw::Other(what) => Err(format!("must be a text in quotes, not {what}")),
+    }
+}
+
+/// A code that is known here; a name leads to its code.
+fn read_code(code: &str, table: &[Entry], what: &str) -> Result<String, String> {
+    if codes::find_code(table, code).is_some() {
+        return Ok(code.to_owned());
+    }
+    let hits = Search::new(code).among(table);
+    let hint = hits.first().map(|hit| format!("; did you mean \"{}\" ({})?", hit.code, hit.meaning)).unwrap_or_default();
+    Err(format!("\"{}\" is no code of a {what} that is known here{hint}", shown(code)))
+}
+
+/// A procedure: `code^meaning^scheme` as in HL7 (CE), or a code that is known here.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn procedure(text: &str) -> Result<Code, String> {
+    if !text.contains('^') {
+        let known = codes::find_code(codes::procedures(), text).map(Entry::to_code);
+        return known.ok_or_else(|| {
+            format!("\"{}\" is no code that is known here; write your own as \"code^meaning^scheme\"", shown(text))
+        });
+    }
+    let parts: Vec<&str> = text.split('^').map(str::trim).collect();
+    match parts.as_slice() {
+        [code, meaning, scheme] if parts.iter().all(|p| !p.is_empty() && p.chars().count() <= CODE_PART_MAX) => {
+            let [code, meaning, scheme] = [code, meaning, scheme].map(|part| (*part).to_owned());
+            Ok(Code { code, scheme, meaning })
+        }
+        _ => Err(format!("is not \"code^meaning^scheme\", each of 1 to {CODE_PART_MAX} characters")),
     }
 }
 

@@ -9,10 +9,8 @@ use dicom_dictionary_std::tags;
 use super::build::Source;
 use super::data_set::DataSet;
 use super::table::{Attribute, Origin, Presence};
+use super::value::DS_MAX;
 use crate::capture::media::Number;
-
-/// Decimal String, characters (PS3.5 §6.2).
-const DS_MAX: usize = 16;
 
 /// How a number stands in its attribute.
 enum Form {

@@ -5,6 +5,7 @@
 
 mod build;
 pub mod check;
+pub mod codes;
 pub mod commitment;
 mod data_set;
 mod document;
@@ -18,7 +19,6 @@ mod modules;
 mod moment;
 mod native;
 mod part10;
-mod region;
 pub mod table;
 mod value;
 pub mod video;

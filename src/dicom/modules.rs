@@ -5,11 +5,12 @@ use dicom_core::VR;
 use dicom_dictionary_std::tags;
 
 use super::build::Source;
+use super::codes::{self, Entry};
 use super::data_set::DataSet;
 use super::moment::{age, date, time};
 use super::value::{LO_MAX, SH_MAX, ST_MAX, decimal, description, display_name, identifier, person_name};
-use super::{DicomError, LossyHistory, LossyMethod, LossyStep, Pixels, Syntax, icc, macros, region};
-use crate::capture::claim::{Laterality, View};
+use super::{DicomError, LossyHistory, LossyMethod, LossyStep, Pixels, Syntax, icc, macros};
+use crate::capture::claim::View;
 use crate::capture::order::Code;
 use crate::capture::{Equipment, Order, Uid};
 
@@ -142,7 +143,8 @@ fn series_description(source: &Source) -> String {
         View::Dermoscopic => "dermoscopic",
         View::ConsentForm => "consent form",
     });
-    let words: Vec<&str> = claim.body_site.iter().map(|s| s.meaning.as_str()).chain(view).collect();
+    let site = claim.body_site.as_ref().map(|s| codes::find_site(s).map_or(s.meaning.as_str(), |known| known.meaning));
+    let words: Vec<&str> = site.into_iter().chain(view).collect();
     description(&words.join(", "), LO_MAX)
 }
 
@@ -183,6 +185,7 @@ pub(super) fn general_equipment(to: &mut DataSet, source: &Source) {
     let site = &source.binding.site;
     to.put_some(tags::INSTITUTION_NAME, VR::LO, description(&site.institution, LO_MAX));
     to.put_some(tags::INSTITUTIONAL_DEPARTMENT_NAME, VR::LO, description(&site.department_name, LO_MAX));
+    to.put_items(tags::INSTITUTIONAL_DEPARTMENT_TYPE_CODE_SEQUENCE, site.department_type.as_ref().and_then(code_of));
 }
 
 /// Enhanced General Equipment (§C.7.5.2): what General Equipment has must have a value. The serial
@@ -307,16 +310,17 @@ pub(super) fn image_pixel(to: &mut DataSet, source: &Source) -> Result<(), Dicom
 /// What is seen, and on which side (§C.8.12.1, §C.7.3.1).
 pub(super) fn anatomy(to: &mut DataSet, source: &Source) {
     let claim = &source.manifest.acceptance.claim;
-    let known = claim.body_site.as_ref().and_then(region::find);
-    if let Some(claimed) = &claim.body_site {
-        to.put_items(tags::ANATOMIC_REGION_SEQUENCE, macros::code(&claimed.code, &claimed.scheme, &claimed.meaning));
+    let known = claim.body_site.as_ref().and_then(codes::find_site);
+    // The meaning is that of the table, so that it never contradicts the code.
+    let coded = known.map(Entry::to_site).or_else(|| claim.body_site.clone());
+    if let Some(site) = coded {
+        to.put_items(tags::ANATOMIC_REGION_SEQUENCE, macros::code(&site.code, &site.scheme, &site.meaning));
     }
     to.put_some(tags::BODY_PART_EXAMINED, VR::CS, known.map(|r| r.term).unwrap_or_default());
     // One of the two and never both: Image Laterality where the side is known, or where there is
     // only one such part; else an empty Laterality, which says "not known".
-    let side = claim.laterality.map(Laterality::term).or_else(|| known.filter(|r| !r.is_paired).map(|_| "U"));
-    match side {
-        Some(side) => to.put(tags::IMAGE_LATERALITY, VR::CS, side),
+    match codes::image_laterality(known, claim.laterality) {
+        Some(side) => to.put(tags::IMAGE_LATERALITY, VR::CS, side.term()),
         None => to.put(tags::LATERALITY, VR::CS, ""),
     }
 }

@@ -296,6 +296,7 @@ pub static GENERAL_EQUIPMENT: Module = Module {
         row(tags::SOFTWARE_VERSIONS, NotAlways, Claim, "`device.software`, and FILE"),
         row(tags::INSTITUTION_NAME, NotAlways, Config, "`site.institution`"),
         row(tags::INSTITUTIONAL_DEPARTMENT_NAME, NotAlways, Config, "`name` of the department"),
+        sequence(tags::INSTITUTIONAL_DEPARTMENT_TYPE_CODE_SEQUENCE, NotAlways, Config, "`type` of the department", &CODE),
     ],
     fill: |to, source, _| {
         modules::general_equipment(to, source);

@@ -18,6 +18,7 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use super::body::{Body, block, too_large};
 use super::captures::{CaptureParts, read_key, read_listing};
+use super::codes;
 use super::events::{self, Watch};
 use super::json;
 use super::multipart::boundary_of;
@@ -110,6 +111,10 @@ impl Door {
                 }
                 Handler::Captures => self.captures(permit, request.query_string()).await,
                 Handler::Lookup => self.lookup(permit, body).await,
+                Handler::Codes => {
+                    let question = codes::read_question(request.query_string())?;
+                    Ok(ok_json(codes::answer(&question, &self.services.departments).to_string()))
+                }
                 Handler::Health => Err(Problem::not_found()),
             },
             Admitted::Api(_, _, None) => Err(Problem::unauthenticated(None)),

@@ -70,6 +70,7 @@ fn receipt_item(id: &str, item: &ItemRecord) -> Map<String, Value> {
         "media": facts.media,
         "size_bytes": facts.size_bytes,
         "sha256": hex(&facts.sha256),
+        "sealed_sha256": facts.sealed_sha256.as_ref().map(|digest| hex(digest)),
         "sop_instance_uid": facts.sop_instance_uid,
         "stage": item.stage,
         "location_found": facts.location_found,

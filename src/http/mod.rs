@@ -6,12 +6,14 @@
 
 pub mod body;
 pub mod captures;
+pub mod codes;
 pub mod door;
 pub mod events;
 pub mod json;
 pub mod multipart;
 pub mod observe;
 pub mod problem;
+pub mod query;
 pub mod routes;
 pub mod server;
 pub mod wire;

@@ -21,6 +21,7 @@ pub enum Handler {
     Discard,
     Assign,
     Lookup,
+    Codes,
     Health,
 }
 
@@ -44,6 +45,7 @@ pub const ROUTES: &[Route] = &[
     Route { method: Method::Post, path: "/api/v1/captures/{id}/discard", scopes: &[QueueOperate], handler: Handler::Discard },
     Route { method: Method::Post, path: "/api/v1/captures/{id}/assign", scopes: &[QueueOperate], handler: Handler::Assign },
     Route { method: Method::Post, path: "/api/v1/lookup", scopes: &[PatientLookup], handler: Handler::Lookup },
+    Route { method: Method::Get, path: "/api/v1/codes", scopes: &[CaptureWrite, CaptureRead, PatientLookup], handler: Handler::Codes },
     Route { method: Method::Get, path: "/healthz", scopes: &[], handler: Handler::Health },
 ];
 
@@ -106,6 +108,8 @@ mod tests {
             ("GET", "/api/v1/captures/01J/assign", Err(Some("POST"))),
             ("POST", "/api/v1/captures//assign", Err(None)),
             ("POST", "/api/v1/captures/01J/drop", Err(None)),
+            ("GET", "/api/v1/codes", Ok(Handler::Codes)),
+            ("POST", "/api/v1/codes", Err(Some("GET, HEAD"))),
             ("GET", "/healthz", Ok(Handler::Health)),
             ("DELETE", "/api/v1/captures", Err(Some("GET, HEAD, POST"))),
             ("POST", "/api/v1/captures/01J", Err(Some("GET, HEAD"))),

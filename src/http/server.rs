@@ -23,6 +23,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use super::body::Body;
+use super::codes::Department;
 use super::door::Door;
 use super::observe::Observer;
 use super::wire::Wire;
@@ -108,6 +109,7 @@ pub struct Services {
     pub verifier: Arc<Verifier>,
     pub clock: Clock,
     pub observer: Arc<dyn Observer>,
+    pub departments: Vec<Department>,
     /// The pages, where there are any.
     pub pages: Option<Arc<dyn Pages>>,
 }

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::capture::binding::StudyBinding;
 use crate::capture::record::Digest;
-use crate::capture::{CaptureId, Operator, Phi, Record, Stage, Uid};
+use crate::capture::{CaptureId, Identifier, Operator, Phi, Record, Stage, Uid};
 use crate::seal::aead::Kek;
 use crate::store::group::Group;
 use crate::store::{Batch, Store, StoreError, Table};
@@ -81,6 +81,9 @@ pub struct StudyRow {
     /// Keyed hash of the patient: the study must not change hands.
     #[serde(with = "crate::capture::hex")]
     pub patient: Digest,
+    /// The patient: after a merge the hospital says who that is now. `None` in older rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begun_for: Option<Identifier>,
     pub next_series_number: u32,
     pub last_capture_at: Timestamp,
 }

@@ -175,10 +175,14 @@ fn copy_spool(from: &Path, to: &Path) -> Result<u64, BackupError> {
         for (source, copy) in &paths {
             copy_file(source, copy)?;
         }
-        // An erasure destroys the head's key first: where that is there now, it was while we copied.
-        let is_alive = names.first().is_some_and(|name| name.is_head()) && paths.first().is_some_and(|(head, _)| has_key(head));
+        // An erasure destroys the head's key first: where that is there now, it was while we copied. What
+        // has no head, and its keys, has lost it: whoever opens the copy puts it aside.
+        let has_head = names.first().is_some_and(|name| name.is_head());
+        let mut telling = paths.iter().map(|(source, copy)| if has_head { source } else { copy });
+        let is_alive =
+            if has_head { telling.next().is_some_and(|head| !is_erased(head)) } else { telling.any(|copy| !is_erased(copy)) };
         if is_alive {
-            copied += 1;
+            copied += u64::from(has_head);
             continue;
         }
         for (_, copy) in &paths {
@@ -208,10 +212,13 @@ fn captures(live: &Path) -> io::Result<BTreeMap<CaptureId, Vec<Name>>> {
     Ok(captures)
 }
 
-fn has_key(head: &Path) -> bool {
+/// Gone, or without its key. A file that is damaged otherwise may hold something yet.
+fn is_erased(file: &Path) -> bool {
     let mut wrapped = [0; WRAPPED_BYTES];
-    let read = File::open(head).and_then(|file| file.read_exact_at(&mut wrapped, WRAPPED_AT));
-    read.is_ok() && wrapped != [0; WRAPPED_BYTES]
+    match File::open(file).and_then(|file| file.read_exact_at(&mut wrapped, WRAPPED_AT)) {
+        Ok(()) => wrapped == [0; WRAPPED_BYTES],
+        Err(e) => e.kind() == ErrorKind::NotFound,
+    }
 }
 
 /// Copies the files of a store as they stand at one instant; false where they never did.

@@ -12,5 +12,6 @@ pub mod metrics;
 pub mod open_files;
 pub mod readiness;
 pub mod signals;
+pub mod sparing;
 pub mod tls;
 mod x509;

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::arrival::{Arrival, Arrived, Contents};
+use super::department::{DepartmentRule, complete};
 use super::identify;
 use super::observer::Observer;
 use super::pending::{Pending, Ticket};
@@ -97,12 +98,6 @@ impl Quotas {
         );
         Err(Refusal::new(RefusalCode::SpoolFull, detail))
     }
-}
-
-#[derive(Clone, Debug)]
-pub struct DepartmentRule {
-    pub id: String,
-    pub body_site_required: bool,
 }
 
 /// Who is asked at the door whether the hospital knows whom a claim names.
@@ -208,10 +203,7 @@ fn read_claim(claim: &Value, departments: &[DepartmentRule]) -> Result<Claim, Re
     let Some(rule) = departments.iter().find(|d| d.id == parsed.department) else {
         return Err(claim_error("/department", "not one of the configured departments"));
     };
-    if rule.body_site_required && parsed.body_site.is_none() {
-        return Err(claim_error("/body_site", "this department requires a body site"));
-    }
-    Ok(parsed)
+    complete(parsed, rule).map_err(claim_invalid)
 }
 
 fn claim_invalid(errors: Vec<crate::capture::claim::ClaimError>) -> Refusal {
@@ -274,13 +266,15 @@ impl Intake for Session {
 
     fn end_file(&mut self) -> Result<(), Refusal> {
         let index = u16::try_from(self.items.len()).unwrap_or(u16::MAX);
-        let Arrived { draft, contents, received, received_bytes } = self.current.take().ok_or_else(out_of_order)?.end()?;
+        let Arrived { draft, contents, received, received_bytes, sealed } =
+            self.current.take().ok_or_else(out_of_order)?.end()?;
         let uuid = random::random::<16>().map_err(|_| no_randomness())?;
         let bare = ItemFacts {
             media: contents.media(),
             size_bytes: received_bytes,
             sha256: received,
             sealed_bytes: draft.payload_bytes(),
+            sealed_sha256: Some(sealed),
             sop_instance_uid: Uid::from_uuid_bytes(uuid),
             location_found: false,
             removed: Vec::new(),
@@ -400,6 +394,7 @@ impl Session {
                 location_found: item.location_found,
                 removed: item.removed.clone(),
                 received_sha256: digest::hex(&item.sha256),
+                sealed_sha256: item.sealed_sha256.map(|sealed| digest::hex(&sealed)),
                 verifier: item.verifier,
             };
             self.record_done("item.scrub", Object::Scrubbed(self.id.item(index), &proof))?;

@@ -47,8 +47,8 @@ pub(super) struct Arrival {
 enum State {
     /// The first bytes, as long as they are too few to tell the kind.
     Head(Vec<u8>),
-    /// Scrubbed while it arrives.
-    Passing { scrubber: Box<Scrubber>, draft: Box<Draft> },
+    /// Scrubbed while it arrives; `sealed` is of what stays.
+    Passing { scrubber: Box<Scrubber>, draft: Box<Draft>, sealed: Box<digest::Hasher> },
     /// Kept as it comes until it is there whole.
     Resting { kind: MediaKind, draft: Box<Draft> },
 }
@@ -59,6 +59,8 @@ pub(super) struct Arrived {
     pub contents: Contents,
     pub received: Digest,
     pub received_bytes: u64,
+    /// Digest of what was sealed.
+    pub sealed: Digest,
 }
 
 /// What is sealed of a file.
@@ -114,15 +116,15 @@ impl Arrival {
             self.take(&head)?;
         }
         let state = std::mem::replace(&mut self.state, State::Head(Vec::new()));
-        let (draft, contents) = match state {
-            State::Passing { scrubber, mut draft } => {
-                let scrubbed = scrubber.finish(&mut |kept: &[u8]| draft.write(kept)).map_err(|e| self.refuse_push(e))?;
-                (*draft, Contents::Scrubbed(Box::new(scrubbed)))
+        let (draft, contents, sealed) = match state {
+            State::Passing { scrubber, mut draft, mut sealed } => {
+                let scrubbed = scrubber.finish(&mut digested(&mut draft, &mut sealed)).map_err(|e| self.refuse_push(e))?;
+                (*draft, Contents::Scrubbed(Box::new(scrubbed)), sealed.finish())
             }
             State::Resting { draft, kind } => self.scrub_whole(*draft, kind)?,
             State::Head(_) => return Err(super::accept::out_of_order()),
         };
-        Ok(Arrived { draft, contents, received: self.received.finish(), received_bytes: self.received_bytes })
+        Ok(Arrived { draft, contents, received: self.received.finish(), received_bytes: self.received_bytes, sealed })
     }
 
     /// The first bytes decide, never a name. What is of no accepted kind is refused by
@@ -138,7 +140,8 @@ impl Arrival {
             }
             Sniffed::Known(_) | Sniffed::Other(_) => {
                 let draft = Box::new(spool.draft(self.item).map_err(|e| refuse_spool(&e))?);
-                State::Passing { scrubber: Box::new(Scrubber::new(Purpose::Object, &self.reception.options.scrub)), draft }
+                let scrubber = Box::new(Scrubber::new(Purpose::Object, &self.reception.options.scrub));
+                State::Passing { scrubber, draft, sealed: Box::default() }
             }
         };
         Ok(())
@@ -160,8 +163,8 @@ impl Arrival {
     fn take(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
         self.received.update(bytes);
         match &mut self.state {
-            State::Passing { scrubber, draft } => {
-                let pushed = scrubber.push(bytes, &mut |kept: &[u8]| draft.write(kept));
+            State::Passing { scrubber, draft, sealed } => {
+                let pushed = scrubber.push(bytes, &mut digested(draft, sealed));
                 pushed.map_err(|e| self.refuse_push(e))
             }
             State::Resting { draft, .. } => draft.write(bytes).map_err(|e| refuse_spool(&e)),
@@ -170,7 +173,7 @@ impl Arrival {
     }
 
     /// Plans what was received, writes what stays, and verifies what was written.
-    fn scrub_whole(&self, mut received: Draft, media: MediaKind) -> Result<(Draft, Contents), Refusal> {
+    fn scrub_whole(&self, mut received: Draft, media: MediaKind) -> Result<(Draft, Contents, Digest), Refusal> {
         let Reception { spool, options, .. } = &*self.reception;
         let source = received.read_back().map_err(|e| refuse_spool(&e))?;
         let refuse = |error: CopyError<SpoolError>| match (source.failure(), error) {
@@ -183,7 +186,8 @@ impl Arrival {
             Err(PlanError::Scrub(error)) if error.code == scrub::ScrubCode::SignedDocument => {
                 let mut kept = spool.reseal(received).map_err(|e| refuse_spool(&e))?;
                 copy_all(&source, &mut kept).map_err(|e| refuse_spool(&e))?;
-                return Ok((kept, Contents::AsReceived { media, why: FailureCode::SignedDocument }));
+                let contents = Contents::AsReceived { media, why: FailureCode::SignedDocument };
+                return Ok((kept, contents, self.received.clone().finish()));
             }
             Err(error) => return Err(refuse(error.into())),
         };
@@ -193,14 +197,16 @@ impl Arrival {
             let room = spool.reserve(planned.length_bytes()).map_err(|e| refuse_spool(&e))?;
             (spool.unkeyed_draft(self.item).map_err(|e| refuse_spool(&e))?, Some(room), Some(received))
         };
-        let applied = container::apply(planned, &source, Purpose::Object, &mut |bytes| kept.write(bytes)).map_err(refuse)?;
+        let mut sealed = digest::Hasher::new();
+        let applied =
+            container::apply(planned, &source, Purpose::Object, &mut digested(&mut kept, &mut sealed)).map_err(refuse)?;
         // What was received goes here, and its key with it.
         drop((beside, source));
         let output = kept.read_back().map_err(|e| refuse_spool(&e))?;
         let verified = applied.verify(&output);
         let scrubbed =
             verified.map_err(|e| output.failure().map_or_else(|| refuse_file(&e, self.part), |disk| refuse_spool(&disk)))?;
-        Ok((kept, Contents::Scrubbed(Box::new(scrubbed))))
+        Ok((kept, Contents::Scrubbed(Box::new(scrubbed)), sealed.finish()))
     }
 
     fn refuse_push(&self, error: PushError<SpoolError>) -> Refusal {
@@ -208,6 +214,14 @@ impl Arrival {
             PushError::Sink(e) => refuse_spool(&e),
             PushError::Scrub(e) => refuse_file(&e, self.part),
         }
+    }
+}
+
+/// Seals what stays, and digests it on its way.
+fn digested<'d>(draft: &'d mut Draft, sealed: &'d mut digest::Hasher) -> impl FnMut(&[u8]) -> Result<(), SpoolError> + 'd {
+    |kept| {
+        sealed.update(kept);
+        draft.write(kept)
     }
 }
 

@@ -13,11 +13,10 @@ use crate::capture::binding::{SeriesBinding, SiteNames, StudyBinding};
 use crate::capture::order::Code;
 use crate::capture::record::{Acceptance, Digest, ItemFacts, Manifest};
 use crate::capture::{Binding, Equipment, FailureCode, Identifier, MediaClass, Order, Phi, Record, TakenAt, Uid, Visit};
+use crate::dicom::codes::{self, Entry};
 use crate::journal::StudyRow;
 use crate::seal::digest::hmac_sha256;
 
-/// Code, scheme and meaning of what is done where nobody says more (PS3.16 CID 8131).
-const PHOTOGRAPHY: [&str; 3] = ["197157006", "SCT", "Photography of patient"];
 /// Study ID is SH (PS3.5 §6.2).
 const STUDY_ID_MAX: usize = 16;
 
@@ -36,6 +35,8 @@ pub struct Place {
 pub struct Department {
     pub id: String,
     pub name: String,
+    /// What kind of department it is (PS3.16 CID 7030).
+    pub kind: Option<Code>,
     /// What is done there where nothing was ordered; `None`: photography, in so many words.
     pub procedure: Option<Code>,
 }
@@ -47,6 +48,7 @@ impl Place {
 }
 
 /// The row under which a study is remembered, and the UID it has or would get.
+#[derive(Clone)]
 pub struct StudyKey {
     pub row: Digest,
     pub uid: Uid,
@@ -99,10 +101,8 @@ fn study_key(
 /// What is done: as ordered, else as the department does.
 fn procedure(order: Option<&Order>, department: &str, place: &Place) -> Code {
     let ordered = order.map(|o| &o.procedure).filter(|p| !p.code.is_empty());
-    ordered.or_else(|| place.department(department)?.procedure.as_ref()).cloned().unwrap_or_else(|| {
-        let [code, scheme, meaning] = PHOTOGRAPHY.map(str::to_owned);
-        Code { code, scheme, meaning }
-    })
+    let known = ordered.or_else(|| place.department(department)?.procedure.as_ref()).cloned();
+    known.or_else(|| codes::procedures().first().map(Entry::to_code)).unwrap_or_default()
 }
 
 /// Freezes a capture: its binding, and the study's row with the numbers this capture used up. What
@@ -122,6 +122,7 @@ pub fn bind(
     let mut row = row.unwrap_or_else(|| StudyRow {
         study: begin_study(&found, record, key, place),
         patient,
+        begun_for: Some(found.patient.identifier.clone()),
         next_series_number: 1,
         last_capture_at: now,
     });
@@ -150,9 +151,11 @@ pub fn bind(
             institution: place.institution.clone(),
             department_id: department.clone(),
             department_name: place.department(department).map_or(department, |d| &d.name).clone(),
+            department_type: place.department(department).and_then(|d| d.kind.clone()),
             timezone: place.timezone.clone(),
         },
         assigned: None,
+        archives: record.items.iter().map(|item| item.legs.iter().map(|leg| leg.archive.clone()).collect()).collect(),
         bound_at: now,
         gateway_version: place.gateway_version.clone(),
     };
@@ -241,12 +244,25 @@ pub fn restore(binding: &Binding, row: Option<StudyRow>, place: &Place) -> Study
     let mut row = row.unwrap_or_else(|| StudyRow {
         study: binding.study.clone(),
         patient: patient_digest(&binding.patient.identifier, place),
+        begun_for: Some(binding.patient.identifier.clone()),
         next_series_number: 1,
         last_capture_at: binding.bound_at,
     });
     let last = binding.series.iter().map(|s| s.number).max().unwrap_or_default();
     row.next_series_number = row.next_series_number.max(last.saturating_add(1));
     row
+}
+
+/// Whom a study was begun for, where that is written otherwise than this patient.
+#[must_use]
+pub fn former_owner(row: &StudyRow, patient: &Identifier, place: &Place) -> Option<Identifier> {
+    row.begun_for.clone().filter(|_| row.patient != patient_digest(patient, place))
+}
+
+/// The study is another identifier's of the same person from now on.
+pub fn hand_over(row: &mut StudyRow, patient: &Identifier, place: &Place) {
+    row.patient = patient_digest(patient, place);
+    row.begun_for = Some(patient.clone());
 }
 
 fn patient_digest(identifier: &Identifier, place: &Place) -> Digest {

@@ -159,7 +159,7 @@ fn choose_visit(
         notes.push("The visit that the order names is not known for certain; none was chosen, Admission ID is empty.".to_owned());
         return Ok(None);
     }
-    let whole = one(lookup, PATIENT, &ask_for(patient))?;
+    let whole = one(lookup, PATIENT, &ask_for(&patient.identifier))?;
     let mut active = whole.visits.iter().filter(|v| v.status == VisitStatus::Active);
     let (first, second) = (active.next(), active.next());
     if second.is_some() {
@@ -169,9 +169,24 @@ fn choose_visit(
     Ok(first.cloned())
 }
 
+/// Whether two identifiers are one person's: the same, or the hospital has merged the first into the
+/// second since.
+///
+/// # Errors
+/// `LookupUnavailable`.
+pub fn is_one_person(before: &Identifier, now: &Identifier, lookup: &dyn Lookup) -> Result<bool, Doubt> {
+    if before == now {
+        return Ok(true);
+    }
+    match lookup.find(&ask_for(before)) {
+        Ok(Answer::Found(patient)) => Ok(patient.identifier == *now),
+        Ok(Answer::None | Answer::Multiple(_)) => Ok(false),
+        Err(Unavailable(why)) => Err((FailureCode::LookupUnavailable, why)),
+    }
+}
+
 /// The question that has just this patient as its answer.
-fn ask_for(patient: &Patient) -> Asked {
-    let identifier = &patient.identifier;
+fn ask_for(identifier: &Identifier) -> Asked {
     let issuer = [&identifier.issuer_universal_id, &identifier.issuer].into_iter().find(|i| !i.is_empty());
     Asked::Patient { id: Phi::new(identifier.id.expose()), issuer: issuer.cloned() }
 }

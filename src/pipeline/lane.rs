@@ -127,6 +127,10 @@ impl Order {
     }
 }
 
+fn is_of_the_disk(code: FailureCode) -> bool {
+    matches!(code, FailureCode::StoreUnavailable | FailureCode::SpoolUnreadable)
+}
+
 /// It waits for its time, and not by its own fault as far as can be told.
 fn may_not_be_overtaken(leg: &Leg, record: &Record) -> bool {
     // It may take hours, and its picture is of no use to the next one.
@@ -201,16 +205,17 @@ impl Lane {
         back.into_iter().map(Outcome::untried).collect()
     }
 
-    /// What the archive did last: an answer of any kind but a passing failure shows that it is well.
+    /// What the archive did last: an answer of any kind but a passing failure shows that it is well. What
+    /// our own disk did not give says nothing about it.
     fn tell_breaker(&mut self, items: &[ItemOutcome], policy: &RetryPolicy, jitter: u8) {
         let told = items.iter().rev().find_map(|item| match &item.result {
             Ok(_) => Some((item.at, None)),
-            Err(failed) if !failed.wrapped => None,
+            Err(failed) if !failed.wrapped || is_of_the_disk(failed.failure.code) => None,
             Err(failed) => Some((item.at, Some(&failed.failure))),
         });
         match told {
             None => {}
-            Some((at, Some(failure))) if failure.class != Class::Permanent && failure.code != FailureCode::StoreUnavailable => {
+            Some((at, Some(failure))) if failure.class != Class::Permanent => {
                 self.breaker.failed(failure.code, at, policy, jitter);
             }
             Some(_) => self.breaker.stored(),
@@ -246,7 +251,9 @@ impl Lane {
 
 #[cfg(test)]
 mod tests {
+    use super::super::step::Failed;
     use super::*;
+    use crate::capture::Failure;
 
     fn at(ms: u64) -> Timestamp {
         later(Timestamp::UNIX_EPOCH, ms)
@@ -291,6 +298,26 @@ mod tests {
             breaker.failed(FailureCode::ArchiveAborted, at(0), &policy, 0);
         }
         assert_eq!(breaker.room(at(0), 0, &policy), 0);
+    }
+
+    #[test]
+    fn a_photo_that_our_disk_does_not_give_is_no_sign_that_an_archive_is_back() {
+        let policy = RetryPolicy::default();
+        let ended = |code, wrapped| {
+            let failure = Failure::new(code, "", at(2_000));
+            [ItemOutcome { index: 0, at: at(2_000), result: Err(Failed { wrapped, failure, stand_in: None }) }]
+        };
+        for (code, room) in [
+            (FailureCode::SpoolUnreadable, 1),
+            (FailureCode::StoreUnavailable, 1),
+            (FailureCode::ArchiveUnreachable, 0),
+            (FailureCode::ArchiveRefusedObject, 2),
+        ] {
+            let mut lane = Lane::default();
+            lane.breaker.failed(FailureCode::ArchiveUnreachable, at(0), &policy, 0);
+            lane.tell_breaker(&ended(code, true), &policy, 0);
+            assert_eq!(lane.breaker.room(at(2_000), 0, &policy), room, "{code:?}");
+        }
     }
 
     #[test]

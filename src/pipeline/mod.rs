@@ -10,6 +10,7 @@ pub mod bind;
 mod claim;
 pub mod commit;
 mod darkroom;
+pub mod department;
 pub mod desk;
 mod develop;
 pub mod feed;

@@ -200,6 +200,7 @@ impl Offline {
             size_bytes,
             sha256: received.finish(),
             sealed_bytes: scrubbed.kept_bytes,
+            sealed_sha256: None,
             sop_instance_uid: Uid::from_uuid_bytes(uuid),
             location_found: scrubbed.location_found,
             removed: scrubbed.removed.clone(),

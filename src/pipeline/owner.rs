@@ -10,7 +10,7 @@ use super::step::{advance, jitter, later};
 use crate::capture::claim::PatientKey;
 use crate::capture::record::{Digest, Event, Schedule};
 use crate::capture::retry::Next;
-use crate::capture::{Binding, CaptureId, Class, Failure, FailureCode, Leg, Phi, Record, Stage};
+use crate::capture::{Binding, CaptureId, Claim, Class, Failure, FailureCode, Leg, Order, Phi, Record, Stage};
 use crate::journal::StudyRow;
 
 impl Round<'_> {
@@ -109,14 +109,15 @@ impl Round<'_> {
         }
         let Ok(Some(mut binding)) = sealed::read_binding(&self.works.spool, record.id()) else { return };
         self.follow(record, &binding);
-        match self.identify(record, binding.assigned.as_ref()) {
-            Ok(found) if found.patient == binding.patient => {}
+        let found = self.same_person(record, &binding).map(|found| as_it_is_now(&record.acceptance.claim, found, &binding));
+        match found {
+            Ok(found) if (&found.patient, &found.visit, &found.order) == (&binding.patient, &binding.visit, &binding.order) => {}
             Ok(found) => {
                 for index in 0..record.acceptance.items {
                     let stage = record.items.get(usize::from(index)).map_or(Stage::Identified, |i| i.stage);
                     advance(record, index, None, stage, self.now, Some("patient-updated".to_owned()));
                 }
-                binding.patient = found.patient;
+                (binding.patient, binding.visit, binding.order) = (found.patient, found.visit, found.order);
                 self.name(record, &binding);
                 self.seal(record.id(), binding);
             }
@@ -145,12 +146,24 @@ impl Round<'_> {
     }
 
     /// Whose it is by its claim, or by the patient whom a person named.
-    fn identify(&self, record: &Record, assigned: Option<&PatientKey>) -> Result<identify::Match, Doubt> {
+    fn identify(&self, record: &Record, assigned: Option<&PatientKey>) -> Result<Match, Doubt> {
         let (claim, lookup, home) = (&record.acceptance.claim, &*self.works.lookup, &self.works.assigning_authority);
         match assigned {
             Some(key) => act::assigned_match(claim, key, lookup, home),
             None => identify::identify(claim, lookup, home),
         }
+    }
+
+    /// Whom a capture that is bound belongs to now: the same person, under whatever name and number.
+    /// An order or a visit that went over to somebody else does not take the capture with it: it was
+    /// another patient who was confirmed when it was sent.
+    fn same_person(&self, record: &Record, binding: &Binding) -> Result<Match, Doubt> {
+        let found = self.identify(record, binding.assigned.as_ref())?;
+        if identify::is_one_person(&binding.patient.identifier, &found.patient.identifier, &*self.works.lookup)? {
+            return Ok(found);
+        }
+        let why = "what the claim names went over to another patient since the capture was identified";
+        Err((FailureCode::IdentityDisagrees, why.to_owned()))
     }
 
     fn owner(&mut self, record: &mut Record) -> Result<Binding, Doubt> {
@@ -162,8 +175,11 @@ impl Round<'_> {
             self.restore_study(record, &binding)?;
             return Ok(binding);
         }
+        let found = match &sealed {
+            Some(binding) => self.same_person(record, binding)?,
+            None => self.identify(record, None)?,
+        };
         let assigned = sealed.and_then(|binding| binding.assigned);
-        let found = self.identify(record, assigned.as_ref())?;
         let (key, row) = self.study_of(&found, record)?;
         let notes = found.notes.clone();
         let (mut binding, row) = bind::bind(found, record, &key, row, &self.works.place, self.now)?;
@@ -177,12 +193,9 @@ impl Round<'_> {
     /// The study a capture belongs to, with its row where it was begun already.
     fn study_of(&self, found: &Match, record: &Record) -> Result<(StudyKey, Option<StudyRow>), Doubt> {
         let (key, before) = bind::study_keys(found, record, &self.works.place)?;
-        if let Some(row) = self.study(&key.row)? {
-            return Ok((key, Some(row)));
-        }
-        for earlier in before {
-            if let Some(row) = self.study(&earlier.row)? {
-                return Ok((earlier, Some(row)));
+        for key in std::iter::once(key.clone()).chain(before) {
+            if let Some(row) = self.study(&key.row)? {
+                return Ok((key, Some(self.of_survivor(row, found)?)));
             }
         }
         Ok((key, None))
@@ -194,6 +207,18 @@ impl Round<'_> {
             Some(row) => Ok(Some(row.clone())),
             None => self.works.journal.study(row).map_err(|e| (FailureCode::StoreUnavailable, e.to_string())),
         }
+    }
+
+    /// Whom a study was begun for may have been merged into this patient since: it is the survivor's
+    /// then, and keeps its UID.
+    fn of_survivor(&self, mut row: StudyRow, found: &Match) -> Result<StudyRow, Doubt> {
+        let (patient, place) = (&found.patient.identifier, &self.works.place);
+        if let Some(before) = bind::former_owner(&row, patient, place)
+            && identify::is_one_person(&before, patient, &*self.works.lookup)?
+        {
+            bind::hand_over(&mut row, patient, place);
+        }
+        Ok(row)
     }
 
     fn restore_study(&mut self, record: &Record, binding: &Binding) -> Result<(), Doubt> {
@@ -228,6 +253,17 @@ impl Round<'_> {
         }
         self.held.push(record.id());
     }
+}
+
+/// What of a match an object that is bound takes over: the patient, and the visit and the order that the
+/// claim names, as they are now. A visit that was chosen for it stays: the patient may be in another one
+/// since. So does an order that would be another study's.
+fn as_it_is_now(claim: &Claim, found: Match, binding: &Binding) -> Match {
+    let study = |order: &Order| order.study_instance_uid.clone();
+    let is_same_study = found.order.as_ref().map(study) == binding.order.as_ref().map(study);
+    let visit = if claim.visit.is_some() { found.visit } else { binding.visit.clone() };
+    let order = if claim.order.is_some() && is_same_study { found.order } else { binding.order.clone() };
+    Match { visit, order, ..found }
 }
 
 /// Held for want of a match: what a message of the hospital may release.

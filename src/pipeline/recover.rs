@@ -65,7 +65,7 @@ fn fill(spool: &Spool, journal: &Journal, place: &Place) -> Result<Recovered, St
                     report.known += 1;
                     continue;
                 }
-                match read(spool, &present, &damaged) {
+                match read(spool, &present, &damaged, place) {
                     Ok((record, binding)) => {
                         report.damaged.extend(untold(&record, &damaged));
                         batch.add(record, binding.as_ref())?;
@@ -193,7 +193,7 @@ impl Batch<'_> {
 
 /// The record that the sealed files tell: accepted, or identified where a binding is sealed
 /// beside. Whether it was forwarded nobody knows; it is sent again under the same UIDs.
-fn read(spool: &Spool, present: &Present, damaged: &[(Name, Damage)]) -> Result<(Record, Option<Binding>), Lost> {
+fn read(spool: &Spool, present: &Present, damaged: &[(Name, Damage)], place: &Place) -> Result<(Record, Option<Binding>), Lost> {
     let id = present.id;
     let seen = present.items.iter().chain(&present.derived).copied();
     let seen = seen.chain(damaged.iter().filter_map(|(name, _)| index_of(*name)));
@@ -227,9 +227,13 @@ fn read(spool: &Spool, present: &Present, damaged: &[(Name, Damage)]) -> Result<
     };
     if let Some(binding) = &binding {
         record.study_instance_uid = Some(binding.study.instance_uid.clone());
+        record.patient_key = Some(bind::patient_key(&binding.patient.identifier, place));
         // Nobody knows whether it was sent: what may have left is never bound anew.
         for item in &mut record.items {
             item.schedule.attempts = 1;
+        }
+        for (index, archives) in (0..record.acceptance.items).zip(&binding.archives) {
+            record.route(index, archives);
         }
         for index in 0..record.acceptance.items {
             record.move_item(index, Stage::Identified, at, None).map_err(broken)?;
@@ -259,10 +263,8 @@ fn index_of(name: Name) -> Option<u16> {
 
 fn hold(record: &mut Record, index: u16, code: FailureCode, why: &str, at: Timestamp) -> Result<(), Broken> {
     record.move_item(index, Stage::Held, at, Some(code.word().to_owned()))?;
-    if let Some(item) = record.items.get_mut(usize::from(index)) {
-        item.failure = Some(Failure::new(code, why, at));
-        item.schedule.due = None;
-    }
+    let failure = Failure::new(code, why, at);
+    record.change_legs(index, |leg| (leg.failure, leg.schedule.due) = (Some(failure.clone()), None));
     Ok(())
 }
 
@@ -275,6 +277,7 @@ fn unknown_facts(first: Option<&ItemFacts>) -> Result<ItemFacts, (String, bool)>
         size_bytes: 0,
         sha256: [0; 32],
         sealed_bytes: 0,
+        sealed_sha256: None,
         sop_instance_uid: Uid::from_uuid_bytes(uuid),
         removed: Vec::new(),
         ..first.clone()

@@ -14,12 +14,14 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::step::{Line, Works};
 use super::tombstone;
-use crate::capture::{CaptureId, Commitment, Record, Stage};
-use crate::spool::{Entry, Present};
+use crate::capture::{CaptureId, Record, Stage};
 
 /// Bytes at rest stay so long: an index that is lost meanwhile is rebuilt whole, and nothing is
 /// left a quarter of an hour after the archive has it.
 const KEPT: SignedDuration = SignedDuration::from_mins(10);
+/// The same where an archive only said that it has it, and was not asked to commit to it: one that
+/// loses what it took seconds ago is found out within the hour.
+const KEPT_ON_ITS_WORD: SignedDuration = SignedDuration::from_hours(1);
 /// Reports that come later than this are refused like those of strangers; archives that copy to
 /// tape first take days.
 const TRANSACTION_KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
@@ -48,8 +50,8 @@ impl Sweeper {
 
     /// To be called with records that the journal has.
     pub(super) fn rested<'r>(&self, works: &Works, records: impl Iterator<Item = &'r Record>) {
-        let from = works.clock.now().checked_add(KEPT).unwrap_or(Timestamp::MAX);
-        let at_rest = records.filter(|r| may_go(r)).map(|r| (from, r.id()));
+        let now = works.clock.now();
+        let at_rest = records.filter_map(|r| Some((later(now, may_go_after(r)?), r.id())));
         self.state().captures.extend(at_rest);
     }
 
@@ -107,19 +109,16 @@ impl Line {
     /// Text for the operator.
     pub fn find_unswept(&self) -> Result<(), String> {
         let works = self.works();
-        if works.archives.iter().all(|a| a.commitment == Commitment::None) {
-            return Ok(());
-        }
-        for entry in works.spool.list().map_err(|e| e.to_string())? {
-            let Entry::Capture(Present { id, .. }) = entry else { continue };
+        let settled = works.journal.ids(&[Stage::Forwarded, Stage::Committed]).map_err(|e| e.to_string())?;
+        let here = works.spool.captures().map_err(|e| e.to_string())?;
+        for id in here.into_iter().filter(|id| settled.binary_search(id).is_ok()) {
             if self.sweeper.state().stopping {
                 return Ok(());
             }
             let Some(record) = works.journal.get(id).map_err(|e| e.to_string())? else { continue };
-            if may_go(&record) {
+            if let Some(kept) = may_go_after(&record) {
                 let since = record.history.last().map_or(record.acceptance.accepted_at, |e| e.at);
-                let from = since.checked_add(KEPT).unwrap_or(Timestamp::MAX);
-                self.sweeper.state().captures.insert((from, id));
+                self.sweeper.state().captures.insert((later(since, kept), id));
             }
         }
         Ok(())
@@ -131,7 +130,7 @@ impl Line {
     /// Text for the operator; what was not erased is tried again later.
     pub fn sweep(&self) -> Result<usize, String> {
         let (works, now) = (self.works(), self.works().clock.now());
-        self.sweeper.bring_back(now.checked_add(KEPT).unwrap_or(Timestamp::MAX));
+        self.sweeper.bring_back(later(now, KEPT_ON_ITS_WORD));
         let mut erased = 0;
         loop {
             let next = {
@@ -145,7 +144,7 @@ impl Line {
             match erase(works, id) {
                 Ok(is_erased) => erased += usize::from(is_erased),
                 Err(why) => {
-                    let again = now.checked_add(KEPT).unwrap_or(Timestamp::MAX);
+                    let again = later(now, KEPT);
                     self.sweeper.state().captures.insert((again, id));
                     return Err(why);
                 }
@@ -163,7 +162,7 @@ impl Line {
 /// Asks the journal once more: what was at rest may have been taken up again.
 fn erase(works: &Works, id: CaptureId) -> Result<bool, String> {
     let Some(record) = works.journal.get(id).map_err(|e| e.to_string())? else { return Ok(false) };
-    if !may_go(&record) {
+    if may_go_after(&record).is_none() {
         return Ok(false);
     }
     tombstone::leave(&works.spool, &record, works.clock.now())?;
@@ -171,9 +170,13 @@ fn erase(works: &Works, id: CaptureId) -> Result<bool, String> {
     Ok(true)
 }
 
-/// True where every archive it went to has committed to every item. After a C-STORE alone the sealed files stay:
-/// they are what a lost index is rebuilt from. What a person discarded is that person's matter and
-/// not decided here.
-fn may_go(record: &Record) -> bool {
-    record.items.iter().all(|item| item.stage == Stage::Committed && item.schedule.due.is_none())
+/// How long it stays from now on, where every archive that it went to has every item, and has committed
+/// to it or is not asked to. What a person discarded is that person's matter and not decided here.
+fn may_go_after(record: &Record) -> Option<SignedDuration> {
+    let has = |stages: &[Stage]| record.items.iter().all(|item| stages.contains(&item.stage) && item.schedule.due.is_none());
+    if has(&[Stage::Committed]) { Some(KEPT) } else { has(&[Stage::Forwarded, Stage::Committed]).then_some(KEPT_ON_ITS_WORD) }
+}
+
+fn later(than: Timestamp, by: SignedDuration) -> Timestamp {
+    than.checked_add(by).unwrap_or(Timestamp::MAX)
 }

@@ -375,6 +375,7 @@ mod tests {
             size_bytes: file.len() as u64,
             sha256: [0; 32],
             sealed_bytes: found.kept_bytes,
+            sealed_sha256: None,
             sop_instance_uid: Uid::from_uuid_bytes([1; 16]),
             location_found: found.location_found,
             removed: found.removed,

@@ -38,8 +38,7 @@ pub(super) fn rewrite(source: &[u8]) -> Result<Vec<u8>, Unusable> {
     let mut colours: Vec<Range<usize>> = Vec::new();
     for tag in tags.iter().filter(|t| PROFILE_COLOUR_TAGS.contains(&&t.signature)) {
         let data = source.get(tag.range.clone()).ok_or(Unusable)?;
-        let data = data.get(..colour_length(data)?).ok_or(Unusable)?;
-        put(&mut clean, tag.range.start, data)?;
+        put(&mut clean, tag.range.start, &colours_of(data)?)?;
         colours.push(tag.range.clone());
         table.push(tag);
     }
@@ -109,7 +108,60 @@ fn tags(source: &[u8]) -> Result<Vec<Tag>, Unusable> {
     Ok(tags)
 }
 
-/// How many bytes of an element are colour; what its tag claims beyond that is not copied.
+/// More channels than any profile has (§7.2.6).
+const CHANNELS_MAX: usize = 16;
+
+/// An element as far as it is colour. What stands between or behind its numbers is not copied.
+fn colours_of(data: &[u8]) -> Result<Vec<u8>, Unusable> {
+    if data.starts_with(b"mAB ") || data.starts_with(b"mBA ") {
+        return stages(data);
+    }
+    let mut colours = data.get(..colour_length(data)?).ok_or(Unusable)?.to_vec();
+    colours.get_mut(4..8).ok_or(Unusable)?.fill(0);
+    Ok(colours)
+}
+
+/// Curves, a matrix and a table, each where the head says that it is (§10.12, §10.13).
+fn stages(data: &[u8]) -> Result<Vec<u8>, Unusable> {
+    let byte = |at: usize| data.get(at).map(|b| usize::from(*b)).ok_or(Unusable);
+    let (inputs, outputs) = (byte(8)?, byte(9)?);
+    if inputs > CHANNELS_MAX || outputs > CHANNELS_MAX {
+        return Err(Unusable);
+    }
+    let (near, far) = if data.starts_with(b"mAB ") { (outputs, inputs) } else { (inputs, outputs) };
+    let mut clean = vec![0; data.len()];
+    let mut keep =
+        |from: usize, bytes: usize| put(&mut clean, from, data.get(from..).and_then(|rest| rest.get(..bytes)).ok_or(Unusable)?);
+    keep(0, 4)?;
+    keep(8, 2)?;
+    keep(12, 20)?;
+    for (field, count) in [(12, near), (20, near), (28, far)] {
+        let mut at = word(data, field)?;
+        for _ in 0..if at == 0 { 0 } else { count } {
+            let curve = data.get(at..).filter(|curve| curve.starts_with(b"curv") || curve.starts_with(b"para"));
+            let length = colour_length(curve.ok_or(Unusable)?)?;
+            keep(at, length)?;
+            at = (at + length).next_multiple_of(4);
+        }
+    }
+    match word(data, 16)? {
+        0 => {}
+        matrix => keep(matrix, 48)?,
+    }
+    match word(data, 24)? {
+        0 => {}
+        table => {
+            let grid = data.get(table..).and_then(|rest| rest.get(..inputs)).ok_or(Unusable)?;
+            let cells = grid.iter().try_fold(outputs, |n, points| n.checked_mul(usize::from(*points))).ok_or(Unusable)?;
+            keep(table, inputs)?;
+            keep(table + 16, 1)?;
+            keep(table + 20, cells.checked_mul(byte(table + 16)?).ok_or(Unusable)?)?;
+        }
+    }
+    Ok(clean)
+}
+
+/// How many bytes of an element are colour.
 fn colour_length(data: &[u8]) -> Result<usize, Unusable> {
     let byte = |at: usize| data.get(at).map(|b| usize::from(*b)).ok_or(Unusable);
     let short = |at: usize| Ok::<usize, Unusable>(byte(at)? << 8 | byte(at + 1)?);
@@ -120,13 +172,12 @@ fn colour_length(data: &[u8]) -> Result<usize, Unusable> {
         Ok((inputs, outputs, cells.ok_or(Unusable)?))
     };
     let length = match data.first_chunk::<4>().ok_or(Unusable)? {
-        b"XYZ " => 8 + data.len().saturating_sub(8) / 12 * 12,
-        b"sf32" => 8 + data.len().saturating_sub(8) / 4 * 4,
+        // One colour; one matrix.
+        b"XYZ " => 20,
+        b"sf32" => 44,
         b"curv" => word(data, 8)?.checked_mul(2).and_then(|n| n.checked_add(12)).ok_or(Unusable)?,
         b"para" => 12 + 4 * [1, 3, 4, 5, 7].get(short(8)?).ok_or(Unusable)?,
-        b"chrm" => 12 + 8 * short(8)?,
         b"cicp" => 12,
-        b"view" => 36,
         b"mft1" => {
             let (inputs, outputs, cells) = cells()?;
             48 + 256 * (inputs + outputs) + cells
@@ -135,7 +186,6 @@ fn colour_length(data: &[u8]) -> Result<usize, Unusable> {
             let (inputs, outputs, cells) = cells()?;
             52 + 2 * (short(48)? * inputs + cells + short(50)? * outputs)
         }
-        b"mAB " | b"mBA " | b"mpet" => data.len(),
         _ => return Err(Unusable),
     };
     if length <= data.len() { Ok(length) } else { Err(Unusable) }
@@ -270,6 +320,31 @@ pub(super) mod tests {
             assert!(colour == b"unnamed" || find(&clean) == find(&source));
         }
         assert_eq!(word(&clean, HEADER_BYTES), Ok(4));
+        assert_eq!(rewrite(&clean), Ok(clean));
+    }
+
+    #[test]
+    fn nothing_hides_in_or_behind_the_numbers_of_a_colour() {
+        let curve = b"curv\0\0\0\0\0\0\0\x01\x02\x33\0\0".as_slice();
+        let at = |n: u32| n.to_be_bytes();
+        let grid = [&[2, 2, 2][..], b"ZYXCZYXCZYXCZ", &[1], b"ZYX", &[7; 24]].concat();
+        let head = [b"mAB \0\0\0\0\x03\x03\0\0", &at(32)[..], &at(0), &at(0), &at(84), &at(128)].concat();
+        let table = [&head[..], &curve.repeat(3), b"ZYXC", &grid, &curve.repeat(3), b"ZYXC"].concat();
+        let numbers = |kind: &[u8], count: usize| [kind, b"ZYXC", &vec![5; count], b"ZYXCZYXCZYXC"].concat();
+        let source = profile_of(&[
+            (b"A2B0", table),
+            (b"wtpt", numbers(b"XYZ ", 12)),
+            (b"chad", numbers(b"sf32", 36)),
+            (b"view", numbers(b"view", 28)),
+            (b"gamt", b"mft1ZYXC".to_vec()),
+            (b"D2B0", b"mpetZYXC".to_vec()),
+        ]);
+        let clean = rewrite(&source).unwrap();
+        assert!(!clean.windows(3).any(|w| w == b"ZYX"));
+        assert_eq!(word(&clean, HEADER_BYTES), Ok(3));
+        assert_eq!(clean.windows(4).filter(|w| *w == b"curv").count(), 6);
+        assert!(clean.windows(24).any(|w| w == [7; 24]) && clean.windows(36).any(|w| w == [5; 36]));
+        assert_eq!(crate::scrub::verify::check_profile(&clean), Ok(()));
         assert_eq!(rewrite(&clean), Ok(clean));
     }
 

@@ -15,10 +15,11 @@
 //! viewer draws; its name goes. Text that stands for what is drawn (`ActualText`) stays, as part of
 //! the page; text that describes it (`Alt`) goes with the tree of structure.
 //!
-//! What can still slip through: the inside of font programs, names of fonts, glyphs and colours,
+//! What can still slip through: names of fonts, glyphs, colours and resources,
 //! and bytes behind the end of a fax picture.
 
 mod content;
+mod font;
 mod form;
 mod jbig2;
 mod jpx;

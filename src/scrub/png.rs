@@ -30,6 +30,16 @@ const HELD_BYTES_MAX: usize = 96 * 1024;
 /// Inflated bytes looked at together.
 const SCRATCH_BYTES: usize = 32 * 1024;
 
+/// Chromaticities in hundred thousandths, none over ten; pixels by unknown unit or by metre (§11.3.2.1,
+/// §11.3.4.3). Other numbers have no bounds to tell them by.
+fn is_number(kind: [u8; 4], data: &[u8]) -> bool {
+    match &kind {
+        b"cHRM" => data.as_chunks::<4>().0.iter().all(|raw| u32::from_be_bytes(*raw) <= 1_000_000),
+        b"pHYs" => matches!(data.last(), Some(0 | 1)),
+        _ => true,
+    }
+}
+
 fn damaged(what: &'static str) -> ScrubError {
     ScrubError::damaged("PNG", Fault(what))
 }
@@ -245,7 +255,15 @@ impl Planner {
         }
         match chunk {
             PngChunk::Header => self.take_header(data)?,
-            PngChunk::Palette => self.take_palette(data)?,
+            PngChunk::Palette => {
+                self.take_palette(data)?;
+                if self.header.is_some_and(|header| header.colour != Colour::Palette) {
+                    // A proposal to screens of few colours.
+                    self.findings.remove_bytes(data, "png.unknown");
+                    out.discard(bytes.len(), "palette");
+                    return Ok(());
+                }
+            }
             PngChunk::Picture => return self.take_picture(bytes, data, out),
             PngChunk::End => return self.take_end(bytes, data, out),
             PngChunk::Text => {
@@ -285,10 +303,9 @@ impl Planner {
             (_, b"bKGD", Colour::Palette) | (_, b"sBIT", Colour::Grey) => Some(1),
             (_, b"sBIT", Colour::Rgb | Colour::Palette) => Some(3),
             (_, b"sBIT", Colour::Rgba) => Some(4),
-            (_, b"hIST", _) => self.palette_entries.map(|n| 2 * n),
             _ => None,
         };
-        wanted == Some(data.len())
+        wanted == Some(data.len()) && is_number(kind, data)
     }
 
     fn take_header(&mut self, data: &[u8]) -> Result<(), ScrubError> {

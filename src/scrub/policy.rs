@@ -82,11 +82,11 @@ pub const PROFILE_PREAMBLE: &[u8] = b"ICC_PROFILE\0";
 /// The name that every PNG's profile gets.
 pub const PNG_PROFILE_NAME: &[u8] = b"icc";
 
-/// Profile tags that hold colours and no words (ICC.1:2022 §9.2).
-pub const PROFILE_COLOUR_TAGS: [&[u8; 4]; 32] = [
-    b"rXYZ", b"gXYZ", b"bXYZ", b"wtpt", b"bkpt", b"lumi", b"chad", b"chrm", b"cicp", b"rTRC", b"gTRC", b"bTRC", b"kTRC", b"A2B0",
-    b"A2B1", b"A2B2", b"B2A0", b"B2A1", b"B2A2", b"D2B0", b"D2B1", b"D2B2", b"D2B3", b"B2D0", b"B2D1", b"B2D2", b"B2D3", b"gamt",
-    b"pre0", b"pre1", b"pre2", b"view",
+/// Profile tags that hold the colours of a picture and no words (ICC.1:2022 §9.2). Those that describe a
+/// screen or a print, and calculators (`D2B0`), go: every reader can do without.
+pub const PROFILE_COLOUR_TAGS: [&[u8; 4]; 17] = [
+    b"rXYZ", b"gXYZ", b"bXYZ", b"wtpt", b"bkpt", b"chad", b"cicp", b"rTRC", b"gTRC", b"bTRC", b"kTRC", b"A2B0", b"A2B1", b"A2B2",
+    b"B2A0", b"B2A1", b"B2A2",
 ];
 
 /// The words that a profile may have: common profiles keep their well-known name, so that people
@@ -133,7 +133,7 @@ pub enum PngChunk {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Length {
     Is(usize),
-    /// tRNS, sBIT, bKGD, hIST: by colour type and palette.
+    /// tRNS, sBIT, bKGD: by colour type and palette.
     ByPicture,
 }
 
@@ -148,7 +148,7 @@ impl PngChunk {
             b"iCCP" => Self::Profile,
             b"eXIf" => Self::Exif,
             b"tEXt" | b"zTXt" | b"iTXt" => Self::Text,
-            b"tRNS" | b"sBIT" | b"bKGD" | b"hIST" => Self::Colour(Length::ByPicture),
+            b"tRNS" | b"sBIT" | b"bKGD" => Self::Colour(Length::ByPicture),
             b"gAMA" | b"cICP" => Self::Colour(Length::Is(4)),
             b"sRGB" => Self::Colour(Length::Is(1)),
             b"cHRM" => Self::Colour(Length::Is(32)),
@@ -302,6 +302,19 @@ impl VideoBox {
         }
     }
 
+    /// Ranges of a body in which the standard reserves what is zero (ISO/IEC 14496-12 §8.2.2, §8.3.2, §12.2.2).
+    #[must_use]
+    pub fn reserved(kind: [u8; 4], version: u8) -> &'static [(usize, usize)] {
+        match (&kind, version) {
+            (b"mvhd", 0) => &[(26, 36), (72, 96)],
+            (b"mvhd", _) => &[(38, 48), (84, 108)],
+            (b"tkhd", 0) => &[(16, 20), (24, 32), (38, 40)],
+            (b"tkhd", _) => &[(24, 28), (36, 44), (50, 52)],
+            (b"smhd", _) => &[(6, 8)],
+            _ => &[],
+        }
+    }
+
     /// How many bytes of a body are fields; `None` where they are cut short, or it has no fields
     /// of its own.
     #[must_use]
@@ -359,11 +372,59 @@ pub const VIDEO_CODINGS: [&[u8; 4]; 8] = [b"avc1", b"avc3", b"hvc1", b"hev1", b"
 /// Ways to code a sound track.
 pub const SOUND_CODINGS: [&[u8; 4]; 12] =
     [b"mp4a", b"samr", b"sawb", b"alac", b"lpcm", b"sowt", b"twos", b"in24", b"ulaw", b"alaw", b"ac-3", b"ec-3"];
-/// Boxes of a sample entry that say how it is decoded and shown.
-pub const DESCRIPTION_BOXES: [&[u8; 4]; 20] = [
-    b"avcC", b"hvcC", b"colr", b"pasp", b"clap", b"fiel", b"btrt", b"mdcv", b"clli", b"esds", b"d263", b"dvcC", b"dvvC", b"damr",
-    b"wave", b"chan", b"alac", b"dac3", b"dec3", b"frma",
-];
+/// What a box of a sample entry holds that says how it is decoded and shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CodingBox {
+    /// So many bytes of fields from the first of them on; all others are zeros.
+    Fields { from: usize, bytes: usize },
+    /// Lists of parameter sets: `avcC`, `hvcC`.
+    Sets { is_hevc: bool },
+    /// `colr`.
+    Colour,
+    /// `chan`: behind 16 bytes, descriptions of 20 that begin with what the channel is.
+    Channels,
+    /// `esds`.
+    Descriptors,
+    /// `wave`: more of these boxes.
+    Parent,
+    /// Goes.
+    Other,
+}
+
+impl CodingBox {
+    #[must_use]
+    pub fn of(kind: [u8; 4]) -> Self {
+        let plain = |bytes| Self::Fields { from: 0, bytes };
+        match &kind {
+            b"avcC" => Self::Sets { is_hevc: false },
+            b"hvcC" => Self::Sets { is_hevc: true },
+            b"colr" => Self::Colour,
+            b"chan" => Self::Channels,
+            b"esds" => Self::Descriptors,
+            b"wave" => Self::Parent,
+            b"fiel" | b"enda" => plain(2),
+            // In `wave`: the coding once more, and the end of the list.
+            b"mp4a" | b"\0\0\0\0" => plain(0),
+            b"frma" | b"clli" => plain(4),
+            b"dac3" => plain(3),
+            // Behind them Dolby reserves what is zero.
+            b"dvcC" | b"dvvC" => plain(5),
+            // Of `dec3` one substream, and what depends on it.
+            b"pasp" | b"amve" | b"dec3" => plain(8),
+            b"btrt" => plain(12),
+            b"mdcv" => plain(24),
+            b"alac" => plain(28),
+            b"clap" => plain(32),
+            // A maker stands before their fields.
+            b"d263" => Self::Fields { from: 4, bytes: 3 },
+            b"damr" => Self::Fields { from: 4, bytes: 5 },
+            _ => Self::Other,
+        }
+    }
+}
+
+/// The longest configuration of a sound decoder (ISO/IEC 14496-3 §1.6.2.1): AAC, with what doubles its rate and its channels.
+pub const SOUND_CONFIGURATION_BYTES: usize = 8;
 
 /// Words for JPEG application segments that have no better one.
 pub const APP_WORDS: [&str; 16] = [

@@ -21,7 +21,7 @@ pub use profile::check as check_profile;
 
 /// Raised when this verifier lets through or stops what it did not before: the record and the audit
 /// of each item say which one read it.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// The output holds what does not belong there. The text names the rule, never the content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,10 +7,11 @@
 //! Among the coded pictures, messages that are not numbers of decoding and showing (SEI of H.264
 //! and HEVC; [`super::policy::is_message_kept`]) and units that no decoder reads are overwritten.
 //!
-//! What can still slip through: bytes that a decoder record, a parameter set, a slice or a sound
+//! What can still slip through: bytes that a parameter set, a slice or a sound
 //! sample carries behind its own syntax, the numbers of Dolby Vision, and user data of MPEG-4 Visual and H.263, which phones
 //! stopped to write.
 
+mod coding;
 mod index;
 mod messages;
 mod samples;

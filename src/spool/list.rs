@@ -165,18 +165,30 @@ impl Listing {
         self.passed_over
     }
 
-    /// The next capture with all its names, sorted.
+    /// The next capture with all its names, sorted. A name that was given while the folder was read
+    /// may have been passed over (POSIX.1-2017 `readdir`): before a capture is taken for one without
+    /// its head, the head is asked for.
     fn next_capture(&mut self) -> Option<(CaptureId, Vec<Name>)> {
         let rest = self.names.get(self.at..).unwrap_or_default();
         let mut id = None;
         let mut names: Vec<Name> =
             rest.iter().filter_map(Name::unpack).take_while(|name| *id.get_or_insert(name.capture()) == name.capture()).collect();
         self.at += names.len();
+        let id = id?;
+        if !names.iter().any(|n| n.is_head()) {
+            let head = Name::Item(id.item(0));
+            names.extend(self.spool.disk.exists(&self.spool.live_path(head)).unwrap_or(true).then_some(head));
+        }
         names.sort_unstable();
-        id.map(|id| (id, names))
+        Some((id, names))
     }
 
     fn look_at(&mut self, id: CaptureId, mut names: Vec<Name>) {
+        for beside in [Name::Binding(id), Name::Stopped(id)] {
+            if !names.contains(&beside) && self.spool.disk.exists(&self.spool.live_path(beside)).unwrap_or(false) {
+                names.push(beside);
+            }
+        }
         if !has_head(&self.spool, &names) {
             // Unless it was removed since the names were read.
             names.retain(|n| self.spool.disk.exists(&self.spool.live_path(*n)).unwrap_or(false));

@@ -2,12 +2,15 @@
 
 use serde_json::{Map, Value, json};
 
-use super::sites::meaning_of;
 use crate::capture::Claim;
 use crate::capture::claim::ClaimError;
+use crate::dicom::codes::{self, Search};
 
 /// Longest text of one field; the longest of a claim is a description of 1024 characters.
 pub const FIELD_MAX_BYTES: usize = 8 * 1024;
+
+/// Sites that are offered for a word that names none.
+const SITES_MEANT_MAX: usize = 4;
 
 /// How the patient is named: value of the option, words, the claim's member.
 pub const KINDS: &[(&str, &str)] = &[
@@ -83,8 +86,8 @@ impl Fields {
                 say(name, json!(text));
             }
         }
-        if let Some(meaning) = meaning_of(&self.body_site) {
-            say("body_site", json!({ "code": self.body_site, "scheme": "SCT", "meaning": meaning }));
+        if let Some(site) = codes::site_named(&self.body_site) {
+            say("body_site", json!(site.to_site()));
         }
         Value::Object(claim)
     }
@@ -92,12 +95,40 @@ impl Fields {
     /// All that is wrong before anybody else is asked.
     #[must_use]
     pub fn check(&self, has_file: bool) -> Vec<Wrong> {
-        let mut wrong = Claim::from_json(&self.claim()).err().map(|errors| explain(&errors)).unwrap_or_default();
+        let mut wrong = match Claim::from_json(&self.claim()) {
+            Err(errors) => explain(&errors),
+            Ok(claim) => {
+                let fault = claim.body_site.and_then(|site| codes::side_fault(&site, claim.laterality));
+                fault.map(|fault| Wrong { field: "side", words: side_words(fault) }).into_iter().collect()
+            }
+        };
+        wrong.extend(self.site_fault());
         if !has_file {
             wrong.push(Wrong { field: "photo", words: "Take or choose at least one photo.".to_owned() });
         }
         wrong
     }
+}
+
+impl Fields {
+    /// A site that is none, with those that may be meant.
+    fn site_fault(&self) -> Option<Wrong> {
+        if self.body_site.trim().is_empty() || codes::site_named(&self.body_site).is_some() {
+            return None;
+        }
+        let meant = Search::new(&self.body_site).among(codes::body_sites());
+        let names: Vec<&str> = meant.iter().take(SITES_MEANT_MAX).map(|site| site.meaning).collect();
+        let words = if names.is_empty() {
+            "Choose a body site of the list, or leave it empty.".to_owned()
+        } else {
+            format!("Choose a body site of the list, such as {}.", names.join(", "))
+        };
+        Some(Wrong { field: "body_site", words })
+    }
+}
+
+fn side_words(fault: &str) -> String {
+    format!("Check the side: {fault}.")
 }
 
 /// Errors of a claim at the inputs they came from.
@@ -109,7 +140,7 @@ pub fn explain(errors: &[ClaimError]) -> Vec<Wrong> {
             "birth_date" => ("birth_date", "Write the birth date as year-month-day, like 1970-03-01.".to_owned()),
             "department" => ("department", "Choose a department.".to_owned()),
             "body_site" => ("body_site", "Choose a body site: this department, or a video, asks for one.".to_owned()),
-            "laterality" => ("side", format!("Choose a side: {}.", error.detail)),
+            "laterality" => ("side", side_words(&error.detail)),
             "description" => ("description", format!("Change the description: {}.", error.detail)),
             "" => ("number", "Write or scan a number, so that the photo finds its patient.".to_owned()),
             _ => ("number", format!("Check the number: {}.", error.detail)),
@@ -147,7 +178,7 @@ mod tests {
     fn a_whole_form_becomes_a_whole_claim() {
         let form = Fields {
             birth_date: "1970-03-01".into(),
-            body_site: "85562004".into(),
+            body_site: " hand".into(),
             side: "L".into(),
             description: "Dorsal hand,\r\nday 3".into(),
             ..fields("patient", "4711")
@@ -159,6 +190,27 @@ mod tests {
         );
         assert_eq!(claim.description, Some("Dorsal hand, day 3".into()));
         assert!(form.check(true).is_empty());
+    }
+
+    #[test]
+    fn a_site_is_chosen_by_its_name_and_with_the_side_that_it_wants() {
+        for (body_site, side, wrong) in [
+            ("", "", None),
+            ("Abdomen", "", None),
+            ("Skin of abdomen", "L", None),
+            ("Hand", "R", None),
+            ("Hand", "", Some("side")),
+            ("Hand", "U", Some("side")),
+            ("Abdomen", "L", Some("side")),
+            ("Han", "L", Some("body_site")),
+            ("the left hand", "L", Some("body_site")),
+        ] {
+            let form = Fields { body_site: body_site.into(), side: side.into(), ..fields("patient", "4711") };
+            let found = form.check(true);
+            assert_eq!(found.first().map(|w| w.field), wrong, "{body_site} {side}");
+        }
+        let form = Fields { body_site: "forea".into(), ..fields("patient", "4711") };
+        assert!(form.check(true)[0].words.contains("Forearm"), "{:?}", form.check(true));
     }
 
     #[test]

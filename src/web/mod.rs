@@ -7,7 +7,6 @@ pub mod fields;
 pub mod page;
 pub mod pages;
 pub mod session;
-pub mod sites;
 pub mod upload;
 
 pub use pages::{DemoPerson, DemoSignIn, Department, Options, Web};

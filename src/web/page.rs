@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use super::fields::{Fields, KINDS, SIDES, Wrong};
 use super::pages::{DemoPerson, Department};
 use super::session::Session;
-use super::sites::GROUPS;
 use crate::capture::{CaptureId, ItemRecord, MediaKind, Record, Stage};
+use crate::dicom::codes;
 use crate::pipeline::{Refusal, RefusalCode};
 
 /// A page, around what is special to it.
@@ -244,22 +244,22 @@ fn what(departments: &[Department], fields: &Fields, wrong: &[Wrong]) -> String 
         choices.push_str(&option("", "Choose …", &fields.department));
     }
     choices.extend(departments.iter().map(|d| option(&d.id, &d.name, &fields.department)));
-    let mut sites = option("", "Not said", &fields.body_site);
-    for (group, members) in GROUPS {
-        let members: String = members.iter().map(|(code, meaning)| option(code, meaning, &fields.body_site)).collect();
-        let _ = write!(sites, "<optgroup label=\"{group}\">{members}</optgroup>");
+    let mut sites = String::new();
+    for site in codes::body_sites().iter().filter(|site| site.is_outside) {
+        let _ = write!(sites, "<option value=\"{}\">", escape(site.meaning));
     }
     let lateralities: String = SIDES.iter().map(|(value, words)| option(value, words, &fields.side)).collect();
     let (department_text, department_marks) = marks("department", None, wrong);
-    let (site_text, site_marks) = marks("body_site", None, wrong);
+    let (site_text, site_marks) = marks("body_site", Some("Type, and choose of the list."), wrong);
     let (laterality_text, laterality_marks) = marks("side", None, wrong);
     let (description_text, description_marks) = marks("description", Some("No names, no numbers."), wrong);
     format!(
         "<fieldset class=\"card\"><legend>What they show</legend>\
          <div class=\"field\"><label for=\"department\">Department</label>{department_text}<select id=\"department\" name=\"department\" required{department_marks}>{choices}</select></div>\
-         <div class=\"pair\"><div class=\"field\"><label for=\"body_site\">Body site</label>{site_text}<select id=\"body_site\" name=\"body_site\"{site_marks}>{sites}</select></div>\
+         <div class=\"pair\"><div class=\"field\"><label for=\"body_site\">Body site</label>{site_text}<input id=\"body_site\" name=\"body_site\" list=\"sites\" value=\"{}\" autocomplete=\"off\" maxlength=\"64\"{site_marks}><datalist id=\"sites\">{sites}</datalist></div>\
          <div class=\"field\"><label for=\"side\">Side</label>{laterality_text}<select id=\"side\" name=\"side\"{laterality_marks}>{lateralities}</select></div></div>\
          <div class=\"field\"><label for=\"description\">Description (optional)</label>{description_text}<input id=\"description\" name=\"description\" value=\"{}\" autocomplete=\"off\" maxlength=\"1024\"{description_marks}></div></fieldset>",
+        escape(&fields.body_site),
         escape(&fields.description)
     )
 }

@@ -17,6 +17,7 @@ use crate::http::Pages;
 use crate::http::body::{Body, block};
 use crate::http::multipart::boundary_of;
 use crate::http::problem::status;
+use crate::http::query;
 use crate::identity::{Permit, Scope, Verifier};
 use crate::pipeline::{Acceptor, Desk, Refusal, RefusalCode};
 use crate::seal::digest::hex;
@@ -120,7 +121,7 @@ impl Web {
     }
 
     async fn sign_in(&self, body: &mut Body) -> Result<HttpResponse, Refusal> {
-        let form = read_form(&body.read_all(SIGN_IN_MAX_BYTES).await?)?;
+        let form = read_form(body).await?;
         let value = |name: &str| form.iter().find(|(n, _)| n == name).map(|(_, v)| v.trim());
         let demo = self.options.demo_sign_in.as_ref().zip(value("person").and_then(|p| p.parse().ok()));
         let token = match demo {
@@ -145,7 +146,7 @@ impl Web {
     }
 
     async fn sign_out(&self, request: &HttpRequest, body: &mut Body) -> Result<HttpResponse, Refusal> {
-        let form = read_form(&body.read_all(SIGN_IN_MAX_BYTES).await?)?;
+        let form = read_form(body).await?;
         let token = form.iter().find(|(n, _)| n == "csrf").map_or("", |(_, v)| v.as_str());
         if let Some((id, _)) = self.session(request).filter(|(_, s)| s.is_own_form(token)) {
             self.sessions.close(&id);
@@ -225,6 +226,11 @@ impl Pages for Web {
     }
 }
 
+async fn read_form(body: &mut Body) -> Result<Vec<(String, String)>, Refusal> {
+    let form = body.read_all(SIGN_IN_MAX_BYTES).await?;
+    query::pairs(&form).ok_or_else(|| Refusal::new(RefusalCode::Malformed, "The form cannot be read."))
+}
+
 fn html(code: StatusCode, page: String) -> HttpResponse {
     HttpResponse::build(code)
         .content_type("text/html; charset=utf-8")
@@ -271,48 +277,5 @@ fn is_same_origin(request: &HttpRequest) -> bool {
         (Some(origin), Some(host)) => origin.strip_prefix(b"https://") == Some(host),
         (Some(_), None) => false,
         (None, _) => true,
-    }
-}
-
-/// `application/x-www-form-urlencoded` (URL Standard §5.1).
-fn read_form(body: &[u8]) -> Result<Vec<(String, String)>, Refusal> {
-    let pairs = body.split(|b| *b == b'&').filter(|p| !p.is_empty()).map(|pair| {
-        let at = pair.iter().position(|b| *b == b'=').unwrap_or(pair.len());
-        let (name, value) = pair.split_at_checked(at)?;
-        Some((decode(name)?, decode(value.get(1..).unwrap_or_default())?))
-    });
-    pairs.collect::<Option<_>>().ok_or_else(|| Refusal::new(RefusalCode::Malformed, "The form cannot be read."))
-}
-
-fn decode(text: &[u8]) -> Option<String> {
-    let mut bytes = text.iter();
-    let mut out = Vec::with_capacity(text.len());
-    while let Some(byte) = bytes.next() {
-        out.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let mut digit = || char::from(*bytes.next()?).to_digit(16);
-                u8::try_from(digit()? * 16 + digit()?).ok()?
-            }
-            other => *other,
-        });
-    }
-    String::from_utf8(out).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_plain_form_is_read_as_a_browser_writes_it() {
-        let read = |text: &str| read_form(text.as_bytes()).ok();
-        let pair = |n: &str, v: &str| (n.to_owned(), v.to_owned());
-        assert_eq!(read("token=a.b%2Bc+d&x="), Some(vec![pair("token", "a.b+c d"), pair("x", "")]));
-        assert_eq!(read("n=J%C3%B6rg"), Some(vec![pair("n", "Jörg")]));
-        assert_eq!(read(""), Some(vec![]));
-        for bad in ["a=%", "a=%2", "a=%zz", "a=%ff"] {
-            assert_eq!(read(bad), None, "{bad}");
-        }
     }
 }

@@ -2,6 +2,8 @@
 //! the code under test.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
 use dicom_ul::association::server::ServerAssociation;
@@ -38,6 +40,7 @@ pub enum Reply {
 /// An archive that is asked once for each reply.
 pub struct Committer {
     pub address: SocketAddr,
+    asked: Arc<AtomicUsize>,
     thread: JoinHandle<Vec<(Question, Option<u16>)>>,
 }
 
@@ -45,10 +48,20 @@ impl Committer {
     pub fn start(replies: Vec<Reply>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let thread = std::thread::spawn(move || {
-            replies.into_iter().map(|reply| converse(associate(listener.accept().unwrap().0, 16 << 10), &reply)).collect()
-        });
-        Self { address, thread }
+        let asked = Arc::<AtomicUsize>::default();
+        let count = asked.clone();
+        let one = move |reply: Reply| {
+            let association = associate(listener.accept().unwrap().0, 16 << 10);
+            count.fetch_add(1, Ordering::SeqCst);
+            converse(association, &reply)
+        };
+        let thread = std::thread::spawn(move || replies.into_iter().map(one).collect());
+        Self { address, asked, thread }
+    }
+
+    /// Questions that were begun.
+    pub fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
     }
 
     /// What was asked, and how each report was answered.

@@ -162,6 +162,7 @@ pub fn manifest(claim: Claim, number: u8) -> Manifest {
             size_bytes: 1,
             sha256: [0; 32],
             sealed_bytes: 1,
+            sealed_sha256: None,
             sop_instance_uid: Uid::from_uuid_bytes([number; 16]),
             location_found: false,
             removed: Vec::new(),
@@ -222,6 +223,8 @@ pub fn full_binding() -> Binding {
         ..Order::default()
     });
     binding.study.instance_uid = Uid::parse("1.2.826.0.1.3680043.10.99.1").unwrap();
+    binding.site.department_type =
+        Some(order::Code { code: "309923008".into(), scheme: "SCT".into(), meaning: "Dermatology".into() });
     binding.study.procedure = binding.order.as_ref().map(|o| o.procedure.clone()).unwrap_or_default();
     binding.study.description = binding.study.procedure.meaning.clone();
     binding.study.referring = Phi::from("Ref^Rita");
@@ -258,9 +261,11 @@ pub fn bare_binding() -> Binding {
             institution: "Demo General Hospital".into(),
             department_id: "derm".into(),
             department_name: "Dermatology".into(),
+            department_type: None,
             timezone: "Europe/Berlin".into(),
         },
         assigned: None,
+        archives: vec![],
         bound_at: "2026-03-01T09:20:01Z".parse::<Timestamp>().unwrap(),
         gateway_version: "0.1.0".into(),
     }

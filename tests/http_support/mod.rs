@@ -23,6 +23,7 @@ use shutterbridge::capture::media::{Coding, Details, Orientation, PictureFormat}
 use shutterbridge::capture::record::{Acceptance, ItemFacts};
 use shutterbridge::capture::{CaptureId, Claim, Essence, Facts, MediaKind, Operator, Patient, Record, Stage, Uid};
 use shutterbridge::clock::Clock;
+use shutterbridge::http::codes::Department;
 use shutterbridge::http::{AccessLine, Limits, Observer, Options, Pages, Server, Services};
 use shutterbridge::identity::{DevIssuer, Permit, Scope, Verifier};
 use shutterbridge::lookup::{Answer as LookupAnswer, Asked};
@@ -194,6 +195,7 @@ pub fn record(id: CaptureId, operator: &Operator, claim: &Claim, files: &[Vec<u8
         size_bytes: file.len() as u64,
         sha256: sha256(file),
         sealed_bytes: file.len() as u64,
+        sealed_sha256: None,
         sop_instance_uid: Uid::from_uuid_bytes([7; 16]),
         location_found: true,
         removed: vec!["exif.gps".to_owned(), "xmp".to_owned()],
@@ -302,6 +304,7 @@ impl Gateway {
             verifier: Arc::clone(&parts.verifier),
             clock: parts.clock.clone(),
             observer: Arc::clone(&log) as Arc<dyn Observer>,
+            departments: vec![Department { id: "derm".to_owned(), name: "Dermatology".to_owned(), kind: None }],
             pages: pages(&parts),
         };
         let (tls, client) = tls();

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use shutterbridge::archive::{Archive, Asked as Answered, Refused, Report, Stored};
 use shutterbridge::audit::Audit;
 use shutterbridge::capture::TakenAt;
-use shutterbridge::capture::claim::PatientKey;
+use shutterbridge::capture::claim::{OrderKey, PatientKey};
 use shutterbridge::capture::media::Orientation;
 use shutterbridge::capture::retry::RetryPolicy;
 use shutterbridge::capture::{
@@ -26,8 +26,9 @@ use shutterbridge::fence::{self, Fence, Ffmpeg};
 use shutterbridge::journal::Journal;
 use shutterbridge::lookup::{Answer, Asked, Lookup, Unavailable};
 use shutterbridge::media::exif;
-use shutterbridge::pipeline::accept::{Census, DepartmentRule, FrontDesk, Options, Quotas, Reception};
+use shutterbridge::pipeline::accept::{Census, FrontDesk, Options, Quotas, Reception};
 use shutterbridge::pipeline::bind::{Department, Place};
+use shutterbridge::pipeline::department::DepartmentRule;
 use shutterbridge::pipeline::forward::NamedArchive;
 use shutterbridge::pipeline::observer::{Nobody, Observer};
 use shutterbridge::pipeline::pending::Pending;
@@ -141,11 +142,23 @@ impl Archive for Shelf {
     }
 }
 
-/// Knows the patients it is told.
+/// Knows the patients it is told, and whose an order is, by its accession number.
 #[derive(Default)]
-pub struct Hospital(pub Mutex<HashMap<String, Patient>>);
+pub struct Hospital(pub Mutex<HashMap<String, Patient>>, pub Mutex<HashMap<String, (String, Order)>>);
 
 impl Hospital {
+    pub fn order(&self, accession: &str, patient: &str, study: &str) {
+        let order = Order { accession: accession.into(), study_instance_uid: study.to_owned(), ..Order::default() };
+        self.1.lock().unwrap().insert(accession.to_owned(), (patient.to_owned(), order));
+    }
+
+    /// The prior number answers with the survivor.
+    pub fn merge(&self, prior: &str, survivor: &str) {
+        let mut patients = self.0.lock().unwrap();
+        let patient = patients[survivor].clone();
+        patients.insert(prior.to_owned(), patient);
+    }
+
     pub fn admit(&self, id: &str, birth_date: &str) {
         let patient = Patient {
             identifier: Identifier { id: id.into(), issuer: "HOSP".to_owned(), ..Identifier::default() },
@@ -164,6 +177,12 @@ impl Hospital {
 
 impl Lookup for Hospital {
     fn find(&self, asked: &Asked) -> Result<Answer, Unavailable> {
+        if let Asked::Order(OrderKey::Accession(number)) = asked
+            && let Some((patient, order)) = self.1.lock().unwrap().get(number.expose())
+        {
+            let patient = self.0.lock().unwrap()[patient].clone();
+            return Ok(Answer::Found(Box::new(Patient { orders: vec![order.clone()], ..patient })));
+        }
         let (Asked::Patient { id, .. } | Asked::Barcode(id)) = asked else { return Ok(Answer::None) };
         let known = self.0.lock().unwrap().get(id.expose()).cloned();
         let scanned = matches!(asked, Asked::Barcode(_));
@@ -298,7 +317,7 @@ impl World {
                 video_bytes: 8 << 20,
                 request_files: 3,
                 scrub: scrub::Limits::default(),
-                departments: vec![DepartmentRule { id: "derm".to_owned(), body_site_required: false }],
+                departments: vec![DepartmentRule { id: "derm".to_owned(), ..DepartmentRule::default() }],
                 quotas: Quotas::default(),
             },
             census: self.refuses_strangers.then(|| Census { lookup: self.hospital.clone(), home: "HOSP".to_owned() }),
@@ -393,7 +412,7 @@ pub fn place() -> Place {
     Place {
         institution: "Test Hospital".to_owned(),
         timezone: "Europe/Berlin".to_owned(),
-        departments: vec![Department { id: "derm".to_owned(), name: "Dermatology".to_owned(), procedure: None }],
+        departments: vec![Department { id: "derm".to_owned(), name: "Dermatology".to_owned(), kind: None, procedure: None }],
         uid_key: [9; 32],
         gateway_version: "0".to_owned(),
     }

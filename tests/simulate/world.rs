@@ -20,8 +20,9 @@ use shutterbridge::hl7::rules::Authority;
 use shutterbridge::hl7::{AckCode, Rules};
 use shutterbridge::journal::Journal;
 use shutterbridge::lookup::local::{self, Local};
-use shutterbridge::pipeline::accept::{DepartmentRule, FrontDesk, Options, Quotas, Reception};
+use shutterbridge::pipeline::accept::{FrontDesk, Options, Quotas, Reception};
 use shutterbridge::pipeline::bind::{Department, Place};
+use shutterbridge::pipeline::department::DepartmentRule;
 use shutterbridge::pipeline::feed::{Delivered, Inlet};
 use shutterbridge::pipeline::forward::NamedArchive;
 use shutterbridge::pipeline::observer::Nobody;
@@ -144,7 +145,7 @@ fn place() -> Place {
     Place {
         institution: "Test Hospital".to_owned(),
         timezone: "Europe/Berlin".to_owned(),
-        departments: vec![Department { id: "derm".to_owned(), name: "Dermatology".to_owned(), procedure: None }],
+        departments: vec![Department { id: "derm".to_owned(), name: "Dermatology".to_owned(), kind: None, procedure: None }],
         uid_key: [9; 32],
         gateway_version: "0".to_owned(),
     }
@@ -165,6 +166,7 @@ impl World {
         let power = Arc::new(Power::new(chance.clone(), trace.clone()));
         let ledger = Arc::new(Ledger::default());
         let commitment = chance.pick(&[Commitment::None, Commitment::Ask, Commitment::Required, Commitment::Required]);
+        ledger.books().believes_the_archive = commitment != Commitment::Required;
         let serves = commitment == Commitment::Required || chance.one_in(2);
         let pacs = Arc::new(Pacs::new(power.clone(), chance.clone(), trace.clone(), ledger.clone(), serves));
         let lies = bug == Some(Bug::AckBeforeSync);
@@ -287,7 +289,7 @@ impl World {
                 quotas: Quotas::default(),
                 request_files: 3,
                 scrub: scrub::Limits::default(),
-                departments: vec![DepartmentRule { id: "derm".to_owned(), body_site_required: false }],
+                departments: vec![DepartmentRule { id: "derm".to_owned(), ..DepartmentRule::default() }],
             },
             census: None,
             spool: spool.clone(),

@@ -327,14 +327,21 @@ impl Archive for Stow {
     /// has no commitment of its own.
     fn ask_commitment(&self, transaction: &Uid, wanted: &[SopRef]) -> Result<Asked, Refused> {
         let mut report = Report { transaction: transaction.clone(), committed: Vec::new(), failed: Vec::new() };
+        let mut failed = None;
         for sop in wanted {
-            if self.has(sop)? {
-                report.committed.push(sop.clone());
-            } else {
-                report.failed.push((sop.clone(), NO_SUCH_INSTANCE));
+            match self.has(sop) {
+                Ok(true) => report.committed.push(sop.clone()),
+                Ok(false) => report.failed.push((sop.clone(), NO_SUCH_INSTANCE)),
+                // One that it fails at does not keep the answers about the others: it is asked about again.
+                Err(refused) if refused.code == FailureCode::ArchiveProcessing => failed = Some(refused),
+                Err(refused) => {
+                    failed = Some(refused);
+                    break;
+                }
             }
         }
-        Ok(Asked::Answered(vec![report]))
+        let is_mute = report.committed.is_empty() && report.failed.is_empty();
+        failed.filter(|_| is_mute).map_or(Ok(Asked::Answered(vec![report])), Err)
     }
 
     fn release_idle(&self) {

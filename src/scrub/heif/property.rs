@@ -11,7 +11,9 @@ use crate::scrub::policy::{HEIF_ALPHA, HeifProperty, PROFILE_BYTES_MAX, Purpose}
 use crate::scrub::{ScrubError, icc};
 
 /// Parameter sets: video, sequence, picture (ISO/IEC 23008-2 §7.4.2.2).
-const PARAMETER_SETS: std::ops::RangeInclusive<u8> = 32..=34;
+fn is_parameter_set(kind: u8) -> bool {
+    matches!(kind & 0x3F, 32..=34)
+}
 
 /// The list of the output, and where each property of the source went.
 pub(super) struct Chosen {
@@ -94,20 +96,26 @@ fn decoder(body: &[u8], findings: &mut Findings) -> Result<Vec<u8>, Fault> {
     let (numbers, arrays) = (fields.take(22)?, fields.byte()?);
     let (mut count, mut lists) = (0u8, Vec::new());
     for _ in 0..arrays {
-        let start = fields.0;
         let kind = fields.byte()?;
+        let (mut units, mut kept) = (0u16, Vec::new());
         for _ in 0..fields.short()? {
             let length = fields.short()?;
-            fields.take(usize::from(length))?;
+            let unit = fields.take(usize::from(length))?;
+            // What a unit is, its own head says.
+            if is_parameter_set(kind) && unit.first().is_some_and(|first| is_parameter_set(first >> 1)) {
+                units += 1;
+                kept.extend(length.to_be_bytes());
+                kept.extend(unit);
+            } else {
+                findings.remove("heif.sei");
+            }
         }
-        let array = start.get(..start.len() - fields.0.len()).unwrap_or_default();
-        // One bit of the kind is reserved.
-        if PARAMETER_SETS.contains(&(kind & 0x3F)) {
+        if units > 0 {
             count = count.saturating_add(1);
+            // One bit of the kind is reserved.
             lists.push(kind & 0xBF);
-            lists.extend(array.get(1..).unwrap_or_default());
-        } else {
-            findings.remove("heif.sei");
+            lists.extend(units.to_be_bytes());
+            lists.append(&mut kept);
         }
     }
     Ok([numbers, &[count], &lists].concat())

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::write::{name, put};
 use crate::media::pdf::lexer::{Dict, Lexer, Object, Token, is_space};
-use crate::scrub::policy::pdf::{COLOURS_MAX, category, inline_key, operands};
+use crate::scrub::policy::pdf::{COLOURS_MAX, INTENTS, MAP_END, MAP_HEAD, MAP_PARTS, category, inline_key, operands};
 
 /// Operands that are held; an operator takes the last ones.
 const OPERANDS_MAX: usize = 128;
@@ -123,6 +123,7 @@ fn fitting<'o>(signature: &str, found: &'o [Object]) -> Option<&'o [Object]> {
         'n' => is_number(operand),
         's' => matches!(operand, Object::Text(_)),
         '/' => matches!(operand, Object::Name(_)),
+        'i' => operand.name().is_some_and(|name| INTENTS.contains(&name)),
         'a' => operand.array().is_some_and(|items| items.iter().all(|i| is_number(i) || matches!(i, Object::Text(_)))),
         _ => false,
     });
@@ -249,32 +250,91 @@ fn put_inline(made: &mut Rewritten, kept: &Inline) {
     made.bytes.extend(b"\nEI\n");
 }
 
-/// A program of tokens without comments: a character map, or the calculator of a function.
-/// `None`: it cannot be read.
+/// The calculator of a function: its tokens without comments. `None`: it cannot be read.
 pub(super) fn program(source: &[u8], may_stay: impl Fn(&[u8]) -> bool) -> Option<(Vec<u8>, bool)> {
     let mut lexer = Lexer::new(source);
     let mut out = Vec::new();
     while let Some(token) = lexer.token().ok()? {
-        match token {
-            Token::Integer(n) => out.extend(n.to_string().into_bytes()),
-            Token::Real(text) => out.extend(text),
-            Token::Text(text) => {
-                // Codes: as hexadecimal, which is what readers of character maps expect.
-                out.push(b'<');
-                out.extend(text.iter().flat_map(|b| format!("{b:02x}").into_bytes()));
-                out.push(b'>');
-            }
-            Token::Name(text) => put(&mut out, &name(&text)),
-            Token::ArrayOpen => out.push(b'['),
-            Token::ArrayClose => out.push(b']'),
-            Token::DictOpen => out.extend(b"<<"),
-            Token::DictClose => out.extend(b">>"),
-            Token::BraceOpen => out.push(b'{'),
-            Token::BraceClose => out.push(b'}'),
-            Token::Word(word) if may_stay(&word) => out.extend(word),
-            Token::Word(_) => return None,
+        match &token {
+            Token::Word(word) if !may_stay(word) => return None,
+            _ => put_token(&mut out, &token),
         }
-        out.push(b'\n');
     }
     Some((out, lexer.saw_comment))
+}
+
+/// A character map: its parts and what they build on, in a frame of ours; and whether words went.
+/// `None`: it cannot be read.
+pub(super) fn character_map(source: &[u8]) -> Option<(Vec<u8>, bool)> {
+    let mut lexer = Lexer::new(source);
+    let mut out = MAP_HEAD.to_vec();
+    let mut part: Option<Vec<u8>> = None;
+    let mut before: [Option<Token>; 2] = [None, None];
+    let mut lost_words = false;
+    while let Some(token) = lexer.token().ok()? {
+        let named = |prefix: &[u8]| match &token {
+            Token::Word(word) => word.strip_prefix(prefix).filter(|name| MAP_PARTS.contains(name)).map(<[u8]>::to_vec),
+            _ => None,
+        };
+        if let Some(ended) = named(b"end") {
+            if part.take().is_some() {
+                put_token(&mut out, &Token::Word([b"end", &ended[..]].concat()));
+            }
+        } else if let (None, Some(begun)) = (&part, named(b"begin")) {
+            let count = before.iter().flatten().last().filter(|token| matches!(token, Token::Integer(_)));
+            put_token(&mut out, count.unwrap_or(&Token::Integer(1)));
+            put_token(&mut out, &Token::Word([b"begin", &begun[..]].concat()));
+            part = Some(begun);
+        } else if part.is_some() {
+            if matches!(&token, Token::Text(_) | Token::Integer(_) | Token::Name(_) | Token::ArrayOpen | Token::ArrayClose) {
+                put_token(&mut out, &token);
+            }
+        } else {
+            match (&before, &token) {
+                ([_, Some(Token::Name(base))], Token::Word(word)) if word == b"usecmap" => {
+                    put_token(&mut out, &Token::Name(base.clone()));
+                    put_token(&mut out, &token);
+                }
+                ([Some(Token::Name(key)), Some(mode @ Token::Integer(0 | 1))], Token::Word(word))
+                    if key == b"WMode" && word == b"def" =>
+                {
+                    put_token(&mut out, &Token::Name(key.clone()));
+                    put_token(&mut out, mode);
+                    put_token(&mut out, &token);
+                }
+                // Longer than the names of a collection.
+                (_, Token::Text(text)) => lost_words |= text.len() > 16,
+                _ => {}
+            }
+        }
+        let [_, last] = before;
+        before = [last, Some(token)];
+    }
+    if part.is_some() {
+        return None;
+    }
+    out.extend(MAP_END);
+    Some((out, lost_words || lexer.saw_comment))
+}
+
+/// One token on a line.
+fn put_token(out: &mut Vec<u8>, token: &Token) {
+    match token {
+        Token::Integer(n) => out.extend(n.to_string().into_bytes()),
+        Token::Real(text) | Token::Word(text) => out.extend(text),
+        Token::Text(text) => {
+            // Codes: as hexadecimal, which is what readers of character maps expect.
+            out.push(b'<');
+            out.extend(text.iter().flat_map(|b| format!("{b:02x}").into_bytes()));
+            out.push(b'>');
+        }
+        Token::Name(text) => put(out, &name(text)),
+        Token::ArrayOpen => out.push(b'['),
+        Token::ArrayClose => out.push(b']'),
+        Token::DictOpen => out.extend(b"<<"),
+        Token::DictClose => out.extend(b">>"),
+        Token::BraceOpen => out.push(b'{'),
+        Token::BraceClose => out.push(b'}'),
+    }
+    out.push(b'\n');
 }

@@ -2,11 +2,11 @@
 
 use super::pages::CONTENT_BYTES_MAX;
 use super::write::{Data, deflate, name};
-use super::{Planner, Result, content, jbig2, unsupported};
+use super::{Planner, Result, content, font, jbig2, unsupported};
 use crate::media::pdf::Loaded;
 use crate::media::pdf::lexer::{Dict, Object};
 use crate::scrub::ScrubError;
-use crate::scrub::policy::pdf::{CALCULATOR, Kind};
+use crate::scrub::policy::pdf::{CALCULATOR, Kind, is_outline_font};
 
 /// A font program, a table of a function, a mesh, unpacked. A font of all Chinese characters has
 /// some ten megabytes.
@@ -39,9 +39,17 @@ impl Planner<'_> {
                 None => None,
             },
             Kind::FontProgram => {
-                let kept = self.dict(Kind::FontProgram, dict, 0)?;
+                let mut kept = self.dict(Kind::FontProgram, dict, 0)?;
                 let bytes = self.document.unpack(loaded, TABLE_BYTES_MAX)?;
-                Some(made(kept, &bytes))
+                let Some(clean) = font::strip(&bytes) else { return Ok(None) };
+                if clean != bytes {
+                    self.findings.remove_bytes(&bytes, "pdf.font");
+                    if is_outline_font(&bytes) {
+                        // All of it is the one part whose length is told.
+                        kept.insert(b"Length1".to_vec(), super::write::integer(clean.len() as u64));
+                    }
+                }
+                Some(made(kept, &clean))
             }
             Kind::Data => {
                 let mut bytes = self.document.unpack(loaded, TABLE_BYTES_MAX)?;
@@ -56,8 +64,8 @@ impl Planner<'_> {
             Kind::CharacterMap => {
                 let kept = self.dict(Kind::CharacterMap, dict, 0)?;
                 let bytes = self.document.unpack(loaded, TABLE_BYTES_MAX)?;
-                let Some((program, lost_comment)) = content::program(&bytes, |_| true) else { return Ok(None) };
-                if lost_comment {
+                let Some((program, lost_words)) = content::character_map(&bytes) else { return Ok(None) };
+                if lost_words {
                     self.findings.remove_bytes(&bytes, "pdf.comments");
                 }
                 Some(made(kept, &program))

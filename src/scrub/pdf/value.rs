@@ -6,7 +6,7 @@ use crate::media::pdf::Loaded;
 use crate::media::pdf::lexer::{Dict, Object};
 use crate::scrub::icc;
 use crate::scrub::policy::PROFILE_BYTES_MAX;
-use crate::scrub::policy::pdf::{Kind, LAYER_NAME, keys};
+use crate::scrub::policy::pdf::{Kind, LAYER_NAME, MAP_NAME, ORDERINGS, REGISTRIES, keys};
 
 /// How deep values stand in each other before they are not looked at any more.
 const DEPTH_MAX: usize = 32;
@@ -151,6 +151,17 @@ impl Planner<'_> {
         }
         if kind == Kind::Layer {
             kept.insert(b"Name".to_vec(), Object::Text(LAYER_NAME.to_vec()));
+        }
+        if kind == Kind::CharacterMap && dict.contains_key(b"CMapName".as_slice()) {
+            kept.insert(b"CMapName".to_vec(), name(MAP_NAME));
+        }
+        if kind == Kind::System {
+            for (key, known, instead) in [("Registry", REGISTRIES, b"Adobe".as_slice()), ("Ordering", ORDERINGS, b"Identity")] {
+                let is_known = matches!(kept.get(key.as_bytes()), Some(Object::Text(text)) if known.contains(&text.as_slice()));
+                if !is_known {
+                    kept.insert(key.as_bytes().to_vec(), Object::Text(instead.to_vec()));
+                }
+            }
         }
         self.note_keys(kind, dict);
         Ok(kept)

@@ -133,10 +133,12 @@ pub fn keys(kind: Kind) -> Keys {
             ("Subtype", K::OneOf(&[b"Type1C", b"CIDFontType0C", b"OpenType"])),
         ],
         K::System => &[("Registry", K::Text), ("Ordering", K::Text), ("Supplement", K::Number)],
-        K::EncodingDict => &[("Type", K::OneOf(&[b"Encoding"])), ("BaseEncoding", K::Name), ("Differences", K::Differences)],
+        K::EncodingDict => {
+            &[("Type", K::OneOf(&[b"Encoding"])), ("BaseEncoding", K::OneOf(ENCODINGS)), ("Differences", K::Differences)]
+        }
         K::CharacterMap => &[
             ("Type", K::OneOf(&[b"CMap"])),
-            ("CMapName", K::Name),
+            ("CMapName", K::OneOf(&[MAP_NAME])),
             ("CIDSystemInfo", K::System),
             ("WMode", K::Number),
             ("UseCMap", K::Encoding),
@@ -191,7 +193,7 @@ const GRAPHICS_STATE: Keys = &[
     ("LJ", Kind::Number),
     ("ML", Kind::Number),
     ("D", Kind::Numbers),
-    ("RI", Kind::Name),
+    ("RI", Kind::OneOf(INTENTS)),
     ("OP", Kind::Bool),
     ("op", Kind::Bool),
     ("OPM", Kind::Number),
@@ -205,7 +207,7 @@ const GRAPHICS_STATE: Keys = &[
     ("FL", Kind::Number),
     ("SM", Kind::Number),
     ("SA", Kind::Bool),
-    ("BM", Kind::Names),
+    ("BM", Kind::List(&Kind::OneOf(BLENDS))),
     ("SMask", Kind::SoftMask),
     ("CA", Kind::Number),
     ("ca", Kind::Number),
@@ -236,7 +238,7 @@ const IMAGE: Keys = &[
     ("Height", Kind::Number),
     ("ColorSpace", Kind::ColorSpace),
     ("BitsPerComponent", Kind::Number),
-    ("Intent", Kind::Name),
+    ("Intent", Kind::OneOf(INTENTS)),
     ("ImageMask", Kind::Bool),
     ("Mask", Kind::Mask),
     ("Decode", Kind::Numbers),
@@ -330,7 +332,7 @@ const FONT: Keys = &[
 const DESCRIPTOR: Keys = &[
     ("Type", Kind::OneOf(&[b"FontDescriptor"])),
     ("FontName", Kind::Name),
-    ("FontStretch", Kind::Name),
+    ("FontStretch", Kind::OneOf(STRETCHES)),
     ("FontWeight", Kind::Number),
     ("Flags", Kind::Number),
     ("FontBBox", Kind::Numbers),
@@ -362,10 +364,17 @@ fn layer_keys(kind: Kind) -> Keys {
             ("OFF", K::List(&K::Layer)),
             ("AS", K::List(&K::LayerUse)),
         ],
-        K::LayerUse => {
-            &[("Event", K::OneOf(&[b"View", b"Print", b"Export"])), ("OCGs", K::List(&K::Layer)), ("Category", K::Names)]
-        }
-        K::Layer => &[("Type", K::OneOf(&[b"OCG"])), ("Name", K::Text), ("Intent", K::Names), ("Usage", K::Usage)],
+        K::LayerUse => &[
+            ("Event", K::OneOf(&[b"View", b"Print", b"Export"])),
+            ("OCGs", K::List(&K::Layer)),
+            ("Category", K::List(&K::OneOf(USES))),
+        ],
+        K::Layer => &[
+            ("Type", K::OneOf(&[b"OCG"])),
+            ("Name", K::Text),
+            ("Intent", K::List(&K::OneOf(&[b"View", b"Design", b"All"]))),
+            ("Usage", K::Usage),
+        ],
         K::Usage => &[("Export", K::UsageExport), ("View", K::UsageView), ("Print", K::UsagePrint), ("Zoom", K::UsageZoom)],
         K::UsageExport => &[("ExportState", STATE)],
         K::UsageView => &[("ViewState", STATE)],
@@ -400,7 +409,7 @@ fn annotation_keys(kind: Kind) -> Keys {
             ("CA", K::Number),
             ("QuadPoints", K::Numbers),
             ("L", K::Numbers),
-            ("LE", K::Names),
+            ("LE", K::List(&K::OneOf(LINE_ENDS))),
             ("Vertices", K::Numbers),
             ("InkList", K::Numbers),
             ("RD", K::Numbers),
@@ -489,6 +498,77 @@ pub const ICONS: &[&[u8]] = &[
     b"Draft",
     b"ForPublicRelease",
 ];
+/// How colours are fitted (table 70).
+pub const INTENTS: &[&[u8]] = &[b"AbsoluteColorimetric", b"RelativeColorimetric", b"Saturation", b"Perceptual"];
+/// How colours are laid over each other (tables 136 and 137).
+pub const BLENDS: &[&[u8]] = &[
+    b"Normal",
+    b"Compatible",
+    b"Multiply",
+    b"Screen",
+    b"Overlay",
+    b"Darken",
+    b"Lighten",
+    b"ColorDodge",
+    b"ColorBurn",
+    b"HardLight",
+    b"SoftLight",
+    b"Difference",
+    b"Exclusion",
+    b"Hue",
+    b"Saturation",
+    b"Color",
+    b"Luminosity",
+];
+/// What layers are switched for (table 102).
+const USES: &[&[u8]] = &[b"View", b"Print", b"Export", b"Zoom"];
+/// Ends of lines (table 176).
+const LINE_ENDS: &[&[u8]] =
+    &[b"None", b"Square", b"Circle", b"Diamond", b"OpenArrow", b"ClosedArrow", b"Butt", b"ROpenArrow", b"RClosedArrow", b"Slash"];
+/// Widths of a font (table 122).
+const STRETCHES: &[&[u8]] = &[
+    b"UltraCondensed",
+    b"ExtraCondensed",
+    b"Condensed",
+    b"SemiCondensed",
+    b"Normal",
+    b"SemiExpanded",
+    b"Expanded",
+    b"ExtraExpanded",
+    b"UltraExpanded",
+];
+/// Encodings of simple fonts (annex D.1).
+const ENCODINGS: &[&[u8]] = &[b"StandardEncoding", b"MacRomanEncoding", b"WinAnsiEncoding", b"MacExpertEncoding"];
+/// What every character map of the file itself is called.
+pub const MAP_NAME: &[u8] = b"Map";
+/// Collections of characters (§9.7.3): who registered them, and which.
+pub const REGISTRIES: &[&[u8]] = &[b"Adobe"];
+pub const ORDERINGS: &[&[u8]] = &[b"Identity", b"UCS", b"GB1", b"CNS1", b"Japan1", b"Japan2", b"Korea1", b"KR"];
+/// Parts of a character map (Adobe Technical Note 5014 §4): between `begin` and `end` of one of these
+/// stand codes, and what they become.
+pub const MAP_PARTS: &[&[u8]] =
+    &[b"codespacerange", b"bfchar", b"bfrange", b"cidchar", b"cidrange", b"notdefchar", b"notdefrange"];
+/// What every character map begins with, a token on a line, and ends with.
+pub const MAP_HEAD: &[u8] = b"/CIDInit\n/ProcSet\nfindresource\nbegin\n12\ndict\nbegin\nbegincmap\n/CMapName\n/Map\ndef\n";
+pub const MAP_END: &[u8] = b"endcmap\nend\nend\n";
+
+/// Tables of an outline font that draw (§9.9). Names of glyphs (`post`) are among them, for some fonts
+/// are encoded by them.
+pub const FONT_TABLES: &[&[u8; 4]] = &[
+    b"CFF ", b"GSUB", b"OS/2", b"VORG", b"cmap", b"cvt ", b"fpgm", b"gasp", b"glyf", b"head", b"hhea", b"hmtx", b"loca", b"maxp",
+    b"post", b"prep", b"vhea", b"vmtx",
+];
+
+/// True for a font of tables: `TrueType`, `OpenType`.
+#[must_use]
+pub fn is_outline_font(program: &[u8]) -> bool {
+    matches!(program.first_chunk(), Some(b"\0\x01\0\0" | b"true" | b"OTTO"))
+}
+
+/// Operators of a compact font whose strings are words (Adobe Technical Note 5176 table 9): version,
+/// notice, names, weight; copyright, program, base font.
+pub const CFF_WORDS: &[u16] = &[0, 1, 2, 3, 4, 0x0C00, 0x0C15, 0x0C16];
+
 /// Annotation flags (table 165): on no screen and no paper.
 pub const HIDDEN: i64 = 2;
 
@@ -498,7 +578,7 @@ pub const LAYER_NAME: &[u8] = b"Layer";
 /// The head of every output: the version, and bytes that mark it as binary (§7.5.2).
 pub const HEAD: &[u8] = b"%PDF-1.7\n%\xE2\xE3\xCF\xD3\n";
 
-/// What an operator takes (annex A): `n` number, `s` string, `/` name, `a` array of numbers and
+/// What an operator takes (annex A): `n` number, `s` string, `/` name, `i` how colours are fitted, `a` array of numbers and
 /// strings, `c` colours and at most a pattern's name. `None`: there is no such operator.
 #[must_use]
 pub fn operands(operator: &[u8]) -> Option<&'static str> {
@@ -511,7 +591,8 @@ pub fn operands(operator: &[u8]) -> Option<&'static str> {
         b"l" | b"m" | b"Td" | b"TD" | b"d0" => "nn",
         b"w" | b"J" | b"j" | b"M" | b"i" | b"g" | b"G" | b"Tc" | b"Tw" | b"Tz" | b"TL" | b"Tr" | b"Ts" => "n",
         b"d" => "an",
-        b"gs" | b"Do" | b"sh" | b"cs" | b"CS" | b"ri" | b"BMC" => "/",
+        b"gs" | b"Do" | b"sh" | b"cs" | b"CS" | b"BMC" => "/",
+        b"ri" => "i",
         b"BDC" => "/p",
         b"Tf" => "/n",
         b"Tj" | b"'" => "s",

@@ -16,6 +16,7 @@ const SHORT: VerifyError = VerifyError("a HEIF file that ends too early");
 const ORDER: VerifyError = VerifyError("a HEIF file with a box in a place that is not its own");
 const PLACE: VerifyError = VerifyError("a HEIF file with bytes that no picture has");
 const PROPERTY: VerifyError = VerifyError("a HEIF file with a property that may not stay");
+const MESSAGE: VerifyError = VerifyError("a HEIF file with a message in the record of its coding");
 
 /// What is left of a run of bytes.
 struct Rest<'b>(&'b [u8]);
@@ -244,11 +245,13 @@ fn decoder(mut body: Rest<'_>) -> Checked<u8> {
     let prefix = body.bytes(22)?.last().map_or(0, |b| (b & 3) + 1);
     for _ in 0..body.u8()? {
         if !matches!(body.u8()? & 0x7F, 32..=34) {
-            return Err(VerifyError("a HEIF file with a message in the record of its coding"));
+            return Err(MESSAGE);
         }
         for _ in 0..body.u16()? {
             let length = usize::from(body.u16()?);
-            body.bytes(length)?;
+            if !body.bytes(length)?.first().is_some_and(|first| matches!(first >> 1 & 0x3F, 32..=34)) {
+                return Err(MESSAGE);
+            }
         }
     }
     body.end()?;

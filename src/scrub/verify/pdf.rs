@@ -6,6 +6,7 @@
 
 mod content;
 mod data;
+mod font;
 mod grammar;
 mod jbig2;
 mod jpx;
@@ -15,7 +16,7 @@ use std::ops::Range;
 
 use super::VerifyError;
 use crate::media::source::Source;
-use crate::scrub::policy::pdf::{HEAD, Kind, LAYER_NAME, keys};
+use crate::scrub::policy::pdf::{HEAD, Kind, LAYER_NAME, ORDERINGS, REGISTRIES, keys};
 use grammar::Value;
 
 type Verdict = Result<(), VerifyError>;
@@ -222,6 +223,8 @@ impl Walk<'_> {
             let Some((_, of)) = known else { return fail("a key that may not stay") };
             let is_ours = match (kind, key.as_slice(), item) {
                 (Kind::Layer, b"Name", Value::Text(name)) => name == LAYER_NAME,
+                (Kind::System, b"Registry", Value::Text(name)) => REGISTRIES.contains(&name.as_slice()),
+                (Kind::System, b"Ordering", Value::Text(name)) => ORDERINGS.contains(&name.as_slice()),
                 (Kind::Annotation, b"T", Value::Text(name)) => {
                     name.strip_prefix(b"field ").is_some_and(|n| !n.is_empty() && n.iter().all(u8::is_ascii_digit))
                 }

@@ -38,6 +38,8 @@ pub(super) struct Walk {
     crc: Crc,
     /// Kinds so far; consecutive IDAT chunks stand once.
     order: Vec<[u8; 4]>,
+    /// Pixels are places in a palette.
+    is_indexed: bool,
 }
 
 impl std::fmt::Debug for Walk {
@@ -48,7 +50,15 @@ impl std::fmt::Debug for Walk {
 
 impl Walk {
     pub(super) fn new(purpose: Purpose) -> Self {
-        Self { purpose, part: Part::Signature, held: Vec::new(), kind: [0; 4], crc: Crc::new(), order: Vec::new() }
+        Self {
+            purpose,
+            part: Part::Signature,
+            held: Vec::new(),
+            kind: [0; 4],
+            crc: Crc::new(),
+            order: Vec::new(),
+            is_indexed: false,
+        }
     }
 
     pub(super) fn push(&mut self, mut bytes: &[u8]) -> Verdict {
@@ -131,20 +141,22 @@ impl Walk {
         if length == 0 && !matches!(&self.kind, b"IDAT" | b"IEND") { fail("an empty chunk") } else { Ok(()) }
     }
 
-    fn judge(&self, data: &[u8]) -> Verdict {
+    fn judge(&mut self, data: &[u8]) -> Verdict {
+        if self.kind == *b"IHDR" {
+            self.is_indexed = data.get(9) == Some(&3);
+        }
         let fits = match (&self.kind, data.len()) {
             (b"IHDR", 13)
             | (b"gAMA" | b"cICP", 4)
             | (b"sRGB", 1)
-            | (b"cHRM", 32)
-            | (b"pHYs", 9)
             | (b"mDCV", 24)
             | (b"cLLI", 8)
             | (b"bKGD", 1 | 2 | 6)
             | (b"sBIT", 1..=4)
             | (b"tRNS", 1..=256) => true,
-            (b"PLTE", n) => n % 3 == 0,
-            (b"hIST", n) => n % 2 == 0 && n <= 512,
+            (b"cHRM", 32) => data.chunks_exact(4).all(|n| matches!(n, [0, 0..=0x0F, ..])),
+            (b"pHYs", 9) => data.last().is_some_and(|unit| *unit < 2),
+            (b"PLTE", n) => n % 3 == 0 && self.is_indexed,
             (b"eXIf", _) => self.purpose == Purpose::File && is_bare_turn(data),
             (b"iCCP", _) if self.purpose == Purpose::File => return judge_profile(data),
             _ => false,

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 
+mod coding;
+
 use super::VerifyError;
 use crate::media::source::Source;
-use crate::scrub::policy::{
-    DESCRIPTION_BOXES, SOUND_CODINGS, VIDEO_CODINGS, VideoBox, is_film_brand, is_message_kept, is_void_unit,
-};
+use crate::scrub::policy::{SOUND_CODINGS, VIDEO_CODINGS, VideoBox, is_film_brand, is_message_kept, is_void_unit};
 
 const INDEX_BYTES_MAX: u64 = 8 * 1024 * 1024;
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -180,6 +180,9 @@ impl Film {
                 }
                 _ => blank(shape.length_bytes(body).and_then(|length| body.get(length..)))?,
             }
+            for (from, to) in VideoBox::reserved(kind, body.first().copied().unwrap_or(0)) {
+                blank(body.get(*from..*to))?;
+            }
             self.note(parent, kind, body)?;
         }
         Ok(())
@@ -284,20 +287,12 @@ fn descriptions(body: &[u8]) -> Checked<()> {
         if !is_picture && !SOUND_CODINGS.contains(&&kind) {
             return Err(BOX);
         }
-        blank(entry.get(12..16))?;
+        blank(entry.get(12..if is_picture { 24 } else { 16 }))?;
         if is_picture {
             blank(entry.get(42..74))?;
         }
-        for (kind, inner) in children(inside(kind, entry)?)? {
-            match &kind {
-                b"free" => blank(Some(inner))?,
-                b"colr" if matches!(inner.first_chunk(), Some(b"prof" | b"rICC")) => {
-                    super::check_profile(inner.get(4..).unwrap_or_default())?;
-                }
-                other if DESCRIPTION_BOXES.contains(&other) => {}
-                _ => return Err(BOX),
-            }
-        }
+        blank(entry.get(..6))?;
+        coding::check(inside(kind, entry)?, is_picture, false)?;
     }
     Ok(())
 }

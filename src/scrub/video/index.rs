@@ -7,9 +7,9 @@ use crate::capture::media::Orientation;
 use crate::media::Fault;
 use crate::media::isobmff::Fields;
 use crate::media::quicktime::turn_of;
+use crate::scrub::ScrubError;
 use crate::scrub::findings::Findings;
-use crate::scrub::policy::{DESCRIPTION_BOXES, SOUND_CODINGS, VIDEO_CODINGS, VideoBox, is_film_brand};
-use crate::scrub::{ScrubError, icc};
+use crate::scrub::policy::{SOUND_CODINGS, VIDEO_CODINGS, VideoBox, is_film_brand};
 
 /// Bytes of a sample entry before its boxes: of pictures, and of sound in version 0, 1 and 2.
 const PICTURE_ENTRY: usize = 86;
@@ -202,10 +202,10 @@ pub(super) fn edit(mut bytes: Vec<u8>, tracks: &[Track], findings: &mut Findings
     Ok(bytes)
 }
 
-struct Editor<'a> {
-    bytes: &'a mut Vec<u8>,
+pub(super) struct Editor<'a> {
+    pub bytes: &'a mut Vec<u8>,
     tracks: &'a [Track],
-    findings: &'a mut Findings,
+    pub findings: &'a mut Findings,
 }
 
 impl Editor<'_> {
@@ -224,9 +224,13 @@ impl Editor<'_> {
                 _ => {
                     let body = self.bytes.get(found.body.clone()).unwrap_or_default();
                     let length = shape.length_bytes(body).ok_or(Fault("has a box that ends before its fields do"))?;
+                    let version = body.first().copied().unwrap_or(0);
                     if let VideoBox::Times(..) = shape {
-                        let width = if body.first() == Some(&0) { 8 } else { 16 };
+                        let width = if version == 0 { 8 } else { 16 };
                         self.zero(found.body.start + 4..found.body.start + 4 + width, None);
+                    }
+                    for (from, to) in VideoBox::reserved(found.kind, version) {
+                        self.zero(found.body.start + from..found.body.start + to, Some("video.padding"));
                     }
                     self.zero(found.body.start + length..found.body.end, Some("video.padding"));
                 }
@@ -250,7 +254,7 @@ impl Editor<'_> {
     }
 
     /// Makes a box one of zeros that says nothing.
-    fn free(&mut self, found: &Found) {
+    pub(super) fn free(&mut self, found: &Found) {
         let was_free = found.kind == *b"free";
         let word = match &found.kind {
             b"sgpd" | b"sbgp" | b"sdtp" | b"iods" | b"saio" | b"saiz" | b"gmhd" => None,
@@ -266,7 +270,7 @@ impl Editor<'_> {
     }
 
     /// Zeros; true where there was anything else. A range that runs backwards is none.
-    fn zero(&mut self, range: Range<usize>, word: Option<&'static str>) -> bool {
+    pub(super) fn zero(&mut self, range: Range<usize>, word: Option<&'static str>) -> bool {
         let Some(bytes) = self.bytes.get_mut(range) else { return false };
         let held = bytes.iter().any(|b| *b != 0);
         bytes.fill(0);
@@ -295,8 +299,9 @@ impl Editor<'_> {
             if !is_picture && !SOUND_CODINGS.contains(&&entry.kind) {
                 return Err(Fault("has a track that is coded in two ways"));
             }
-            // Vendor; of pictures also the name of the compressor.
-            self.zero(entry.at + 20..entry.at + 24, None);
+            // Reserved; the vendor, and of pictures how well they were packed and the compressor's name.
+            self.zero(entry.at + 8..entry.at + 14, Some("video.padding"));
+            self.zero(entry.at + 20..entry.at + if is_picture { 32 } else { 24 }, None);
             let version = self.bytes.get(entry.at + 17).copied().unwrap_or(0);
             let head = if is_picture {
                 self.zero(entry.at + 50..entry.at + 82, Some("video.name"));
@@ -307,33 +312,9 @@ impl Editor<'_> {
             if entry.at + head > entry.body.end {
                 return Err(Fault("has a track whose coding is not told"));
             }
-            self.coding(entry.at + head..entry.body.end)?;
+            self.coding(entry.at + head..entry.body.end, is_picture)?;
         }
         Ok(())
-    }
-
-    fn coding(&mut self, range: Range<usize>) -> Result<(), Fault> {
-        for found in list(self.bytes, range)? {
-            if !DESCRIPTION_BOXES.contains(&&found.kind) {
-                self.free(&found);
-            } else if found.kind == *b"colr" {
-                self.colour(&found);
-            }
-        }
-        Ok(())
-    }
-
-    fn colour(&mut self, found: &Found) {
-        let body = self.bytes.get(found.body.clone()).unwrap_or_default();
-        let Some((b"prof" | b"rICC", profile)) = body.split_first_chunk::<4>() else { return };
-        match icc::rewrite(profile).ok().filter(|clean| clean.len() == profile.len()) {
-            Some(clean) => {
-                if let Some(place) = self.bytes.get_mut(found.body.start + 4..found.body.end) {
-                    place.copy_from_slice(&clean);
-                }
-            }
-            None => self.free(found),
-        }
     }
 }
 

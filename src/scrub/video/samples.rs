@@ -184,7 +184,8 @@ fn of_fragment(bytes: &[u8], moof: u64, traf: &Range<usize>, defaults: &BTreeMap
         let before = usize::from(flags & 0x100 != 0) * 4;
         let behind = (flags >> 10 & 3).count_ones() as usize * 4;
         let sizes = if flags & 0x200 == 0 {
-            Sizes::All { count: u64::from(count), size }
+            // Samples of nothing cost nothing to announce, and are not counted through.
+            Sizes::All { count: if size == 0 { 0 } else { u64::from(count) }, size }
         } else {
             let mut sizes = Vec::new();
             for _ in 0..count {

@@ -3,7 +3,7 @@
 use super::grammar::{self, Value};
 use super::{Verdict, data, fail};
 use crate::scrub::VerifyError;
-use crate::scrub::policy::pdf::{COLOURS_MAX, inline_key, operands};
+use crate::scrub::policy::pdf::{COLOURS_MAX, INTENTS, inline_key, operands};
 
 const BAD: &str = "something drawn that is not spelled as it is here";
 
@@ -55,6 +55,7 @@ fn operator(word: &[u8], stack: &[Value]) -> Verdict {
             signature.len() == stack.len()
                 && signature.chars().zip(stack).all(|(kind, value)| match (kind, value) {
                     ('n', Value::Number(_)) | ('s', Value::Text(_)) | ('/', Value::Name(_)) => true,
+                    ('i', Value::Name(name)) => INTENTS.contains(&name.as_slice()),
                     ('a', Value::Array(items)) => items.iter().all(is_text_or_number),
                     _ => false,
                 })

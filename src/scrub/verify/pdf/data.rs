@@ -5,12 +5,12 @@ use std::ops::Range;
 use flate2::{Decompress, FlushDecompress, Status};
 
 use super::grammar::Value;
-use super::{UNREADABLE, Verdict, Walk, content, fail, jbig2, jpx, read};
+use super::{UNREADABLE, Verdict, Walk, content, fail, font, jbig2, jpx, read};
 use crate::capture::MediaKind;
 use crate::media::source::Source;
 use crate::scrub::VerifyError;
 use crate::scrub::policy::Purpose;
-use crate::scrub::policy::pdf::{CALCULATOR, CODING_KEYS, Kind, PREDICTOR_KEYS};
+use crate::scrub::policy::pdf::{CALCULATOR, CODING_KEYS, Kind, MAP_END, MAP_HEAD, MAP_PARTS, PREDICTOR_KEYS};
 use crate::scrub::verify::{Verifier, check_profile};
 
 /// Read at a time.
@@ -51,7 +51,8 @@ impl Walk<'_> {
             Kind::Form | Kind::Tiling | Kind::Content => content::check(&bytes, b'\n'),
             Kind::Profile => check_profile(&bytes),
             Kind::Shared => jbig2::check(&bytes),
-            Kind::CharacterMap => program(&bytes, |_| true),
+            Kind::CharacterMap => character_map(&bytes),
+            Kind::FontProgram => font::check(&bytes),
             Kind::Function if value.get(b"FunctionType").and_then(Value::integer) == Some(4) => {
                 program(&bytes, |word| CALCULATOR.contains(&word))
             }
@@ -229,6 +230,33 @@ fn program(bytes: &[u8], may_stay: impl Fn(&[u8]) -> bool) -> Verdict {
         };
         if !fits {
             return fail("a program with more in it than words");
+        }
+    }
+    Ok(())
+}
+
+/// Our frame, and in it parts whose lines are codes; between them what the map builds on.
+fn character_map(bytes: &[u8]) -> Verdict {
+    const MORE: &str = "a character map with more in it than codes";
+    let Some(parts) = bytes.strip_prefix(MAP_HEAD).and_then(|rest| rest.strip_suffix(MAP_END)) else { return fail(MORE) };
+    let mut lines = parts.split(|b| *b == b'\n').filter(|line| !line.is_empty());
+    while let Some(first) = lines.next() {
+        let second = lines.next().unwrap_or_default();
+        let begun = second.strip_prefix(b"begin").filter(|name| MAP_PARTS.contains(name));
+        let is_number = |line: &[u8]| line.iter().all(|b| b.is_ascii_digit() || *b == b'-');
+        match (first, second, begun) {
+            ([b'/', ..], b"usecmap", _) => {}
+            (b"/WMode", b"0" | b"1", _) if lines.next() == Some(b"def") => {}
+            (count, _, Some(name)) if is_number(count) => loop {
+                match lines.next() {
+                    Some([b'[' | b']'] | [b'/', ..]) => {}
+                    Some([b'<', codes @ .., b'>']) if codes.iter().all(u8::is_ascii_hexdigit) => {}
+                    Some(line) if line.strip_prefix(b"end") == Some(name) => break,
+                    Some(line) if is_number(line) => {}
+                    _ => return fail(MORE),
+                }
+            },
+            _ => return fail(MORE),
         }
     }
     Ok(())
