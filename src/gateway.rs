@@ -736,19 +736,19 @@ impl Observer for Counting {
         }
     }
 
-    fn transcoded(&self, failure: Option<&str>) {
-        self.metrics.transcoded(failure.is_none());
-        match failure {
-            None => log::note("transcoded", &[]),
-            Some(why) => log::warn("not-transcoded", &[("cause", &why)]),
-        }
-    }
-
     fn stood_in(&self, item: ItemId, sop_instance: &Uid) {
         let detail = "as a Secondary Capture, because an archive does not take its class";
         let (at, action, object) = (self.clock.now(), "item.stand-in", Object::StandIn(item, sop_instance));
         if let Err(e) = self.audit.record(&Event { at, actor: None, action, outcome: Outcome::Done, object, detail }) {
             log::error("audit-blocked", &[("cause", &e)]);
+        }
+    }
+
+    fn transcoded(&self, failure: Option<&str>) {
+        self.metrics.transcoded(failure.is_none());
+        match failure {
+            None => log::note("transcoded", &[]),
+            Some(why) => log::warn("not-transcoded", &[("cause", &why)]),
         }
     }
 

@@ -118,6 +118,12 @@ fn one(works: &Works, wrapping: &Wrapping, job: &Job, index: u16) -> Result<Deli
     }
 }
 
+/// The UID of an item's stand-in; none of what has no stand-in.
+fn stand_in(works: &Works, job: &Job, index: u16, binding: &Binding) -> Option<Uid> {
+    let wrapped = wrap::wrap(works, &job.record, index, binding, Form::StandIn).ok()?;
+    (wrapped.instance.sop_class.as_str() == iod::SECONDARY_CAPTURE).then_some(wrapped.instance.sop_instance)
+}
+
 /// A film that no syntax carries waits until it was coded anew, where something here does that.
 fn coded_anew(works: &Works, wrapping: &Wrapping, job: &Job, index: u16, doubt: Doubt) -> Doubt {
     let is_film = job.record.items.get(usize::from(index)).is_some_and(|item| item.facts.media.is_video());
@@ -128,12 +134,6 @@ fn coded_anew(works: &Works, wrapping: &Wrapping, job: &Job, index: u16, doubt: 
         }
         (doubt, _) => doubt,
     }
-}
-
-/// The UID of an item's stand-in; none of what has no stand-in.
-fn stand_in(works: &Works, job: &Job, index: u16, binding: &Binding) -> Option<Uid> {
-    let wrapped = wrap::wrap(works, &job.record, index, binding, Form::StandIn).ok()?;
-    (wrapped.instance.sop_class.as_str() == iod::SECONDARY_CAPTURE).then_some(wrapped.instance.sop_instance)
 }
 
 /// A photo that leaves as it came, less what was cut out, is not digested a second time: it would cost
