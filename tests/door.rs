@@ -195,7 +195,7 @@ impl Drop for Folder {
 
 fn claim() -> Value {
     let site = json!({"code": "85562004", "scheme": "SCT", "meaning": "Hand"});
-    json!({"patient": {"id": "4711", "issuer": "HOSP"}, "department": "derm", "body_site": site})
+    json!({"patient": {"id": "4711", "issuer": "HOSP"}, "department": "derm", "body_site": site, "laterality": "L"})
 }
 
 fn holds(bytes: &[u8], pattern: &[u8]) -> bool {

@@ -29,7 +29,8 @@ fn a_place_that_is_uploading_is_read_by_nobody_while_it_does_and_after_a_kill() 
     hospital::tell(gateway.mllp, &[hospital::admit("4711")]);
     let token = gateway.issuer.token(&json!({}));
     let mut phone = Phone::connect(gateway.https, &token);
-    let claim = json!({"patient": {"id": "4711", "issuer": "HOSP"}, "department": "derm"});
+    let site = json!({"code": "38266002", "scheme": "SCT", "meaning": "Entire body"});
+    let claim = json!({"patient": {"id": "4711", "issuer": "HOSP"}, "department": "derm", "body_site": site});
     phone.begin_upload(&claim, file.len());
     let folder = gateway.folder.path().to_owned();
     let drafts = || files_below(&folder.join("data/spool/draft"));

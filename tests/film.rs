@@ -85,6 +85,7 @@ fn wrap(folder: &Path, file: &Path, has_body_site: bool) -> Value {
         "taken_at": "2026-03-01T10:15:30.5+01:00"});
     if has_body_site {
         text["body_site"] = json!({"code": "85562004", "scheme": "SCT", "meaning": "Hand"});
+        text["laterality"] = json!("L");
     }
     std::fs::write(&claim, text.to_string()).unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_shutterbridge"))
