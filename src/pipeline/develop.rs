@@ -3,12 +3,13 @@
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use super::film::{Reel, reel};
+use super::film::{NoReel, Reel, reel};
 use super::identify::Doubt;
 use super::wrap;
 use crate::capture::media::PictureFormat;
 use crate::capture::record::ItemFacts;
-use crate::capture::{FailureCode, ItemId};
+use crate::capture::{Essence, FailureCode, ItemId};
+use crate::dicom::video::Unfit;
 use crate::dicom::{LossyHistory, LossyMethod, LossyStep};
 use crate::fence::{Ended, Fence, Sink, Task};
 use crate::media::film::coding::Family;
@@ -37,33 +38,48 @@ pub(super) fn heic(fence: &Fence, facts: &ItemFacts, sealed: &[u8], quality: u8)
     Ok((format, bytes))
 }
 
-/// Told how many bytes were read, and of how many; false: break off.
-pub(super) type Watch<'a> = dyn FnMut(u64, u64) -> bool + 'a;
-
 /// A film that was coded anew.
 pub(super) struct Recoded {
-    /// What is known of the source.
-    pub facts: Facts,
+    /// What its pictures have lost: where only its sound was at fault they are the camera's.
+    pub history: LossyHistory,
     /// Its high dynamic range was cut, for want of filters.
     pub has_flat_tones: bool,
 }
 
-/// Codes a scrubbed film anew, into fragments. What comes out holds nothing to rely on: what leaves is
-/// a film with a head of ours, and samples.
+impl Recoded {
+    /// Of the coded pictures.
+    pub fn essence(&self) -> Essence {
+        match self.history {
+            LossyHistory::Original | LossyHistory::Lossless => Essence::Unchanged,
+            LossyHistory::Reencoded { .. } => Essence::Reencoded,
+        }
+    }
+}
+
+/// Codes a scrubbed film anew, into fragments: only its sound, where that is all that no syntax
+/// carries. What comes out holds nothing to rely on: what leaves is a film with a head of ours, and
+/// samples.
 ///
 /// # Errors
 /// A [`Doubt`]: there is no program for it, or it does not take the film.
-pub(super) fn recoded(fence: &Fence, source: &dyn Source, sink: &mut Sink<'_>, watch: &mut Watch<'_>) -> Result<Recoded, Doubt> {
+pub(super) fn recoded(
+    fence: &Fence,
+    source: &dyn Source,
+    sink: &mut Sink<'_>,
+    watch: &mut dyn FnMut(u64, u64) -> bool,
+) -> Result<Recoded, Doubt> {
     let ffmpeg = fence.ffmpeg().ok_or_else(|| doubt(&Ended::NotStarted(io::ErrorKind::NotFound.into())))?;
     let film = film::read(source).map_err(unread)?;
-    let arguments = recode::arguments(&film.facts, ffmpeg.maps_tones);
+    let is_sound_only = matches!(reel(source, LossyHistory::Original), Err(NoReel::Unfit(why)) if why == [Unfit::Sound]);
+    let arguments = if is_sound_only { recode::sound_arguments() } else { recode::arguments(&film.facts, ffmpeg.maps_tones) };
     let task = Task::Film { program: ffmpeg.program.clone(), arguments };
     let front = Arc::new(front(source).map_err(unread)?);
     let all_bytes = front.length_bytes();
     let mut input = Watched { film: Reader::new(front, source), read_bytes: 0, all_bytes, watch };
     fence.run(&task, &mut input, sink).map_err(|ended| doubt(&ended))?;
-    let has_flat_tones = recode::is_high_range(&film.facts) && !ffmpeg.maps_tones;
-    Ok(Recoded { facts: film.facts, has_flat_tones })
+    let history = if is_sound_only { LossyHistory::Original } else { history(&film.facts) };
+    let has_flat_tones = !is_sound_only && recode::is_high_range(&film.facts) && !ffmpeg.maps_tones;
+    Ok(Recoded { history, has_flat_tones })
 }
 
 /// The film of one item, coded anew and sealed beside it, piece by piece: never in the clear, never
@@ -71,16 +87,16 @@ pub(super) fn recoded(fence: &Fence, source: &dyn Source, sink: &mut Sink<'_>, w
 ///
 /// # Errors
 /// A [`Doubt`].
-pub(super) fn film(spool: &Spool, fence: &Fence, item: ItemId, watch: &mut Watch<'_>) -> Result<(), Doubt> {
+pub(super) fn film(spool: &Spool, fence: &Fence, item: ItemId, watch: &mut dyn FnMut(u64, u64) -> bool) -> Result<(), Doubt> {
     let unreadable = |e| wrap::unreadable(&e);
     let source = spool.read_at_any_place(item).map_err(unreadable)?;
     let mut draft = spool.unkeyed_draft(Name::Derived(item)).map_err(unreadable)?;
     let mut sink = |piece: &[u8]| draft.write(piece).map_err(io::Error::other);
-    let Recoded { facts, has_flat_tones } = recoded(fence, &source, &mut sink, watch)?;
+    let recoded = recoded(fence, &source, &mut sink, watch)?;
     let made = draft.read_back().map_err(unreadable)?;
-    let Reel { picture, .. } = reel(&made, history(&facts)).map_err(Doubt::from).map_err(strange)?;
+    let Reel { picture, .. } = reel(&made, recoded.history).map_err(Doubt::from).map_err(strange)?;
     drop(made);
-    let manifest = wrap::film_manifest(item, &picture, draft.payload_bytes(), has_flat_tones);
+    let manifest = wrap::film_manifest(item, &picture, draft.payload_bytes(), &recoded);
     spool.promise(vec![draft.finish(&manifest).map_err(unreadable)?]).map_err(unreadable)
 }
 
@@ -90,7 +106,7 @@ pub(super) fn strange((_, detail): Doubt) -> Doubt {
 }
 
 /// What a film has lost before it was coded anew: the step of the camera, where DICOM has a word for it.
-pub(super) fn history(facts: &Facts) -> LossyHistory {
+fn history(facts: &Facts) -> LossyHistory {
     let from = facts.coding.as_ref().ok().map(|coding| {
         let method = match coding.family {
             Family::Avc => LossyMethod::Avc,
@@ -125,6 +141,7 @@ struct Watched<'a, R> {
     film: R,
     read_bytes: u64,
     all_bytes: u64,
+    /// Told how many bytes were read, and of how many; false: break off.
     watch: &'a mut dyn FnMut(u64, u64) -> bool,
 }
 

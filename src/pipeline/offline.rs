@@ -125,8 +125,8 @@ impl Offline {
         let (reel, made) = match film::reel(&seen, LossyHistory::Original) {
             Ok(reel) => (reel, None),
             Err(NoReel::Unfit(_)) if self.fence.ffmpeg().is_some() => {
-                let (reel, made) = self.code_anew(&seen, scratch)?;
-                (reel, Some(made))
+                let (reel, made, essence) = self.code_anew(&seen, scratch)?;
+                (reel, Some((made, essence)))
             }
             Err(why) => return Err(held(why.into())),
         };
@@ -138,19 +138,19 @@ impl Offline {
         let instance = built.map_err(|e| (e.failure_code().word(), e.to_string()))?;
         match made {
             None => write_object(&instance, &mut Reader::new(reel.flat, seen), object, scrubbed, Essence::Unchanged),
-            Some(made) => write_object(&instance, &mut Reader::new(reel.flat, made), object, scrubbed, Essence::Reencoded),
+            Some((made, essence)) => write_object(&instance, &mut Reader::new(reel.flat, made), object, scrubbed, essence),
         }
     }
 
-    fn code_anew(&self, seen: &Seen<'_>, scratch: &Path) -> Result<(Reel, Scratch), Unwrapped> {
+    fn code_anew(&self, seen: &Seen<'_>, scratch: &Path) -> Result<(Reel, Scratch, Essence), Unwrapped> {
         let broken = |e: io::Error| ("unwritable", format!("The output cannot be written: {e}."));
         let mut file = unnamed_file(scratch).map_err(broken)?;
         let mut sink = |piece: &[u8]| file.write_all(piece);
         let recoded = develop::recoded(&self.fence, seen, &mut sink, &mut |_, _| true).map_err(held)?;
         let made = Scratch { length_bytes: file.metadata().map_err(broken)?.len(), file };
-        let reel = film::reel(&made, develop::history(&recoded.facts));
+        let reel = film::reel(&made, recoded.history);
         let reel = reel.map_err(|why| held(develop::strange(why.into())))?;
-        Ok((reel, made))
+        Ok((reel, made, recoded.essence()))
     }
 
     fn scrub(&self, file: &mut dyn Read) -> Result<(ItemFacts, Vec<u8>, Scrubbed), Unwrapped> {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use serde::{Deserialize, Serialize};
 
 use super::bind::stand_in;
-use super::develop;
+use super::develop::{self, Recoded};
 use super::film::{Reel, reel};
 use super::identify::Doubt;
 use super::sealed;
@@ -132,19 +132,20 @@ fn wrap_film(spool: &Spool, record: &Record, index: u16, binding: &Binding, fact
         None => None,
         Some(bytes) => Some(derived_of(&bytes)?),
     };
-    let (reel, name) = if derived.is_some() {
-        let name = Name::Derived(item);
+    let (reel, name, essence) = if let Some(derived) = &derived {
+        let (name, essence) = (Name::Derived(item), essence_of(derived));
         let made = spool.read_at_any_place(name).map_err(|e| unreadable(&e))?;
-        (reel(&made, develop::history_of(&film)?)?, name)
+        let is_original = essence == Essence::Unchanged;
+        let history = if is_original { LossyHistory::Original } else { develop::history_of(&film)? };
+        (reel(&made, history)?, name, essence)
     } else {
-        (reel(&film, LossyHistory::Original)?, Name::Item(item))
+        (reel(&film, LossyHistory::Original)?, Name::Item(item), facts.essence)
     };
     let Reel { picture, cine, flat } = reel;
     let manifest = Manifest { version: Manifest::VERSION, acceptance: record.acceptance.clone(), index, item: facts.clone() };
     let built = dicom::build_video(binding, &manifest, &picture, &cine);
     let mut instance = built.map_err(|e| (e.failure_code(), e.to_string()))?;
     instance.notes.extend(derived.as_ref().filter(|derived| derived.has_flat_tones).map(|_| FLAT_TONES));
-    let essence = if derived.is_some() { Essence::Reencoded } else { facts.essence };
     Ok(Wrapped { instance, essence, item, source: Source::Film(name, flat) })
 }
 
@@ -153,9 +154,9 @@ pub(super) const FLAT_TONES: &str =
     "the video has a high dynamic range and was cut to 8 bits without being toned, for want of filters: it may look flat";
 
 /// Sealed behind a film that was coded anew.
-pub(super) fn film_manifest(item: ItemId, picture: &Picture, length: u64, has_flat_tones: bool) -> Vec<u8> {
+pub(super) fn film_manifest(item: ItemId, picture: &Picture, length: u64, recoded: &Recoded) -> Vec<u8> {
     let Picture { width, height, samples, .. } = *picture;
-    let essence = Some(Essence::Reencoded);
+    let (essence, has_flat_tones) = (Some(recoded.essence()), recoded.has_flat_tones);
     let picture = DerivedPicture { width, height, samples, length, jpeg: false, essence, has_flat_tones };
     let manifest = DerivedManifest { version: 1, item: item.to_string(), picture };
     serde_json::to_vec(&manifest).unwrap_or_default()

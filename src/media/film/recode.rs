@@ -28,6 +28,12 @@ pub fn is_high_range(facts: &Facts) -> bool {
     facts.coding.as_ref().is_ok_and(|coding: &Coding| [16, 18].contains(&coding.colour.transfer))
 }
 
+/// The arguments of `ffmpeg` for a film of which only the sound is coded anew.
+#[must_use]
+pub fn sound_arguments() -> Vec<String> {
+    split(&[INPUT, STREAMS, "-c:v copy", SOUND, OUTPUT])
+}
+
 /// The arguments of `ffmpeg`. `maps_tones`: it has the filters `zscale` and `tonemap`; without them
 /// a high dynamic range is cut to 8 bits as it is, and looks flat.
 #[must_use]
@@ -48,22 +54,21 @@ pub fn arguments(facts: &Facts, maps_tones: bool) -> Vec<String> {
          force_original_aspect_ratio=decrease:force_divisible_by=2:out_range=tv,setsar=1,format=yuv420p"
     );
     let level = if is_fast { "4.2" } else { "4.1" };
-    let words = [
-        "-nostdin -hide_banner -loglevel error -protocol_whitelist pipe -threads 2 -filter_threads 1 -f mov -i pipe:0",
-        "-map 0:v:0 -map 0:a:0? -map_metadata -1 -map_chapters -1 -sn -dn -vf",
-        &filters,
-        "-c:v libx264 -threads 2 -profile:v high -level:v",
-        level,
-        "-preset",
-        PRESET,
-        "-crf",
-        QUALITY,
-        // No picture refers to a later one, so each is shown when it is read. Messages between the
-        // pictures tell what coded them, and go.
-        "-bf 0 -g 60 -maxrate 40M -bufsize 60M -bsf:v filter_units=remove_types=6",
-        "-c:a aac -b:a 160k -ar 48000 -ac 2",
-        "-movflags +frag_keyframe+empty_moov+default_base_moof -f mp4 pipe:1",
-    ];
+    // No picture refers to a later one, so each is shown when it is read. Messages between the
+    // pictures tell what coded them, and go.
+    let coding = "-bf 0 -g 60 -maxrate 40M -bufsize 60M -bsf:v filter_units=remove_types=6";
+    let coder = format!("-c:v libx264 -threads 2 -profile:v high -level:v {level} -preset {PRESET} -crf {QUALITY} {coding}");
+    split(&[INPUT, STREAMS, "-vf", &filters, &coder, SOUND, OUTPUT])
+}
+
+const INPUT: &str =
+    "-nostdin -hide_banner -loglevel error -protocol_whitelist pipe -threads 2 -filter_threads 1 -f mov -i pipe:0";
+const STREAMS: &str = "-map 0:v:0 -map 0:a:0? -map_metadata -1 -map_chapters -1 -sn -dn";
+const SOUND: &str = "-c:a aac -b:a 160k -ar 48000 -ac 2";
+// The index comes with the first pictures, and so knows by how much they and the sound are late.
+const OUTPUT: &str = "-movflags +frag_keyframe+delay_moov+default_base_moof -f mp4 pipe:1";
+
+fn split(words: &[&str]) -> Vec<String> {
     words.iter().flat_map(|words| words.split(' ')).map(str::to_owned).collect()
 }
 
