@@ -6,6 +6,7 @@
 //! is remembered is memory: after a restart the first who asks begins anew.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -95,19 +96,24 @@ impl Darkroom {
             state.current = Some((item, Arc::clone(&progress)));
             item
         };
-        let made = develop::film(spool, fence, item, &mut |read_bytes, all_bytes| {
+        let mut watch = |read_bytes, all_bytes| {
             progress.all_bytes.store(all_bytes, Ordering::Relaxed);
             progress.read_bytes.store(read_bytes, Ordering::Relaxed);
             !self.is_stopping()
-        });
+        };
+        // The next film is not to suffer from this one.
+        let made = catch_unwind(AssertUnwindSafe(|| develop::film(spool, fence, item, &mut watch)))
+            .unwrap_or_else(|_| Err((FailureCode::WrapFailed, "coding it anew broke; the cause is in the log".to_owned())));
         let mut state = self.state();
         state.current = None;
         if self.is_stopping() {
             return;
         }
-        if let Err(doubt) = &made
-            && state.failed.len() < FAILED_MAX
-        {
+        if let Err(doubt) = &made {
+            // Nobody asks any more for what was given up.
+            if state.failed.len() >= FAILED_MAX {
+                state.failed.pop_first();
+            }
             state.failed.insert(item, doubt.clone());
         }
         drop(state);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::film::{NoReel, Reel, reel};
 use super::identify::Doubt;
-use super::wrap;
+use super::{sealed, wrap};
 use crate::capture::media::PictureFormat;
 use crate::capture::record::ItemFacts;
 use crate::capture::{Essence, FailureCode, ItemId};
@@ -89,6 +89,10 @@ pub(super) fn recoded(
 /// A [`Doubt`].
 pub(super) fn film(spool: &Spool, fence: &Fence, item: ItemId, watch: &mut dyn FnMut(u64, u64) -> bool) -> Result<(), Doubt> {
     let unreadable = |e| wrap::unreadable(&e);
+    // Who asked may have looked for it just before it was there.
+    if sealed::derived_manifest(spool, item).map_err(unreadable)?.is_some() {
+        return Ok(());
+    }
     let source = spool.read_at_any_place(item).map_err(unreadable)?;
     let mut draft = spool.unkeyed_draft(Name::Derived(item)).map_err(unreadable)?;
     let mut sink = |piece: &[u8]| draft.write(piece).map_err(io::Error::other);
