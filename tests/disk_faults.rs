@@ -131,6 +131,10 @@ impl Ward {
         assert!(problem["detail"].as_str().is_some_and(|d| d.len() > 20), "{problem}");
         assert_eq!(answer.header("content-type"), Some("application/problem+json"));
         wait_until(SOON, "readiness is told", || self.gateway.ops("/readyz").0.contains("503").then_some(()));
+        let not_ok: Vec<String> =
+            self.gateway.ops("/readyz").1.lines().filter(|l| !l.ends_with(": ok")).map(str::to_owned).collect();
+        eprintln!("  the phone hears {} {}: {}", answer.status, problem["code"], problem["detail"]);
+        eprintln!("  /readyz says {not_ok:?}");
         let known = self.acknowledged[0].clone();
         assert_eq!(self.stage(&known), "forwarded");
     }
@@ -139,7 +143,7 @@ impl Ward {
         let ended = Instant::now();
         wait_until(BACK_WITHIN, "photos are taken again", || (self.upload().status == 201).then_some(()));
         wait_until(BACK_WITHIN, "it is ready again", || self.gateway.ops("/readyz").0.contains("200").then_some(()));
-        eprintln!("back after {:?}", ended.elapsed());
+        eprintln!("  back after {:?}, {} acknowledged, all there", ended.elapsed(), self.acknowledged.len());
         self.all_arrive();
         assert!(self.gateway.stop().success());
     }
@@ -228,12 +232,13 @@ fn begun() -> Instant {
     *BEGUN.get_or_init(Instant::now)
 }
 
-/// System calls of a running process that fail, until it is dropped.
+/// System calls of a running process that fail or are slow, until it is dropped.
 struct Faults(Child);
 
 impl Faults {
-    fn begin(pid: u32, calls: &str, error: &str) -> Option<Self> {
-        let inject = format!("inject={calls}:error={error}");
+    /// `how`: `error=EIO`, `delay_enter=1500000` (microseconds).
+    fn begin(pid: u32, calls: &str, how: &str) -> Option<Self> {
+        let inject = format!("inject={calls}:{how}");
         let mut strace = Command::new("strace");
         strace.args(["-f", "-qq", "-p", &pid.to_string(), "-e", &format!("trace={calls}"), "-e", &inject]);
         let child = strace.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()?;
@@ -266,7 +271,8 @@ fn a_disk_that_fails_or_is_read_only_is_recovered_from_without_a_restart() {
     for (calls, error) in [("fsync,fdatasync", "EIO"), ("pwrite64", "EIO"), ("pwrite64", "ENOSPC"), (all, "EROFS")] {
         let Some(mut ward) = Ward::open() else { return };
         ward.begin();
-        let Some(faults) = Faults::begin(ward.gateway.pid(), calls, error) else {
+        eprintln!("{error} of {calls}");
+        let Some(faults) = Faults::begin(ward.gateway.pid(), calls, &format!("error={error}")) else {
             eprintln!("strace may not attach here: nothing is tested");
             return;
         };
@@ -274,4 +280,28 @@ fn a_disk_that_fails_or_is_read_only_is_recovered_from_without_a_restart() {
         drop(faults);
         ward.recovers();
     }
+}
+
+#[test]
+fn no_photo_is_acknowledged_before_a_slow_flush_is_done() {
+    if !is_installed("strace") {
+        eprintln!("strace is not installed: nothing is tested here");
+        return;
+    }
+    let Some(mut ward) = Ward::open() else { return };
+    ward.begin();
+    let Some(faults) = Faults::begin(ward.gateway.pid(), "fsync,fdatasync", "delay_enter=1500000") else {
+        eprintln!("strace may not attach here: nothing is tested");
+        return;
+    };
+    for _ in 0..2 {
+        let sent = Instant::now();
+        assert_eq!(ward.upload().status, 201);
+        assert!(sent.elapsed() >= Duration::from_millis(1_500), "acknowledged after {:?}", sent.elapsed());
+    }
+    let (status, report) = ward.gateway.ops("/readyz");
+    eprintln!("  acknowledged after the flush; /readyz says {status}");
+    assert!(status.contains("200"), "{report}");
+    drop(faults);
+    ward.recovers();
 }
