@@ -417,6 +417,23 @@ fn layers_and_what_stands_for_what_is_drawn_stay() {
 }
 
 #[test]
+fn a_coded_picture_that_lost_its_filter_is_not_taken_for_samples() {
+    for (keys, is_long) in [("/iFlter /DCTDecode", true), ("/Filter /ASCIIHexDecode", true), ("", false)] {
+        let mut file = doc();
+        file.photo = located_picture();
+        assert!(file.photo.len() > 16 * 16 * 3, "it has more bytes than the samples");
+        if !is_long {
+            file.photo = b"47.137219 9.523847".to_vec();
+        }
+        if keys.contains("Hex") {
+            file.photo = file.photo.iter().flat_map(|b| format!("{b:02X}").into_bytes()).collect();
+        }
+        file.photo_keys = keys.to_owned();
+        assert_eq!(scrub(&file.write()).map(|_| ()).unwrap_err().code, ScrubCode::DamagedMedia, "{keys}");
+    }
+}
+
+#[test]
 fn pictures_keep_their_samples_and_lose_what_is_behind_them() {
     let samples: Vec<u8> = (0..16 * 16 * 3).map(|n| u8::try_from(n % 253).unwrap()).collect();
     let packed = deflate(&samples);

@@ -247,7 +247,7 @@ const BOUNDS: Bounds = Bounds {
     memory_bytes: 1 << 30,
     cpu_seconds: 10,
     wall: Duration::from_secs(20),
-    silence: Duration::from_secs(1),
+    silence: Duration::from_secs(5),
     output_bytes: 1 << 20,
 };
 

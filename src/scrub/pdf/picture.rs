@@ -18,6 +18,22 @@ use crate::scrub::jpeg;
 use crate::scrub::policy::pdf::{CODING_KEYS, Kind, PREDICTOR_KEYS};
 use crate::scrub::policy::{Limits, Purpose};
 
+/// Start of Image and the marker behind it (ISO/IEC 10918-1 §B.1.1.3).
+const SOI: [u8; 3] = [0xFF, 0xD8, 0xFF];
+
+/// A coded picture whose filter was lost is no samples: all that is written in it would stay. `head`:
+/// the first of so many `bytes`.
+fn are_samples(head: &[u8], bytes: u64, most: Option<usize>) -> Result<()> {
+    let most = most.and_then(|most| u64::try_from(most).ok());
+    if most.is_some_and(|most| bytes < most) {
+        return Err(ScrubError::damaged("PDF", Fault("has a picture with fewer samples than it says")).into());
+    }
+    if head.starts_with(&SOI) {
+        return Err(ScrubError::damaged("PDF", Fault("has a picture that is a JPEG and does not say so")).into());
+    }
+    Ok(())
+}
+
 /// Samples that are held in memory, where they cannot be copied as they are packed.
 const SAMPLES_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// How far from the start of its data a JPEG may begin.
@@ -35,6 +51,10 @@ impl Planner<'_> {
         let made = match coding.filters.as_slice() {
             [] if coding.is_plain => {
                 let length = range.end - range.start;
+                let mut head = [0; SOI.len()];
+                let head = portion(&mut head, length);
+                self.document.read(range.start, head)?;
+                are_samples(head, length, most)?;
                 let length = most.and_then(|m| u64::try_from(m).ok()).map_or(length, |most| length.min(most));
                 with_length(kept_keys, kept(range.start..range.start + length))
             }
@@ -66,6 +86,7 @@ impl Planner<'_> {
         let mut bytes = self.document.unpack(loaded, SAMPLES_BYTES_MAX)?;
         let picture = coding.filters.iter().find(|(filter, _)| filter.is_picture());
         let Some((filter, parameters)) = picture else {
+            are_samples(&bytes, bytes.len() as u64, most)?;
             bytes.truncate(most.unwrap_or(usize::MAX));
             keys.insert(b"Filter".to_vec(), name(b"FlateDecode"));
             return Ok(Some(with_length(keys, Data::New(deflate(&bytes)))));
