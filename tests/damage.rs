@@ -521,6 +521,10 @@ impl Store for Rotten {
         self.rows.lock().unwrap().scan(from, until, limit)
     }
 
+    fn last(&self, from: &[u8], until: &[u8]) -> Result<Option<Row>, StoreError> {
+        self.rows.lock().unwrap().last(from, until)
+    }
+
     fn commit(&self, batch: Batch) -> Result<(), StoreError> {
         self.refuse()?;
         self.rows.lock().unwrap().commit(batch)

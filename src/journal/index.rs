@@ -1,11 +1,11 @@
-//! Rows that find records: their keys say everything, their values are empty.
+//! Keys that find records; they stand in [`sheets`].
 
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::JournalError;
 use super::queue::{self, Tag};
+use super::{JournalError, sheets};
 use crate::capture::claim::OrderKey;
 use crate::capture::record::Digest;
 use crate::capture::{CaptureId, Operator, Phi, Record, Stage};
@@ -13,16 +13,26 @@ use crate::seal::aead::Kek;
 use crate::seal::digest::hmac_sha256;
 use crate::seal::secret::Secret;
 use crate::store::table::after_prefix;
-use crate::store::{Batch, Store};
+use crate::store::Store;
 
 const DUE: u8 = 0x11;
 const STAGE: u8 = 0x12;
 const OWNER: u8 = 0x13;
 const WAITING: u8 = 0x15;
 
+/// First bytes of all keys that stand in sheets.
+pub(super) const PREFIXES: [u8; 5] = [DUE, STAGE, OWNER, WAITING, queue::LANE];
+
 const ID_BYTES: usize = 16;
 /// Keys read at once where all are wanted.
 pub(super) const SCAN_ROWS: usize = 4096;
+
+/// Keys that changes take away and add.
+#[derive(Default)]
+pub(super) struct KeyChanges {
+    pub(super) gone: BTreeSet<Vec<u8>>,
+    pub(super) come: BTreeSet<Vec<u8>>,
+}
 
 /// Rows of queues that a change took away and added.
 #[derive(Default)]
@@ -41,18 +51,18 @@ impl Indexes {
         Self { key: kek.derive("journal index") }
     }
 
-    /// Replaces the index rows of a record by those of its successor.
-    pub(super) fn change(&self, batch: &mut Batch, old: Option<&Record>, new: &Record) -> LaneMoves {
+    /// Replaces the index keys of a record by those of its successor.
+    pub(super) fn change(&self, changes: &mut KeyChanges, old: Option<&Record>, new: &Record) -> LaneMoves {
         let old = old.map(|old| self.keys(old)).unwrap_or_default();
         let new = self.keys(new);
         let mut moves = LaneMoves::default();
         for key in old.difference(&new) {
             moves.gone.extend(queue::tag_and_stage(key));
-            batch.delete(key.clone());
+            changes.gone.insert(key.clone());
         }
         for key in new.difference(&old) {
             moves.come.extend(queue::tag_and_stage(key));
-            batch.put(key.clone(), Vec::new());
+            changes.come.insert(key.clone());
         }
         moves
     }
@@ -202,7 +212,7 @@ fn all(store: &dyn Store, prefix: &[u8]) -> Result<Vec<CaptureId>, JournalError>
 
 /// The ids at the end of the keys.
 fn ids(store: &dyn Store, from: &[u8], until: &[u8], limit: usize) -> Result<Vec<CaptureId>, JournalError> {
-    let rows = store.scan(from, until, limit)?;
+    let keys = sheets::scan(store, from, until, limit)?;
     let id = |key: &[u8]| key.last_chunk::<ID_BYTES>().copied().map(CaptureId::from_bytes);
-    rows.iter().map(|row| id(&row.key).ok_or(JournalError::Broken("an index row without a capture"))).collect()
+    keys.iter().map(|key| id(key).ok_or(JournalError::Broken("an index key without a capture"))).collect()
 }

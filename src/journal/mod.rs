@@ -6,6 +6,7 @@
 
 mod index;
 mod queue;
+mod sheets;
 mod transaction;
 mod usage;
 
@@ -24,7 +25,7 @@ use crate::capture::{CaptureId, Identifier, Operator, Phi, Record, Stage, Uid};
 use crate::seal::aead::Kek;
 use crate::store::group::Group;
 use crate::store::{Batch, Store, StoreError, Table};
-use index::Indexes;
+use index::{Indexes, KeyChanges};
 use queue::Tag;
 pub use queue::{Queue, Queued, Span};
 use transaction::TRANSACTIONS;
@@ -169,6 +170,7 @@ impl Journal {
             usage_wanted: AtomicBool::new(false),
             lanes: Mutex::default(),
         };
+        sheets::take_over(&*journal.store, &index::PREFIXES)?;
         let ids = journal.recount()?;
         *journal.counted.lock().unwrap_or_else(PoisonError::into_inner) = Some(ids);
         Ok(journal)
@@ -538,13 +540,14 @@ impl Journal {
 
     fn write(&self, plan: &Plan) -> Result<(), JournalError> {
         let mut batch = Batch::new();
-        let (mut moves, mut queues) = (Vec::new(), Vec::new());
+        let (mut moves, mut queues, mut keys) = (Vec::new(), Vec::new(), KeyChanges::default());
         for (id, row) in &plan.rows {
             let Some(now) = row.now.as_ref().filter(|_| row.now != row.stored) else { continue };
             RECORDS.put(&mut batch, id, now)?;
-            queues.push(self.indexes.change(&mut batch, row.stored.as_ref(), now));
+            queues.push(self.indexes.change(&mut keys, row.stored.as_ref(), now));
             moves.push((row.stored.as_ref(), now));
         }
+        sheets::change(&*self.store, &mut batch, &keys.gone, &keys.come)?;
         self.put_idempotency(&mut batch, plan)?;
         for (key, study) in &plan.studies {
             STUDIES.put(&mut batch, key, study)?;

@@ -8,13 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::index::{SCAN_ROWS, sortable, stage_number, stage_of};
-use super::{Journal, JournalError};
+use super::{Journal, JournalError, sheets};
 use crate::capture::{CaptureId, Leg, Record, Stage};
 use crate::seal::digest::hmac_sha256;
 use crate::store::Store;
 use crate::store::table::after_prefix;
 
-const LANE: u8 = 0x18;
+pub(super) const LANE: u8 = 0x18;
 /// Of the keyed hash of an archive's name: names are longer than a key may be.
 const TAG_BYTES: usize = 8;
 const TAG_END: usize = 1 + TAG_BYTES;
@@ -138,13 +138,13 @@ pub(super) fn counts(store: &dyn Store) -> Result<BTreeMap<(Tag, Stage), u64>, J
     let mut counts = BTreeMap::new();
     let (mut from, until) = (vec![LANE], after_prefix(&[LANE]));
     loop {
-        let rows = store.scan(&from, &until, SCAN_ROWS)?;
-        for row in rows.iter().filter_map(|row| tag_and_stage(&row.key)) {
+        let keys = sheets::scan(store, &from, &until, SCAN_ROWS)?;
+        for row in keys.iter().filter_map(|key| tag_and_stage(key)) {
             *counts.entry(row).or_insert(0) += 1;
         }
-        match rows.last().filter(|_| rows.len() == SCAN_ROWS) {
+        match keys.last().filter(|_| keys.len() == SCAN_ROWS) {
             None => return Ok(counts),
-            Some(last) => from = [&last.key[..], &[0]].concat(),
+            Some(last) => from = [&last[..], &[0]].concat(),
         }
     }
 }
@@ -167,7 +167,7 @@ impl Journal {
             (None, None) => prefix.clone(),
         };
         let until = span.until.map_or_else(|| after_prefix(&prefix), behind);
-        self.store.scan(&from, &until, limit)?.iter().map(|row| read(&row.key)).collect()
+        sheets::scan(&*self.store, &from, &until, limit)?.iter().map(|key| read(key)).collect()
     }
 
     /// At most `limit` captures with legs to be sent to, or to be asked about at, an archive that is

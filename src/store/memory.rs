@@ -34,6 +34,15 @@ impl Store for MemoryStore {
         Ok(found.map(|(key, value)| Row { key: key.clone(), value: value.clone() }).collect())
     }
 
+    fn last(&self, from: &[u8], until: &[u8]) -> Result<Option<Row>, StoreError> {
+        if from >= until {
+            return Ok(None);
+        }
+        let rows = self.rows();
+        let found = rows.range(from.to_vec()..until.to_vec()).next_back();
+        Ok(found.map(|(key, value)| Row { key: key.clone(), value: value.clone() }))
+    }
+
     fn commit(&self, batch: Batch) -> Result<(), StoreError> {
         batch.check()?;
         let mut rows = self.rows();

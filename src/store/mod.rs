@@ -34,6 +34,12 @@ pub trait Store: Send + Sync {
     /// As for [`Store::get`].
     fn scan(&self, from: &[u8], until: &[u8], limit: usize) -> Result<Vec<Row>, StoreError>;
 
+    /// The last row from `from` on that stands before `until`.
+    ///
+    /// # Errors
+    /// As for [`Store::get`].
+    fn last(&self, from: &[u8], until: &[u8]) -> Result<Option<Row>, StoreError>;
+
     /// Applies the whole batch or nothing; durable when it returns. Callers share flushes.
     ///
     /// # Errors

@@ -203,6 +203,13 @@ impl SledStore {
     }
 }
 
+impl SledStore {
+    fn row(&self, engine: &Engine, found: ::sled::Result<(::sled::IVec, ::sled::IVec)>) -> Result<Row, StoreError> {
+        let (key, stored) = found.map_err(|e| engine_error(&e))?;
+        Ok(Row { value: self.read_row(engine, &key, &stored)?, key: key.to_vec() })
+    }
+}
+
 impl Store for SledStore {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.reading(|engine| {
@@ -215,13 +222,14 @@ impl Store for SledStore {
         if from >= until {
             return Ok(Vec::new());
         }
-        self.reading(|engine| {
-            let rows = engine.db.range(from..until).take(limit).map(|row| {
-                let (key, stored) = row.map_err(|e| engine_error(&e))?;
-                Ok(Row { value: self.read_row(engine, &key, &stored)?, key: key.to_vec() })
-            });
-            rows.collect()
-        })
+        self.reading(|engine| engine.db.range(from..until).take(limit).map(|row| self.row(engine, row)).collect())
+    }
+
+    fn last(&self, from: &[u8], until: &[u8]) -> Result<Option<Row>, StoreError> {
+        if from >= until {
+            return Ok(None);
+        }
+        self.reading(|engine| engine.db.range(from..until).next_back().map(|row| self.row(engine, row)).transpose())
     }
 
     fn commit(&self, batch: Batch) -> Result<(), StoreError> {

@@ -217,6 +217,11 @@ impl Store for Counted {
         Ok(rows)
     }
 
+    fn last(&self, from: &[u8], until: &[u8]) -> Result<Option<Row>, StoreError> {
+        self.1.fetch_add(1, Ordering::SeqCst);
+        self.0.last(from, until)
+    }
+
     fn commit(&self, batch: Batch) -> Result<(), StoreError> {
         self.0.commit(batch)
     }

@@ -62,6 +62,10 @@ impl Store for SimStore {
         self.shelf.rows.scan(from, until, limit)
     }
 
+    fn last(&self, from: &[u8], until: &[u8]) -> Result<Option<Row>, StoreError> {
+        self.shelf.rows.last(from, until)
+    }
+
     fn commit(&self, batch: Batch) -> Result<(), StoreError> {
         self.refuse_if_broken()?;
         match self.power.fate(self.point) {

@@ -245,6 +245,9 @@ mod tests {
         fn scan(&self, from: &[u8], until: &[u8], limit: usize) -> Result<Vec<Row>, StoreError> {
             self.rows.scan(from, until, limit)
         }
+        fn last(&self, from: &[u8], until: &[u8]) -> Result<Option<Row>, StoreError> {
+            self.rows.last(from, until)
+        }
         fn commit(&self, batch: Batch) -> Result<(), StoreError> {
             let _gate = self.gate.lock().unwrap();
             self.commits.fetch_add(1, Ordering::SeqCst);
