@@ -27,7 +27,7 @@ pub fn config(folder: &Path, issuer: &Issuer, archive_port: u16, more: &str) -> 
 /// The same, with archives of its own.
 fn config_for(folder: &Path, issuer: &Issuer, archives: &str) -> PathBuf {
     let order = if archives.contains("[lookup.mwl]") { r#"["local", "mwl"]"# } else { r#"["local"]"# };
-    let mut text = format!(
+    let text = format!(
         r#"[server]
 listen = "127.0.0.1:0"
 ops_listen = "127.0.0.1:0"
