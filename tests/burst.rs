@@ -32,7 +32,7 @@ fn exposed(still: &[u8], turn: u8, thousandths: &str) -> Vec<u8> {
         &[turn],
         b"\0\0\x87\x69\0\x04\0\0\0\x01\0\0\0\x26\0\0\0\0\0\x02\x90\x03\0\x02\0\0\0\x14\0\0\0\x44\x92\x91\0\x02\0\0\0\x04",
         thousandths.as_bytes(),
-        b"\0\0\0\0\02026:03:01 10:15:30\0",
+        b"\0\0\0\0\x002026:03:01 10:15:30\0",
     ]
     .concat();
     let length = u16::try_from(tiff.len() + 8).unwrap().to_be_bytes();
@@ -151,7 +151,7 @@ fn what_is_no_burst_becomes_no_object_and_says_which_photo_is_to_blame() {
         let mut bytes = Vec::new();
         let mut encoder = png::Encoder::new(&mut bytes, 96, 64);
         encoder.set_color(png::ColorType::Rgb);
-        encoder.write_header().unwrap().write_image_data(&[7; 96 * 64 * 3]).unwrap();
+        encoder.write_header().unwrap().write_image_data(&vec![7; 96 * 64 * 3]).unwrap();
         bytes
     };
     let profiled = {

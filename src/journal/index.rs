@@ -12,8 +12,8 @@ use crate::capture::{CaptureId, Operator, Phi, Record, Stage};
 use crate::seal::aead::Kek;
 use crate::seal::digest::hmac_sha256;
 use crate::seal::secret::Secret;
-use crate::store::table::after_prefix;
 use crate::store::Store;
+use crate::store::table::after_prefix;
 
 const DUE: u8 = 0x11;
 const STAGE: u8 = 0x12;
