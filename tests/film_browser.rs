@@ -63,6 +63,7 @@ impl Stage {
                 on.imageSmoothingQuality = 'high'; on.drawImage(video, 0, 0, side, side);
                 const seen = on.getImageData(0, 0, side, side).data; const grey = [];
                 for (let n = 0; n < seen.length; n += 4) grey.push(0.299 * seen[n] + 0.587 * seen[n + 1] + 0.114 * seen[n + 2]);
+                if (new Set(grey).size < 2) { setTimeout(middle, 50); return; }
                 video.onseeked = null; video.onended = () => done({width: video.videoWidth, height: video.videoHeight, grey});
                 video.playbackRate = 8; video.play(); };
             video.onloadeddata = () => { video.onseeked = middle; video.currentTime = video.duration / 2; };

@@ -38,7 +38,7 @@ const IDEMPOTENCY: Table<Digest, CaptureId> = Table::new(0x14);
 const STUDIES: Table<Digest, StudyRow> = Table::new(0x16);
 /// What others said of an order that the hospital announced without a study: by the same key as the
 /// study that it would have here.
-const ORDERS: Table<Digest, Order> = Table::new(0x1A);
+const ORDERS: Table<Digest, Order> = Table::new(0x1B);
 /// One row, once everything that the spool tells is in the index.
 const WHOLE: Table<Vec<u8>, bool> = Table::new(0x19);
 
