@@ -20,7 +20,7 @@ use shutterbridge::fence::{self, Bounds, Ended, Fence, Task, wall};
 use shutterbridge::media::raster;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_shutterbridge");
-const HEIC: Task = Task::Heic { quality: 95, has_profile: false };
+const HEIC: Task = Task::Heic { quality: 95 };
 
 const BOUNDS: Bounds = Bounds {
     memory_bytes: 1 << 30,
@@ -54,62 +54,6 @@ fn coded(folder: &Path, name: &str, options: &[&str]) -> Option<Vec<u8>> {
     let output = run("heif-enc", &[options, &files].concat())?;
     assert!(output.status.success(), "heif-enc: {}", String::from_utf8_lossy(&output.stderr));
     Some(std::fs::read(heic).unwrap())
-}
-
-/// What libheif makes of it, as RGB.
-fn by_libheif(folder: &Path, heic: &[u8]) -> Option<raster::Native> {
-    let (file, png) = (folder.join("given.heic"), folder.join("theirs.png"));
-    std::fs::write(&file, heic).unwrap();
-    run("heif-convert", &[file.to_str().unwrap(), png.to_str().unwrap()])?;
-    Some(raster::native(&std::fs::read(png).ok()?, shutterbridge::capture::media::Orientation::UPRIGHT).unwrap())
-}
-
-/// Mean difference of the samples, in levels.
-fn apart(ours: &[u8], theirs: &[u8]) -> f64 {
-    assert_eq!(ours.len(), theirs.len());
-    let sum: u64 = ours.iter().zip(theirs).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
-    #[allow(clippy::cast_precision_loss)] // far below 2^53
-    let mean = sum as f64 / ours.len() as f64;
-    mean
-}
-
-/// One coding as JPEG of quality 95 costs a level or so; colours of a wrong matrix are five to
-/// fourteen levels off.
-const APART_MAX: f64 = 2.0;
-
-#[test]
-fn a_heic_looks_as_in_every_other_decoder() {
-    let folder = TempDir::new("fence-looks");
-    for (name, options) in [("8 bit", &["-q", "80"][..]), ("10 bit", &["-q", "80", "-b", "10"]), ("4:4:4", &["-p", "chroma=444"])]
-    {
-        let Some(heic) = coded(folder.path(), "a", options) else { return };
-        let Some(theirs) = by_libheif(folder.path(), &heic) else { return };
-        let ours = raster::jpeg_samples(&decode(&heic).unwrap()).unwrap();
-        assert_eq!((ours.width, ours.height), (theirs.width, theirs.height), "{name}");
-        let mean = apart(&ours.bytes, &theirs.bytes);
-        assert!(mean < APART_MAX, "{name}: {mean} levels off");
-    }
-}
-
-#[test]
-fn a_turn_of_the_container_is_in_the_pixels() {
-    let folder = TempDir::new("fence-turn");
-    let Some(heic) = coded(folder.path(), "turned", &["-q", "80"]) else { return };
-    // The index is small and every box of it holds its own size: a property more is four lines.
-    let Some(turned) = with_quarter_turn(&heic) else { panic!("heif-enc writes its index in another way") };
-    let Some(theirs) = by_libheif(folder.path(), &turned) else { return };
-    let ours = raster::jpeg_samples(&decode(&turned).unwrap()).unwrap();
-    assert_eq!((ours.width, ours.height), (1200, 1600));
-    assert_eq!((theirs.width, theirs.height), (1200, 1600));
-    assert!(apart(&ours.bytes, &theirs.bytes) < APART_MAX);
-}
-
-/// The property `pixi`, which nobody needs, becomes a quarter turn and some free bytes.
-fn with_quarter_turn(heic: &[u8]) -> Option<Vec<u8>> {
-    let at = heic.windows(8).position(|w| w == b"\0\0\0\x10pixi")?;
-    let mut turned = heic.to_vec();
-    turned[at..at + 16].copy_from_slice(b"\0\0\0\x10irot\x01\0\0\0\0\0\0\0");
-    Some(turned)
 }
 
 #[test]

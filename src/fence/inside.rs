@@ -8,7 +8,7 @@ use std::process::Command;
 use super::wall::{self, Calls};
 use super::{ABSENT, OPEN, REFUSALS, Task, UNKNOWN};
 use crate::media::heic;
-use crate::media::raster::{RasterError, Upright};
+use crate::media::raster::RasterError;
 
 /// Does what the words say, from the standard input to the standard output, behind the wall. Gives the
 /// code to exit with.
@@ -24,7 +24,7 @@ pub fn run(words: &[OsString]) -> u8 {
     }
     match task {
         Task::Heic { .. } if !decode_on_this_thread() => OPEN,
-        Task::Heic { quality, has_profile } => match picture(quality, has_profile) {
+        Task::Heic { quality } => match picture(quality) {
             Ok(()) => 0,
             Err(error) => REFUSALS.iter().find(|(_, known)| *known == error).map_or(u8::MAX, |(code, _)| *code),
         },
@@ -41,10 +41,10 @@ fn decode_on_this_thread() -> bool {
     rayon_core::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build_global().is_ok()
 }
 
-fn picture(quality: u8, has_profile: bool) -> Result<(), RasterError> {
+fn picture(quality: u8) -> Result<(), RasterError> {
     let mut file = Vec::new();
     io::stdin().lock().read_to_end(&mut file).map_err(|_| RasterError::Undecodable)?;
-    let Upright { jpeg, .. } = heic::upright_jpeg(file, has_profile, quality)?;
+    let jpeg = heic::upright_jpeg(file, quality)?;
     let mut out = io::stdout().lock();
     out.write_all(&jpeg).and_then(|()| out.flush()).map_err(|_| RasterError::Uncodable)
 }

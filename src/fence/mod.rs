@@ -48,9 +48,9 @@ pub struct Bounds {
 /// What is done inside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Task {
-    /// HEIC in, an upright baseline JPEG of this quality out. `has_profile`: a colour profile that
-    /// left the file says what its colours mean; else they become sRGB.
-    Heic { quality: u8, has_profile: bool },
+    /// HEIC in, an upright baseline JPEG of this quality out, with a profile where the file tells wide
+    /// colours by number.
+    Heic { quality: u8 },
     /// Another program, which codes a film anew: what comes in and goes out is its arguments' affair.
     Film { program: PathBuf, arguments: Vec<String> },
 }
@@ -66,9 +66,7 @@ pub struct Ffmpeg {
 impl Task {
     fn words(&self) -> Vec<OsString> {
         match self {
-            Self::Heic { quality, has_profile } => {
-                vec!["heic".into(), quality.to_string().into(), if *has_profile { "profile" } else { "plain" }.into()]
-            }
+            Self::Heic { quality } => vec!["heic".into(), quality.to_string().into()],
             Self::Film { program, arguments } => {
                 let mut words = vec!["film".into(), program.clone().into_os_string()];
                 words.extend(arguments.iter().map(OsString::from));
@@ -80,9 +78,7 @@ impl Task {
     fn of_words(words: &[OsString]) -> Option<Self> {
         let text = |word: &OsString| word.to_str().map(str::to_owned);
         match words {
-            [task, quality, profile] if task == "heic" => {
-                Some(Self::Heic { quality: text(quality)?.parse().ok()?, has_profile: profile == "profile" })
-            }
+            [task, quality] if task == "heic" => Some(Self::Heic { quality: text(quality)?.parse().ok()? }),
             [task, program, arguments @ ..] if task == "film" => {
                 Some(Self::Film { program: program.into(), arguments: arguments.iter().map(text).collect::<Option<_>>()? })
             }
@@ -347,11 +343,10 @@ mod tests {
     #[test]
     fn a_task_is_told_in_words_and_understood() {
         let film = Task::Film { program: "/usr/bin/codec".into(), arguments: vec!["-i".to_owned(), "pipe:0".to_owned()] };
-        let picture = |has_profile| Task::Heic { quality: 95, has_profile };
-        for task in [picture(true), picture(false), film] {
+        for task in [Task::Heic { quality: 95 }, film] {
             assert_eq!(Task::of_words(&task.words()), Some(task));
         }
-        for wrong in [&["heic"][..], &["heic", "x", "plain"], &["sh", "-c", "true"], &[]] {
+        for wrong in [&["heic"][..], &["heic", "x"], &["sh", "-c", "true"], &[]] {
             let words: Vec<OsString> = wrong.iter().map(OsString::from).collect();
             assert_eq!(Task::of_words(&words), None);
         }

@@ -18,13 +18,17 @@ mod write;
 
 use std::fmt;
 
-pub use encode::{Encoding, encode};
+pub use encode::{Encoding, encode, encode_planes};
 pub use read::process;
+pub use samples::Samples;
 pub use transcode::{Transcoded, upright};
 
 use super::Fault;
 use super::field::be16;
 use crate::capture::media::Coding;
+
+/// What begins each segment of a colour profile, before its number and their count (ICC.1 §B.4).
+pub const PROFILE_PREAMBLE: &[u8] = b"ICC_PROFILE\0";
 
 /// Second byte of a marker.
 pub mod marker {
@@ -46,6 +50,14 @@ pub mod marker {
     pub const APP2: u8 = 0xE2;
     pub const APP14: u8 = 0xEE;
     pub const COM: u8 = 0xFE;
+}
+
+/// The picture with a colour profile that fits one segment (65,519 bytes).
+#[must_use]
+pub fn with_profile(jpeg: &[u8], profile: &[u8]) -> Vec<u8> {
+    let (start, rest) = jpeg.split_at_checked(2).unwrap_or((jpeg, &[]));
+    let length = u16::try_from(2 + PROFILE_PREAMBLE.len() + 2 + profile.len()).unwrap_or(u16::MAX).to_be_bytes();
+    [start, &[0xFF, marker::APP2], &length, PROFILE_PREAMBLE, &[1, 1], profile, rest].concat()
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Floor 2: what a file is, as its bytes tell.
 //!
 //! Owns: the kind of a file, the structure of JPEG, PNG, HEIF, films and PDF, what Exif, XMP, IPTC and the
-//! index of a film say, and the one way to decode a picture.
+//! index of a film say, the profile that colours told by number mean, and the one way to decode a picture.
 //! Never: edits, files, sockets; never decides what has to go (that is `scrub`).
 
 pub mod exif;
@@ -15,6 +15,7 @@ pub mod jpeg;
 pub mod location;
 pub mod pdf;
 pub mod png;
+pub mod profile;
 pub mod quicktime;
 pub mod raster;
 pub mod sniff;

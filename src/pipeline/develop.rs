@@ -6,8 +6,6 @@ use std::sync::Arc;
 use super::film::{NoReel, Reel, reel};
 use super::identify::Doubt;
 use super::{sealed, wrap};
-use crate::capture::media::PictureFormat;
-use crate::capture::record::ItemFacts;
 use crate::capture::{Essence, FailureCode, ItemId};
 use crate::dicom::video::Unfit;
 use crate::dicom::{LossyHistory, LossyMethod, LossyStep};
@@ -18,24 +16,23 @@ use crate::media::film::front::front;
 use crate::media::film::{self, Facts, recode};
 use crate::media::isobmff::ReadError;
 use crate::media::source::Source;
+use crate::scrub::Scrubbed;
 use crate::spool::{Name, Spool};
 
-/// The picture of a sealed HEIC as an upright baseline JPEG. It is scrubbed and read to its last code
-/// as if a phone had sent it: whoever broke the decoder gets no further than this.
+/// The picture of a sealed HEIC as an upright baseline JPEG, and what there was to scrub from it. It is
+/// read to its last code as if a phone had sent it: whoever broke the decoder gets no further than this.
 ///
 /// # Errors
 /// A [`Doubt`]: the picture is not for us, or there is no fence.
-pub(super) fn heic(fence: &Fence, facts: &ItemFacts, sealed: &[u8], quality: u8) -> Result<(PictureFormat, Vec<u8>), Doubt> {
-    let task = Task::Heic { quality, has_profile: facts.facts.icc_profile.is_some() };
+pub(super) fn heic(fence: &Fence, sealed: &[u8], quality: u8) -> Result<(Scrubbed, Vec<u8>), Doubt> {
     let mut made = Vec::new();
     let mut sink = |piece: &[u8]| {
         made.extend_from_slice(piece);
         Ok(())
     };
-    fence.run(&task, &mut &*sealed, &mut sink).map_err(|ended| doubt(&ended))?;
-    let strange = || (FailureCode::WrapFailed, "the decoder's process gave something that is no baseline JPEG".to_owned());
-    let (format, bytes, _) = wrap::walk(&made).ok_or_else(strange)?;
-    Ok((format, bytes))
+    fence.run(&Task::Heic { quality }, &mut &*sealed, &mut sink).map_err(|ended| doubt(&ended))?;
+    wrap::walk(&made)
+        .ok_or_else(|| (FailureCode::WrapFailed, "the decoder's process gave something that is no baseline JPEG".to_owned()))
 }
 
 /// A film that was coded anew.

@@ -14,15 +14,15 @@ use super::film::{Reel, reel};
 use super::identify::Doubt;
 use super::sealed;
 use super::step::Works;
-use crate::capture::media::{Coding, PictureFormat};
+use crate::capture::media::Coding;
 use crate::capture::record::{ItemFacts, Manifest};
-use crate::capture::{Binding, Essence, FailureCode, Form, ItemId, MediaKind, Record};
+use crate::capture::{Binding, Essence, Facts, FailureCode, Form, ItemId, MediaKind, Record};
 use crate::dicom::{self, Instance, LossyHistory, LossyMethod, LossyStep, Picture, Pixels};
 use crate::fence::Fence;
 use crate::media::film::flat::{Flat, Reader};
 use crate::media::jpeg::{self, Process};
 use crate::media::raster;
-use crate::scrub::{Limits, Purpose, Scrubber};
+use crate::scrub::{Limits, Purpose, Scrubbed, Scrubber};
 use crate::spool::{Name, Spool, SpoolError};
 
 /// JPEG quality of a picture that has to be coded again: differences stay below what an eye finds
@@ -86,6 +86,9 @@ struct DerivedPicture {
     /// Of a film whose high dynamic range was cut.
     #[serde(default)]
     has_flat_tones: bool,
+    /// What its colours mean, where the file told them by number.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::capture::hex::option")]
+    icc_profile: Option<Vec<u8>>,
 }
 
 /// Builds the object of one item. Doing it again builds the same one.
@@ -157,7 +160,7 @@ pub(super) const FLAT_TONES: &str =
 pub(super) fn film_manifest(item: ItemId, picture: &Picture, length: u64, recoded: &Recoded) -> Vec<u8> {
     let Picture { width, height, samples, .. } = *picture;
     let (essence, has_flat_tones) = (Some(recoded.essence()), recoded.has_flat_tones);
-    let picture = DerivedPicture { width, height, samples, length, jpeg: false, essence, has_flat_tones };
+    let picture = DerivedPicture { width, height, samples, length, jpeg: false, essence, has_flat_tones, icc_profile: None };
     let manifest = DerivedManifest { version: 1, item: item.to_string(), picture };
     serde_json::to_vec(&manifest).unwrap_or_default()
 }
@@ -227,7 +230,7 @@ fn coded_again(facts: &ItemFacts, derived: &DerivedPicture) -> Picture {
                 from: Some(LossyStep { method: LossyMethod::Hevc, ratio: ratio(facts, derived.samples) }),
             },
         },
-        icc_profile: facts.facts.icc_profile.clone(),
+        icc_profile: facts.facts.icc_profile.as_ref().or(derived.icc_profile.as_ref()).cloned(),
     }
 }
 
@@ -268,11 +271,11 @@ fn derived(spool: &Spool, fence: &Fence, id: ItemId, facts: &ItemFacts) -> Resul
 fn decode(fence: &Fence, facts: &ItemFacts, coded: &[u8]) -> Result<(DerivedPicture, Vec<u8>), Doubt> {
     let orientation = facts.facts.orientation;
     let undecodable = |e: raster::RasterError| failed(&format!("the picture cannot be decoded: {e}"));
+    let mut icc_profile = None;
     let ((width, height), samples, bytes, jpeg, essence) = match facts.media {
         MediaKind::Jpeg => {
-            if let Some((format, bytes, essence)) = walked(facts, coded) {
-                let size = (format.width, format.height);
-                (size, samples_of(format.coding), bytes, true, essence)
+            if let Some((Scrubbed { facts: Facts { format, .. }, essence, .. }, bytes)) = walked(facts, coded) {
+                ((format.width, format.height), samples_of(format.coding), bytes, true, essence)
             } else {
                 let made = raster::upright_jpeg(coded, orientation, QUALITY).map_err(undecodable)?;
                 let essence = if made.is_lossless { Essence::Rotated } else { Essence::Reencoded };
@@ -284,19 +287,22 @@ fn decode(fence: &Fence, facts: &ItemFacts, coded: &[u8]) -> Result<(DerivedPict
             ((made.width, made.height), made.samples, made.bytes, false, Essence::Unchanged)
         }
         MediaKind::Heic => {
-            let (format, bytes) = develop::heic(fence, facts, coded, QUALITY)?;
+            let (Scrubbed { facts: Facts { format, icc_profile: profile, .. }, .. }, bytes) =
+                develop::heic(fence, coded, QUALITY)?;
+            icc_profile = profile;
             ((format.width, format.height), samples_of(format.coding), bytes, true, Essence::Reencoded)
         }
         MediaKind::Mp4 | MediaKind::QuickTime | MediaKind::Pdf => return Err(needs_transcoding(facts.media)),
     };
     let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-    Ok((DerivedPicture { width, height, samples, length, jpeg, essence: Some(essence), has_flat_tones: false }, bytes))
+    let essence = Some(essence);
+    Ok((DerivedPicture { width, height, samples, length, jpeg, essence, has_flat_tones: false, icc_profile }, bytes))
 }
 
 /// An upright baseline picture whose scan was in doubt, without what belongs to none of its MCUs:
 /// every code is read now. `None`: it is another kind of picture, or its codes do not make one; then
 /// it is coded anew, which leaves nothing behind either.
-fn walked(facts: &ItemFacts, coded: &[u8]) -> Option<(PictureFormat, Vec<u8>, Essence)> {
+fn walked(facts: &ItemFacts, coded: &[u8]) -> Option<(Scrubbed, Vec<u8>)> {
     if !facts.facts.orientation.is_upright() || jpeg::process(coded) != Some(Process::Baseline) {
         return None;
     }
@@ -304,7 +310,7 @@ fn walked(facts: &ItemFacts, coded: &[u8]) -> Option<(PictureFormat, Vec<u8>, Es
 }
 
 /// Scrubs a JPEG and reads every code of it; `None` where it is no baseline one.
-pub(super) fn walk(coded: &[u8]) -> Option<(PictureFormat, Vec<u8>, Essence)> {
+pub(super) fn walk(coded: &[u8]) -> Option<(Scrubbed, Vec<u8>)> {
     let mut bytes = Vec::with_capacity(coded.len());
     let mut sink = |kept: &[u8]| {
         bytes.extend_from_slice(kept);
@@ -313,8 +319,7 @@ pub(super) fn walk(coded: &[u8]) -> Option<(PictureFormat, Vec<u8>, Essence)> {
     let mut scrubber = Scrubber::new(Purpose::Object, &Limits::walking());
     scrubber.push(coded, &mut sink).ok()?;
     let walked = scrubber.finish(&mut sink).ok()?;
-    let format = walked.facts.format;
-    is_baseline(format.coding).then_some((format, bytes, walked.essence))
+    is_baseline(walked.facts.format.coding).then_some((walked, bytes))
 }
 
 fn seal(spool: &Spool, id: ItemId, picture: &DerivedPicture, bytes: &[u8]) -> Result<(), SpoolError> {
@@ -356,8 +361,8 @@ pub(super) fn unreadable(error: &SpoolError) -> Doubt {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture::Uid;
     use crate::capture::media::Orientation;
-    use crate::capture::{Facts, Uid};
     use crate::media::jpeg::Encoding;
 
     /// A file as the door takes it in: its facts, and what is sealed.

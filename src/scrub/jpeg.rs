@@ -14,12 +14,12 @@ use memchr::memchr;
 use super::apply::Edits;
 use super::findings::Findings;
 use super::icc;
-use super::policy::{APP_WORDS, Limits, PROFILE_BYTES_MAX, PROFILE_CHUNK_BYTES, PROFILE_PREAMBLE, Purpose};
+use super::policy::{APP_WORDS, Limits, PROFILE_BYTES_MAX, PROFILE_CHUNK_BYTES, Purpose};
 use super::{ScrubCode, ScrubError};
 use crate::capture::media::{Coding, PictureFormat};
 use crate::media::jpeg::scan::{Next, Walker};
 use crate::media::jpeg::tail::Tail;
-use crate::media::jpeg::{Frame, Tables, check_restart_interval, marker};
+use crate::media::jpeg::{Frame, PROFILE_PREAMBLE, Tables, check_restart_interval, marker};
 use crate::media::location::has_flir_position;
 use crate::media::{Fault, exif, iptc};
 

@@ -77,8 +77,6 @@ impl Limits {
 pub const PROFILE_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of a profile in one APP2 segment: 65,533 less identifier, number and count (ICC.1 §B.4).
 pub const PROFILE_CHUNK_BYTES: usize = 65_519;
-/// What begins each of them.
-pub const PROFILE_PREAMBLE: &[u8] = b"ICC_PROFILE\0";
 /// The name that every PNG's profile gets.
 pub const PNG_PROFILE_NAME: &[u8] = b"icc";
 

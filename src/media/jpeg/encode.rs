@@ -84,22 +84,47 @@ pub fn encode(
     if area == 0 || width.max(height) > 65_535 || bytes.len() != area * usize::from(samples) {
         return Err(Unfit::Kind("its samples are not what its size says"));
     }
-    let (components, factors) = match samples {
-        1 => (vec![Samples { width, height, bytes }], vec![(1, 1)]),
-        3 if has_full_chroma => (ycbcr::<1>(bytes, width, height), vec![(1, 1); 3]),
-        3 => (ycbcr::<2>(bytes, width, height), vec![(2, 2), (1, 1), (1, 1)]),
+    let components = match samples {
+        1 => vec![Samples { width, height, bytes }],
+        3 if has_full_chroma => ycbcr::<1>(bytes, width, height),
+        3 => ycbcr::<2>(bytes, width, height),
         _ => return Err(Unfit::Kind("its samples are neither grey nor RGB")),
     };
+    encode_planes(components, orientation, quality)
+}
+
+/// Codes grey samples, or luma and two chromas as T.871 §7 means them, as they are, turned upright. A
+/// sample of chroma stands for one pixel or two, across and down.
+///
+/// # Errors
+/// [`Unfit::Kind`] where they are not as many as that.
+pub fn encode_planes(components: Vec<Samples>, orientation: Orientation, quality: u8) -> Result<Vec<u8>, Unfit> {
+    const UNFIT: Unfit = Unfit::Kind("its samples are not what its size says");
+    let [luma, chroma @ ..] = components.as_slice() else { return Err(UNFIT) };
+    let (width, height) = (luma.width, luma.height);
+    let (chroma_width, chroma_height) = chroma.first().map_or((width, height), |blue| (blue.width, blue.height));
+    let is_whole = |samples: &Samples| samples.bytes.len() == samples.width as usize * samples.height as usize;
+    let is_alike = chroma.iter().all(|samples| (samples.width, samples.height) == (chroma_width, chroma_height));
+    let factor = |pixels: u32, samples: u32| [(1, pixels), (2, pixels.div_ceil(2))].into_iter().find(|(_, n)| *n == samples);
+    let (Some((across, _)), Some((down, _))) = (factor(width, chroma_width), factor(height, chroma_height)) else {
+        return Err(UNFIT);
+    };
+    let has_size = width.min(height) > 0 && width.max(height) <= 65_535;
+    if !matches!(chroma.len(), 0 | 2) || !has_size || !is_alike || !components.iter().all(is_whole) {
+        return Err(UNFIT);
+    }
+    let factors = [(across, down), (1, 1), (1, 1)];
     let turn = Turn::upright(orientation);
-    let before = Layout::new(width, height, factors.iter().copied());
+    let before = Layout::new(width, height, factors.into_iter().take(components.len()));
     let (layout, basis) = (turn.layout(&before), Basis::new());
     let tables = [steps(&LUMA, quality), steps(&CHROMA, quality), steps(&CHROMA, quality)];
     let mut planes: Vec<Plane> = Vec::with_capacity(components.len());
     for (((samples, (h, v)), steps), id) in components.into_iter().zip(factors).zip(tables).zip(1..) {
-        let reach = |pixels: u32, factor: u32, samples: u32| {
-            if factor < before.h_max && samples * 2 > pixels { 0.5 } else { 0.0 }
+        let reach = |pixels: u32, factor: u32, most: u32, samples: u32| {
+            if factor < most && samples * 2 > pixels { 0.5 } else { 0.0 }
         };
-        let shift = (reach(width, h, samples.width), reach(height, v, samples.height));
+        let shift = (reach(width, h, before.h_max, samples.width), reach(height, v, before.v_max, samples.height));
+        let (h, v) = if turn.swaps { (v, h) } else { (h, v) };
         planes.push(samples.turned(turn, shift).encode((id, h, v), &steps, &layout, &basis));
     }
     write::write(&layout, &planes, Turn::upright(Orientation::UPRIGHT))

@@ -5,11 +5,11 @@ use super::dct::{Basis, Square};
 use super::plane::{EMPTY, Layout, Plane, SIDE};
 use super::turn::{Turn, ZIGZAG};
 
-/// The samples of one component; no padding.
-pub(super) struct Samples {
-    pub(super) width: u32,
-    pub(super) height: u32,
-    pub(super) bytes: Vec<u8>,
+/// The samples of one component, 8 bits each, row by row from the top; no padding.
+pub struct Samples {
+    pub width: u32,
+    pub height: u32,
+    pub bytes: Vec<u8>,
 }
 
 /// Samples that lie between a component's own, over whom a side of the picture ends: how far the

@@ -3,7 +3,8 @@
 use memchr::memchr;
 
 use super::{VerifyError, is_bare_turn, profile};
-use crate::scrub::policy::{PROFILE_BYTES_MAX, PROFILE_PREAMBLE, Purpose};
+use crate::media::jpeg::PROFILE_PREAMBLE;
+use crate::scrub::policy::{PROFILE_BYTES_MAX, Purpose};
 
 type Verdict = Result<(), VerifyError>;
 
