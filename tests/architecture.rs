@@ -55,8 +55,11 @@ const ROOF: u8 = 6;
 
 /// Files that speak one protocol or one engine. A decision that names one has chosen it for the
 /// site, so floors 4 and 5 speak to the port and `gateway.rs` chooses.
-const ADAPTERS: &[(&str, &[&str])] =
-    &[("store", &["sled", "memory"]), ("lookup", &["local", "pdq", "fhir", "mwl"]), ("archive", &["dimse", "stow", "folder"])];
+const ADAPTERS: &[(&str, &[&str])] = &[
+    ("store", &["sled", "memory"]),
+    ("lookup", &["local", "pdq", "fhir", "mwl"]),
+    ("archive", &["dimse", "stow", "folder", "find"]),
+];
 
 /// Each dependency is a colleague: what it does, and which room may speak to it. A place is a room
 /// or a module in one, with what is below it, or `anywhere`.

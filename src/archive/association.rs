@@ -11,10 +11,11 @@ use dicom_ul::pdu::{
 use super::command::{COMMAND_BYTES_MAX, Command, echo_request, store_request};
 use super::dimse::Options;
 use super::message::{Assembler, Message};
-use super::profile::Profile;
+use super::profile::{NATIVE, Profile};
 use super::wire::{
     Fault, Incoming, PDU_BYTES_ANNOUNCED, PDU_BYTES_MAX, PDU_HEAD_BYTES, PDV_HEAD_BYTES, Patience, Wire, data_head,
 };
+use crate::dicom::query::Model;
 use crate::dicom::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, Instance, Syntax, iod};
 
 /// PS3.7 §A.2.1.
@@ -83,6 +84,12 @@ impl Association {
     pub(super) fn request_commitment(options: &Options) -> Result<Self, NoAssociation> {
         let native: &[Syntax] = &[Syntax::ExplicitLe, Syntax::ImplicitLe];
         Self::propose(options, &numbered([(iod::STORAGE_COMMITMENT, native)].into_iter()))
+    }
+
+    /// For asking by C-FIND, and Verification.
+    pub(super) fn request_find(options: &Options, model: Model) -> Result<Self, NoAssociation> {
+        let native: &[Syntax] = &NATIVE;
+        Self::propose(options, &numbered([(model.sop_class(), native), (iod::VERIFICATION, native)].into_iter()))
     }
 
     fn propose(options: &Options, proposed: &[PresentationContextProposed]) -> Result<Self, NoAssociation> {

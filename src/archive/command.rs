@@ -4,6 +4,8 @@
 pub(super) const COMMAND_BYTES_MAX: usize = 16 << 10;
 
 const STORE_REQUEST: u16 = 0x0001;
+const FIND_REQUEST: u16 = 0x0020;
+const CANCEL_REQUEST: u16 = 0x0FFF;
 const ECHO_REQUEST: u16 = 0x0030;
 const EVENT_REQUEST: u16 = 0x0100;
 const ACTION_REQUEST: u16 = 0x0130;
@@ -46,6 +48,10 @@ pub(super) enum Command {
         message_id: u16,
         status: u16,
         comment: String,
+    },
+    FindResponse {
+        message_id: u16,
+        status: u16,
     },
     EchoRequest {
         message_id: u16,
@@ -96,6 +102,10 @@ impl Command {
                 status: set.number(element::STATUS)?,
                 comment: set.text(element::ERROR_COMMENT),
             },
+            field if field == RESPONSE | FIND_REQUEST => Self::FindResponse {
+                message_id: message_id(element::RESPONDED_MESSAGE_ID)?,
+                status: set.number(element::STATUS)?,
+            },
             EVENT_REQUEST => Self::EventRequest(EventRequest {
                 message_id: message_id(element::MESSAGE_ID)?,
                 sop_class: set.text(element::AFFECTED_SOP_CLASS),
@@ -135,6 +145,26 @@ pub(super) fn store_response(message_id: u16, sop_class: &str, sop_instance: &st
     set.number(element::DATA_SET_TYPE, NO_DATA_SET);
     set.number(element::STATUS, status);
     set.uid(element::AFFECTED_SOP_INSTANCE, sop_instance);
+    set.finish()
+}
+
+/// C-FIND (PS3.7 §9.3.2.1).
+pub(super) fn find_request(message_id: u16, sop_class: &str) -> Vec<u8> {
+    let mut set = Writer::new();
+    set.uid(element::AFFECTED_SOP_CLASS, sop_class);
+    set.number(element::COMMAND_FIELD, FIND_REQUEST);
+    set.number(element::MESSAGE_ID, message_id);
+    set.number(element::PRIORITY, PRIORITY_MEDIUM);
+    set.number(element::DATA_SET_TYPE, DATA_SET);
+    set.finish()
+}
+
+/// C-CANCEL of a C-FIND (PS3.7 §9.3.2.3).
+pub(super) fn cancel_request(message_id: u16) -> Vec<u8> {
+    let mut set = Writer::new();
+    set.number(element::COMMAND_FIELD, CANCEL_REQUEST);
+    set.number(element::RESPONDED_MESSAGE_ID, message_id);
+    set.number(element::DATA_SET_TYPE, NO_DATA_SET);
     set.finish()
 }
 

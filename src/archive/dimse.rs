@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use dicom_ul::pdu::{AssociationRJ, AssociationRJResult};
 use rustls::ClientConfig;
 
-pub(super) use self::examine::told_of_connection;
+pub(super) use self::examine::{told_of_association, told_of_clear_text, told_of_connection, told_of_echo};
 use super::association::{Answer, Association, NoAnswer, NoAssociation, WRITE_BYTES};
 use super::finding::Finding;
 use super::profile::{NATIVE, Profile, send_decoded};

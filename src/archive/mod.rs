@@ -1,12 +1,13 @@
-//! Where finished instances go.
+//! Where finished instances go, and who else knows the study of an order.
 //!
-//! Owns: the port [`Archive`] and its adapters; what a status means, with its clause.
+//! Owns: the ports [`Archive`] and [`studies::Studies`] and their adapters; what a status means, with its clause.
 //! Never: decides when to try again, reads the journal or the spool.
 
 mod association;
 mod command;
 mod commitment;
 pub mod dimse;
+pub mod find;
 pub mod finding;
 pub mod folder;
 mod link;
@@ -18,6 +19,7 @@ pub mod scp;
 mod sniff;
 pub mod status;
 pub mod stow;
+pub mod studies;
 pub mod tls;
 mod wire;
 

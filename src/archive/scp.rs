@@ -240,6 +240,7 @@ impl Session<'_> {
             | Command::EchoResponse { .. }
             | Command::ActionResponse { .. }
             | Command::EventRequest(_)
+            | Command::FindResponse { .. }
             | Command::Other => Err(Fault::Protocol("only C-STORE and C-ECHO are served")),
         }
     }

@@ -1,7 +1,4 @@
 //! The data sets of the Storage Commitment Push Model (PS3.4 §J.3).
-//!
-//! A report comes from the network, so it is read here without recursion: what is not looked for
-//! is stepped over, to a depth.
 
 use std::collections::BTreeSet;
 
@@ -10,14 +7,12 @@ use dicom_dictionary_std::tags;
 
 use super::data_set::DataSet;
 use super::encapsulate::encode;
+use super::reader::{DEPTH_MAX, ITEM, ITEM_END, Reader, SEQUENCE_END, UNDEFINED};
 use super::{DicomError, Syntax};
 use crate::capture::{SopRef, Uid};
 
 /// Instances of one request. A report of so many stays far below what is read of one message.
 pub const REFERENCES_MAX: usize = 1_000;
-/// Sequences within sequences that are stepped over. A report has one.
-const DEPTH_MAX: usize = 8;
-const UNDEFINED: u32 = u32::MAX;
 
 /// Failure Reason (0008,1197): the archive has no such instance (PS3.3 §C.14.1.1).
 pub const NO_SUCH_INSTANCE: u16 = 0x0112;
@@ -76,71 +71,7 @@ fn uid(value: &[u8]) -> Option<Uid> {
     Uid::parse(std::str::from_utf8(value).ok()?.trim_end_matches(['\0', ' '])).ok()
 }
 
-/// Little endian elements (PS3.5 §7.1), front to back.
-struct Reader<'a> {
-    bytes: &'a [u8],
-    explicit: bool,
-}
-
-struct Element {
-    tag: (u16, u16),
-    length: u32,
-}
-
-const ITEM: (u16, u16) = (0xFFFE, 0xE000);
-const ITEM_END: (u16, u16) = (0xFFFE, 0xE00D);
-const SEQUENCE_END: (u16, u16) = (0xFFFE, 0xE0DD);
-
-impl<'a> Reader<'a> {
-    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (head, rest) = self.bytes.split_first_chunk::<N>()?;
-        self.bytes = rest;
-        Some(*head)
-    }
-
-    fn element(&mut self) -> Option<Element> {
-        let [g1, g2, e1, e2] = self.take::<4>()?;
-        let tag = (u16::from_le_bytes([g1, g2]), u16::from_le_bytes([e1, e2]));
-        // Items and delimiters have no VR (PS3.5 §7.5).
-        if !self.explicit || tag.0 == 0xFFFE {
-            return Some(Element { tag, length: u32::from_le_bytes(self.take::<4>()?) });
-        }
-        let [v1, v2, l1, l2] = self.take::<4>()?;
-        // PS3.5 §7.1.2: these have two reserved bytes and a long length.
-        let is_long = matches!(
-            &[v1, v2],
-            b"OB" | b"OD" | b"OF" | b"OL" | b"OV" | b"OW" | b"SQ" | b"SV" | b"UC" | b"UN" | b"UR" | b"UT" | b"UV"
-        );
-        let length = if is_long { u32::from_le_bytes(self.take::<4>()?) } else { u32::from(u16::from_le_bytes([l1, l2])) };
-        Some(Element { tag, length })
-    }
-
-    fn value(&mut self, length: u32) -> Option<&'a [u8]> {
-        let (value, rest) = self.bytes.split_at_checked(usize::try_from(length).ok()?)?;
-        self.bytes = rest;
-        Some(value)
-    }
-
-    /// Steps over a value, also over a sequence or an item of undefined length.
-    fn skip(&mut self, length: u32, depth: usize) -> Option<()> {
-        if length != UNDEFINED {
-            return self.value(length).map(|_| ());
-        }
-        let mut open = 1;
-        while open > 0 {
-            let element = self.element()?;
-            match element.tag {
-                ITEM_END | SEQUENCE_END => open -= 1,
-                _ if element.length == UNDEFINED => open += 1,
-                _ => self.value(element.length).map(|_| ())?,
-            }
-            if open > 2 * depth {
-                return None;
-            }
-        }
-        Some(())
-    }
-
+impl Reader<'_> {
     /// The instances that the items of a sequence name, with their failure reasons.
     fn items(&mut self, length: u32) -> Option<Vec<(SopRef, Option<u16>)>> {
         let mut inner = Reader { bytes: self.bytes, explicit: self.explicit };

@@ -24,6 +24,10 @@ pub const VERIFICATION: &str = "1.2.840.10008.1.1";
 /// Storage Commitment Push Model, and its one instance (PS3.4 §J.3.5).
 pub const STORAGE_COMMITMENT: &str = "1.2.840.10008.1.20.1";
 pub const STORAGE_COMMITMENT_INSTANCE: &str = "1.2.840.10008.1.20.1.1";
+/// Modality Worklist Information Model – FIND (PS3.4 §K.6.1.4).
+pub const WORKLIST_FIND: &str = "1.2.840.10008.5.1.4.31";
+/// Study Root Query/Retrieve Information Model – FIND (PS3.4 §C.6.2.1.3).
+pub const STUDY_ROOT_FIND: &str = "1.2.840.10008.5.1.4.1.2.2.1";
 
 /// The transfer syntaxes that are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -19,6 +19,8 @@ mod modules;
 mod moment;
 mod native;
 mod part10;
+pub mod query;
+mod reader;
 pub mod table;
 mod value;
 pub mod video;
@@ -34,6 +36,7 @@ pub use document::build_document;
 pub use encapsulate::DataSetStream;
 pub use iod::Syntax;
 pub use part10::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, file_prefix};
+pub use reader::Fields;
 pub use video::{Cine, build_video};
 
 use crate::capture::{FailureCode, Uid};

@@ -2,6 +2,7 @@
 #![allow(dead_code)] // each test binary uses a part
 
 pub mod committer;
+pub mod finder;
 pub mod web;
 
 use std::io::{self, Read, Write};

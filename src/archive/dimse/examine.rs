@@ -35,14 +35,17 @@ pub(super) fn examine(options: &Options, commitment: Commitment, named: &[MediaC
     if commitment != Commitment::None {
         findings.push(told_of_commitment(options, commitment));
     }
-    if options.tls.is_none() && !is_on_this_machine(&options.address) {
-        let says = "objects go in clear text: whoever is on the way reads the patients' data";
-        findings.push(Finding::warn(says, "tls_ca", "have the archive open a TLS port, and set tls_ca and address"));
-    }
+    findings.extend(told_of_clear_text(options));
     findings
 }
 
-fn told_of_echo(options: &Options, association: &mut Association) -> Finding {
+pub(in super::super) fn told_of_clear_text(options: &Options) -> Option<Finding> {
+    let says = "everything goes in clear text: whoever is on the way reads the patients' data";
+    let fix = "have the archive open a TLS port, and set tls_ca and address";
+    (options.tls.is_none() && !is_on_this_machine(&options.address)).then(|| Finding::warn(says, "tls_ca", fix))
+}
+
+pub(in super::super) fn told_of_echo(options: &Options, association: &mut Association) -> Finding {
     let Options { address, called_ae, .. } = options;
     let how = association.tls_version().unwrap_or("clear text");
     match association.echo(options) {
@@ -115,7 +118,7 @@ fn told_of_commitment(options: &Options, commitment: Commitment) -> Finding {
     }
 }
 
-fn told_of_association(options: &Options, why: &NoAssociation) -> Finding {
+pub(in super::super) fn told_of_association(options: &Options, why: &NoAssociation) -> Finding {
     let address = &options.address;
     let (called, calling) = (options.called_ae.as_str(), options.calling_ae.as_str());
     match why {
@@ -159,7 +162,7 @@ fn told(options: &Options, fault: Fault) -> Finding {
         Fault::Speaks(Tongue::Http) => Finding::fail(
             says,
             "address",
-            "write the DICOM port of the archive; to store over the web, write kind = \"stow\" and url",
+            "write its DICOM port; an archive that is stored to over the web has kind = \"stow\" and url",
         ),
         Fault::Speaks(Tongue::Tls) if !is_tls => Finding::fail(
             says,
