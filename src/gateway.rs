@@ -20,7 +20,7 @@ use crate::archive::{AeTitle, Report, ReportSink, Unwanted};
 use crate::audit::{self, Audit, Event, Object, Outcome};
 use crate::capture::claim::ClaimError;
 use crate::capture::retry::RetryPolicy;
-use crate::capture::{Claim, FailureCode, ItemId, MediaKind, Patient, Stage, Uid};
+use crate::capture::{Claim, FailureCode, ItemId, MediaKind, Patient, Phi, Stage, Uid};
 use crate::cli::serve::{DemoPersons, Doors, Running};
 use crate::cli::upkeep::{self, Upkeep};
 use crate::clock::Clock;
@@ -46,6 +46,7 @@ use crate::pipeline::department::{DepartmentRule, complete};
 use crate::pipeline::desk::Counter;
 use crate::pipeline::feed::{Delivered, Inlet};
 use crate::pipeline::forward::NamedArchive;
+use crate::pipeline::inquire::{Source, SourceKind};
 use crate::pipeline::observer::Observer;
 use crate::pipeline::offline::Offline;
 use crate::pipeline::pending::Pending;
@@ -302,6 +303,7 @@ fn open(config: &Config, clock: &Clock) -> Result<House, StartError> {
         pending: pending.clone(),
         lookup: facts.clone(),
         archives: config.archives.iter().map(archive).collect::<Result<_, _>>()?,
+        sources: sources(config)?,
         clock: clock.clone(),
         observer: Arc::new(Counting {
             metrics: metrics.clone(),
@@ -436,6 +438,21 @@ fn title(text: &str) -> Result<AeTitle, StartError> {
 fn archive(options: &ArchiveOptions) -> Result<NamedArchive, StartError> {
     let archive = archives::open(options).map_err(StartError)?;
     Ok(NamedArchive { name: options.name.clone(), archive, commitment: options.commitment, takes: options.takes.clone() })
+}
+
+/// Who is asked which study an order has.
+fn sources(config: &Config) -> Result<Vec<Source>, StartError> {
+    let mut sources = Vec::new();
+    if let Some(worklist) = archives::worklist(&config.lookup).map_err(StartError)? {
+        sources.push(Source { name: "the worklist".to_owned(), kind: SourceKind::Worklist, studies: Arc::new(worklist) });
+    }
+    for options in &config.archives {
+        if let Some(find) = archives::studies(options).map_err(StartError)? {
+            let name = format!("archive \"{}\"", options.name);
+            sources.push(Source { name, kind: SourceKind::Archive, studies: Arc::new(find) });
+        }
+    }
+    Ok(sources)
 }
 
 fn place(config: &Config, kek: &Kek) -> Place {
@@ -595,6 +612,7 @@ fn start_threads(line: &Arc<Line>) -> Result<Vec<JoinHandle<()>>, StartError> {
         thread::Builder::new().name(name).spawn(move || run(&line)).map_err(cannot::<io::Error>("a thread cannot be started"))
     };
     let mut threads = vec![start("line".to_owned(), Box::new(Line::run_claimer))?];
+    threads.push(start("studies".to_owned(), Box::new(Line::run_inquirer))?);
     threads.push(start("darkroom".to_owned(), Box::new(Line::run_darkroom))?);
     threads.push(start("sweep".to_owned(), Box::new(Line::run_sweeper))?);
     for lane in 0..line.works().archives.len() {
@@ -749,6 +767,17 @@ impl Observer for Counting {
         match failure {
             None => log::note("transcoded", &[]),
             Some(why) => log::warn("not-transcoded", &[("cause", &why)]),
+        }
+    }
+
+    fn inquired(&self, accession: &Phi, answer: Result<(), &str>) {
+        if let Err(why) = answer {
+            log::warn("study-not-told", &[("cause", &why), ("advice", &FailureCode::StudyUnknown.advice())]);
+        }
+        let outcome = if answer.is_ok() { Outcome::Done } else { Outcome::Failed };
+        let (at, action, object) = (self.clock.now(), "order.ask", Object::Identifier(accession));
+        if let Err(e) = self.audit.record(&Event { at, actor: None, action, outcome, object, detail: "" }) {
+            log::error("audit-blocked", &[("cause", &e)]);
         }
     }
 

@@ -5,6 +5,7 @@ mod archive_peer;
 mod dicom_fixture;
 mod support;
 mod tls_fixture;
+mod worklist_files;
 
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
@@ -18,6 +19,7 @@ use serde_json::Value;
 use shutterbridge::archive::scp::Scp;
 use support::issuer::Issuer;
 use tls_fixture::*;
+use worklist_files::{Item, Worklist};
 
 /// A small site whose archives are as `archives` says, from line 18 on.
 fn site(folder: &Path, archives: &str) -> PathBuf {
@@ -243,6 +245,36 @@ fn an_archive_over_tls_passes_unless_our_own_certificate_has_ended() {
     let (says, key, _) = failure(&with_ca(&tls, &site_of.hospital, &ours));
     assert!(says.contains("expired at 2021-01-01"), "{says}");
     assert_eq!(key, "archive.tls_cert");
+}
+
+#[test]
+fn a_worklist_is_asked_for_an_echo_and_what_is_wrong_names_its_line() {
+    let Some(worklist) = Worklist::start(&[Item::of("A7", "4711", "1.2.2")]) else { return };
+    let asked = |address: SocketAddr, ae: &str| {
+        format!("[lookup]\norder = [\"local\", \"mwl\"]\n[lookup.mwl]\naddress = \"{address}\"\ncalled_ae = \"{ae}\"\n")
+    };
+    let dir = TempDir::new("check-worklist");
+    let (rows, ok) = check(&site(dir.path(), &asked(worklist.address, "PACS")));
+    let says: Vec<&str> = rows.iter().filter(|r| r["check"] == "lookup.mwl").map(|r| r["says"].as_str().unwrap()).collect();
+    assert!(ok && says.len() == 1 && says[0].starts_with("PACS at 127.0.0.1:"), "{rows:#?}");
+    let store = TempDir::new("check-no-worklist");
+    let Some(storescp) = Other::storescp(store.path(), &[]) else { return };
+    let table = [
+        (asked(worklist.address, "RIS"), "is not called RIS: the worklist does not", "lookup.mwl.called_ae", "gw.toml:22"),
+        (asked(nobody(), "RIS"), "connection refused", "lookup.mwl.address", "gw.toml:21"),
+        (asked(storescp.address, "PACS"), "1.2.840.10008.5.1.4.31 is refused", "lookup.mwl.called_ae", "gw.toml:22"),
+        (
+            dimse(storescp.address, "study_lookup = true\n"),
+            "1.2.840.10008.5.1.4.1.2.2.1 is refused",
+            "archive.study_lookup",
+            "gw.toml:22",
+        ),
+    ];
+    for (lines, says, key, at) in table {
+        let (told, named, place) = failure(&lines);
+        assert!(told.contains(says), "{told}");
+        assert_eq!((named.as_str(), place.as_str()), (key, at));
+    }
 }
 
 #[test]

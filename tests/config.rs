@@ -12,7 +12,7 @@ use shutterbridge::archive::tls::Files;
 use shutterbridge::capture::claim::View;
 use shutterbridge::capture::order::Code;
 use shutterbridge::capture::{Commitment, MediaClass};
-use shutterbridge::config::options::{ArchiveOptions, ArchivePeer, Ffmpeg, KeySource, UnknownPatient};
+use shutterbridge::config::options::{ArchiveOptions, ArchivePeer, Ffmpeg, KeySource, UnknownPatient, WorklistOptions};
 use shutterbridge::config::{self, Loaded, Sources, Space};
 use shutterbridge::dicom::Syntax;
 
@@ -148,6 +148,7 @@ fn the_file_of_the_contract_starts_the_gateway() {
         called_ae: "PACS".into(),
         calling_ae: "SHUTTERBRIDGE".into(),
         tls: None,
+        study_lookup: false,
     };
     assert_eq!(c.archives[0].peer, peer);
     assert_eq!(c.transcode.ffmpeg, Ffmpeg::Auto);
@@ -286,6 +287,39 @@ fn a_file_that_is_not_there_is_told_before_anything_starts() {
     let folder = Folder::new();
     let told = load(&folder.0.join("none.toml"), &[], &[]).unwrap_err();
     assert!(told.contains("none.toml: there is no such file; name your configuration with --config FILE"), "{told}");
+}
+
+#[test]
+fn a_worklist_is_asked_where_the_order_of_lookups_says_so() {
+    let mwl = "[lookup.mwl]\naddress = \"ris:2763\"\ncalled_ae = \"RIS\"";
+    let folder = Folder::new();
+    let lookup = |text: &str| load(&folder.write("gw.toml", text), &[], &[]).expect("no problem").config.lookup;
+    assert_eq!(lookup("").worklist, None);
+    let options = lookup(&format!("[lookup]\norder = [\"local\", \"mwl\"]\n{mwl}\ntimeout = 3")).worklist;
+    let then = WorklistOptions {
+        address: "ris:2763".into(),
+        called_ae: "RIS".into(),
+        calling_ae: "SHUTTERBRIDGE".into(),
+        timeout_ms: 3_000,
+        tls: None,
+    };
+    assert_eq!(options, Some(then));
+    for (text, wanted) in [
+        (mwl.to_owned(), "gw.toml:2: [lookup.mwl] is never asked; write lookup.order = [\"local\", \"mwl\"]"),
+        (format!("[lookup]\norder = [\"mwl\"]\n{mwl}"), "gw.toml:2: lookup.order does not begin with \"local\""),
+        (format!("[lookup]\norder = [\"mwl\", \"local\"]\n{mwl}"), "gw.toml:2: lookup.order does not begin with \"local\""),
+        (
+            "[lookup]\norder = [\"local\", \"mwl\"]\n[lookup.mwl]\naddress = \"ris:2763\"".to_owned(),
+            "gw.toml:2: lookup.order names \"mwl\", and [lookup.mwl] has no called_ae",
+        ),
+        (
+            "[[archive]]\nname = \"a\"\nkind = \"folder\"\npath = \"out\"\nstudy_lookup = true".to_owned(),
+            "gw.toml:5: archive.study_lookup means nothing to an archive of kind \"folder\"",
+        ),
+    ] {
+        let told = told(&text);
+        assert!(told.starts_with(&format!("DIR/{wanted}")), "{told}\nshould be\n{wanted}");
+    }
 }
 
 #[test]
@@ -537,6 +571,7 @@ fn each_kind_of_archive_has_its_keys() {
         called_ae: "PACS".into(),
         calling_ae: "SHUTTERBRIDGE".into(),
         tls,
+        study_lookup: false,
     };
     assert_eq!(peer(&mutual), dimse_of(tls(Some((at("gw.pem"), at("gw.key"))))));
     assert_eq!(peer(&format!("{dimse}tls_ca = \"ca.pem\"")), dimse_of(tls(None)));

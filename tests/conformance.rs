@@ -258,10 +258,14 @@ fn services() -> String {
     format!(
         "| service | SOP class | role | transfer syntaxes |\n|---|---|---|---|\n\
          | Verification | `{}` | SCU; SCP at `dicom.listen` | {native} |\n\
-         | Storage Commitment Push Model | `{}`, instance `{}` | SCU; reports also as acceptor with the SCU role, at `dicom.listen` | {native} |\n",
+         | Storage Commitment Push Model | `{}`, instance `{}` | SCU; reports also as acceptor with the SCU role, at `dicom.listen` | {native} |\n\
+         | Modality Worklist Information Model – FIND | `{}` | SCU, `[lookup.mwl]` | {native} |\n\
+         | Study Root Query/Retrieve Information Model – FIND | `{}` | SCU, `study_lookup` of an archive | {native} |\n",
         iod::VERIFICATION,
         iod::STORAGE_COMMITMENT,
-        iod::STORAGE_COMMITMENT_INSTANCE
+        iod::STORAGE_COMMITMENT_INSTANCE,
+        iod::WORKLIST_FIND,
+        iod::STUDY_ROOT_FIND
     )
 }
 

@@ -202,6 +202,7 @@ impl House {
                 commitment: Commitment::None,
                 takes: Takes::default(),
             }],
+            sources: Vec::new(),
             clock: clock.clone(),
             observer: Arc::new(Nobody),
             place: place(),

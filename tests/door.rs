@@ -132,6 +132,7 @@ impl House {
             pending,
             lookup: Arc::new(Hospital),
             archives: vec![archive],
+            sources: Vec::new(),
             clock,
             observer: Arc::new(Nobody),
             place: place(),

@@ -28,6 +28,37 @@ pub struct Order {
     pub visit: Phi,
 }
 
+impl Order {
+    /// Takes over what this one does not say; what it says stays.
+    pub fn complete(&mut self, from: &Self) {
+        let fill = |own: &mut Phi, other: &Phi| {
+            if own.is_empty() {
+                own.clone_from(other);
+            }
+        };
+        // A step of another procedure is none of this order.
+        if self.requested_procedure_id.is_empty() || self.requested_procedure_id == from.requested_procedure_id {
+            fill(&mut self.requested_procedure_id, &from.requested_procedure_id);
+            fill(&mut self.scheduled_step_id, &from.scheduled_step_id);
+        }
+        fill(&mut self.requesting_physician, &from.requesting_physician);
+        if self.study_instance_uid.is_empty() {
+            self.study_instance_uid.clone_from(&from.study_instance_uid);
+        }
+        if self.modality.is_empty() {
+            self.modality.clone_from(&from.modality);
+        }
+        if self.procedure == Code::default() {
+            self.procedure.clone_from(&from.procedure);
+        }
+        if self.accession_issuer.is_empty() && self.accession_issuer_universal_id.is_empty() {
+            self.accession_issuer.clone_from(&from.accession_issuer);
+            self.accession_issuer_universal_id.clone_from(&from.accession_issuer_universal_id);
+            self.accession_issuer_universal_id_type.clone_from(&from.accession_issuer_universal_id_type);
+        }
+    }
+}
+
 /// A coded concept. `scheme` as it was sent; empty members where unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
@@ -46,4 +77,29 @@ pub enum OrderStatus {
     Completed,
     Cancelled,
     Discontinued,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_keeps_what_it_says_and_takes_over_no_step_of_another_procedure() {
+        let told = Order {
+            requested_procedure_id: "RP2".into(),
+            scheduled_step_id: "S2".into(),
+            study_instance_uid: "1.2.2".to_owned(),
+            modality: "XC".to_owned(),
+            accession_issuer: "RIS".to_owned(),
+            ..Order::default()
+        };
+        let completed = |mut order: Order| {
+            order.complete(&told);
+            order
+        };
+        assert_eq!(completed(Order::default()), told);
+        let own = Order { requested_procedure_id: "RP1".into(), accession_issuer: "HIS".to_owned(), ..Order::default() };
+        let then = Order { study_instance_uid: "1.2.2".to_owned(), modality: "XC".to_owned(), ..own.clone() };
+        assert_eq!(completed(own), then);
+    }
 }

@@ -7,9 +7,10 @@ use super::draft::{Draft, Group};
 use super::options::{
     ArchiveOptions, ArchivePeer, AuditOptions, Config, DataOptions, Department, DicomDoorTls, DicomOptions, Ffmpeg, Hl7Options,
     Hl7Source, IssuerOptions, KeySource, LimitsOptions, LookupOptions, LookupSource, ServerOptions, SiteOptions, TlsFiles,
-    TranscodeOptions, UnknownPatient,
+    TranscodeOptions, UnknownPatient, WorklistOptions,
 };
 use super::problem::{Origin, Problem};
+use super::schema::{Fallback, Key};
 use super::value::{Value, procedure};
 use crate::archive::profile::{CharacterSet, Profile};
 use crate::archive::stow::Url;
@@ -34,7 +35,7 @@ pub fn build(draft: &Draft) -> Option<Config> {
             sources: draft.of("hl7.source").map(hl7_source).collect(),
         },
         dicom: dicom(draft.one("dicom")?),
-        lookup: lookup(draft.one("lookup")?)?,
+        lookup: lookup(draft.one("lookup")?, draft.one("lookup.mwl")?)?,
         archives: draft.of("archive").map(archive).collect::<Option<_>>()?,
         transcode: transcode(draft.one("transcode")?)?,
         audit: AuditOptions { file: path(draft.one("audit")?, "file")? },
@@ -121,13 +122,36 @@ fn hl7_source(group: &Group) -> Hl7Source {
     }
 }
 
-fn lookup(group: &Group) -> Option<LookupOptions> {
-    let order = match group.value("order")? {
-        Value::Words(words) => words.iter().map(|_| LookupSource::Local).collect(),
-        _ => return None,
-    };
+fn lookup(group: &Group, mwl: &Group) -> Option<LookupOptions> {
+    let source = |word: &String| if word == "mwl" { LookupSource::Worklist } else { LookupSource::Local };
+    let order: Vec<LookupSource> = lookup_order(group).iter().map(source).collect();
+    let worklist = if order.contains(&LookupSource::Worklist) { Some(worklist(mwl)?) } else { None };
     let refuse = text(group, "unknown_patient")? == "refuse";
-    Some(LookupOptions { order, unknown_patient: if refuse { UnknownPatient::Refuse } else { UnknownPatient::Hold } })
+    let unknown_patient = if refuse { UnknownPatient::Refuse } else { UnknownPatient::Hold };
+    Some(LookupOptions { order, unknown_patient, worklist })
+}
+
+fn lookup_order(group: &Group) -> Vec<String> {
+    match group.value("order") {
+        Some(Value::Words(words)) => words.clone(),
+        _ => Vec::new(),
+    }
+}
+
+fn worklist(group: &Group) -> Option<WorklistOptions> {
+    let Some(Value::Count(seconds)) = group.value("timeout") else { return None };
+    Some(WorklistOptions {
+        address: text(group, "address")?,
+        called_ae: text(group, "called_ae")?,
+        calling_ae: text(group, "calling_ae")?,
+        timeout_ms: seconds.saturating_mul(1_000),
+        tls: tls_files(group),
+    })
+}
+
+fn tls_files(group: &Group) -> Option<Files> {
+    let identity = path(group, "tls_cert").zip(path(group, "tls_key"));
+    path(group, "tls_ca").map(|ca| Files { ca, identity })
 }
 
 fn dicom(group: &Group) -> DicomOptions {
@@ -137,8 +161,7 @@ fn dicom(group: &Group) -> DicomOptions {
 }
 
 fn archive(group: &Group) -> Option<ArchiveOptions> {
-    let identity = path(group, "tls_cert").zip(path(group, "tls_key"));
-    let tls = path(group, "tls_ca").map(|ca| Files { ca, identity });
+    let tls = tls_files(group);
     let peer = match text(group, "kind")?.as_str() {
         "stow" => ArchivePeer::Stow { url: Url::parse(&text(group, "url")?)?, tls, bearer_file: path(group, "bearer_file") },
         "folder" => ArchivePeer::Folder { path: path(group, "path")? },
@@ -147,6 +170,7 @@ fn archive(group: &Group) -> Option<ArchiveOptions> {
             called_ae: text(group, "called_ae")?,
             calling_ae: text(group, "calling_ae")?,
             tls,
+            study_lookup: flag(group, "study_lookup")?,
         },
     };
     let syntaxes = match group.value("syntaxes") {
@@ -226,6 +250,7 @@ pub fn check(draft: &mut Draft) {
     check_issuers(draft, &mut found);
     check_sources(draft, &mut found);
     check_dicom(draft, &mut found);
+    check_worklist(draft, &mut found);
     draft.of("archive").for_each(|group| check_archive(group, &mut found));
     draft.of("department").for_each(|group| check_department(group, &mut found));
     check_unique(draft, "department", &["id"], &mut found);
@@ -303,6 +328,43 @@ fn check_dicom(draft: &Draft, found: &mut Vec<Problem>) {
     }
 }
 
+/// The worklist is asked where `lookup.order` says so, after what the hospital announced.
+fn check_worklist(draft: &Draft, found: &mut Vec<Problem>) {
+    let (Some(lookup), Some(mwl)) = (draft.one("lookup"), draft.one("lookup.mwl")) else { return };
+    let order = lookup_order(lookup);
+    let mut wrong = |group: &Group, key: &str, text: &str| {
+        found.push(Problem { origin: group.origin_of(key), text: text.to_owned() });
+    };
+    if !order.is_empty() && order.first().is_none_or(|first| first != "local") {
+        wrong(
+            lookup,
+            "order",
+            "lookup.order does not begin with \"local\": a worklist knows the study of an order, not who is here",
+        );
+    }
+    let is_asked = order.iter().any(|word| word == "mwl");
+    for key in ["address", "called_ae"].into_iter().filter(|key| is_asked && mwl.setting(key).is_none()) {
+        let doc = mwl.section.key(key).map_or("", |k| k.doc);
+        wrong(lookup, "order", &format!("lookup.order names \"mwl\", and [lookup.mwl] has no {key}: {doc}"));
+    }
+    // What has a default is also printed where nobody is asked.
+    let is_meant = |key: &&Key| key.fallback == Fallback::Unset && mwl.is_set(key.name);
+    if let Some(key) = mwl.section.keys.iter().find(is_meant).filter(|_| !is_asked) {
+        wrong(mwl, key.name, "[lookup.mwl] is never asked; write lookup.order = [\"local\", \"mwl\"], or remove it");
+    }
+    check_client_tls(mwl, found);
+}
+
+/// A certificate of ours needs somebody to believe on the other side.
+fn check_client_tls(group: &Group, found: &mut Vec<Problem>) {
+    check_pair(group, found);
+    if group.is_set("tls_cert") && !group.is_set("tls_ca") {
+        let section = group.section.name;
+        let text = format!("{section}.tls_cert is set, but {section}.tls_ca is not: who is to be believed on the other side?");
+        found.push(Problem { origin: group.origin_of("tls_cert"), text });
+    }
+}
+
 /// A certificate and its key go together.
 fn check_pair(group: &Group, found: &mut Vec<Problem>) {
     let section = group.section.name;
@@ -332,8 +394,12 @@ fn check_department(group: &Group, found: &mut Vec<Problem>) {
 /// For each kind: what it needs, and what has no meaning for it.
 const ARCHIVE_KINDS: [(&str, &[&str], &[&str]); 3] = [
     ("dimse", &["address", "called_ae"], &["url", "bearer_file", "path"]),
-    ("stow", &["url"], &["address", "called_ae", "calling_ae", "path"]),
-    ("folder", &["path"], &["address", "called_ae", "calling_ae", "url", "bearer_file", "tls_ca", "tls_cert", "tls_key"]),
+    ("stow", &["url"], &["address", "called_ae", "calling_ae", "path", "study_lookup"]),
+    (
+        "folder",
+        &["path"],
+        &["address", "called_ae", "calling_ae", "study_lookup", "url", "bearer_file", "tls_ca", "tls_cert", "tls_key"],
+    ),
 ];
 
 fn check_archive(group: &Group, found: &mut Vec<Problem>) {
@@ -347,11 +413,7 @@ fn check_archive(group: &Group, found: &mut Vec<Problem>) {
         let text = format!("archive.{key} means nothing to an archive of kind \"{kind}\"; remove it, or correct kind");
         found.push(Problem { origin: group.origin_of(key), text });
     }
-    check_pair(group, found);
-    if group.is_set("tls_cert") && !group.is_set("tls_ca") {
-        let text = "archive.tls_cert is set, but archive.tls_ca is not: who is to be believed on the other side?".to_owned();
-        found.push(Problem { origin: group.origin_of("tls_cert"), text });
-    }
+    check_client_tls(group, found);
     if text(group, "url").is_some_and(|url| url.starts_with("https://")) && !group.is_set("tls_ca") {
         let text = "archive.url is https://, but archive.tls_ca is not set: the authority that signs the archive's certificate, \
                     such as the bundle of this system";

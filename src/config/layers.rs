@@ -7,7 +7,7 @@ use toml_edit::{Document, Item, TableLike};
 
 use super::draft::{Draft, Place, unknown_key, unknown_section};
 use super::problem::Origin;
-use super::schema::Section;
+use super::schema::{SECTIONS, Section, UNBUILT_SECTIONS};
 use super::value::Raw;
 use crate::cli::suggest::closest;
 
@@ -113,7 +113,8 @@ fn unknown(section: Option<&'static Section>, key: &str, full: &str, item: &Item
         Some(section) if !is_table => unknown_key(section, key, as_written),
         None if !is_table => unknown_section("", key, as_written),
         _ => {
-            let near = closest(full, super::schema::SECTIONS.iter().map(|s| s.name));
+            let is_unbuilt = UNBUILT_SECTIONS.iter().any(|(name, _)| *name == full);
+            let near = closest(full, SECTIONS.iter().map(|s| s.name)).filter(|_| !is_unbuilt);
             match near.and_then(Section::named) {
                 Some(s) if s.many => format!("[{full}] is not a section; did you mean [[{}]]?", s.name),
                 Some(s) => format!("[{full}] is not a section; did you mean [{}]?", s.name),

@@ -143,12 +143,29 @@ pub struct Hl7Source {
 pub struct LookupOptions {
     pub order: Vec<LookupSource>,
     pub unknown_patient: UnknownPatient,
+    /// There where `order` names it.
+    pub worklist: Option<WorklistOptions>,
+}
+
+/// The modality worklist.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorklistOptions {
+    /// `host:port`.
+    pub address: String,
+    pub called_ae: String,
+    pub calling_ae: String,
+    /// For all answers to one question.
+    pub timeout_ms: u64,
+    /// `None`: in clear text.
+    pub tls: Option<Files>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LookupSource {
     /// What the hospital told over HL7.
     Local,
+    /// The modality worklist, for the study of an order.
+    Worklist,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,6 +193,8 @@ pub enum ArchivePeer {
         calling_ae: String,
         /// `None`: in clear text.
         tls: Option<Files>,
+        /// It is asked which study it has of an order.
+        study_lookup: bool,
     },
     Stow {
         url: Url,

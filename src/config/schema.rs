@@ -201,9 +201,9 @@ pub const SECTIONS: &[Section] = &[
         keys: &[
             key(
                 "order",
-                Kind::Words { built: &["local"], unbuilt: &["pdq", "fhir", "mwl"] },
+                Kind::Words { built: &["local", "mwl"], unbuilt: &["pdq", "fhir"] },
                 Text("local"),
-                "who is asked about a patient, in this order",
+                "who is asked, in this order: what the hospital announced; then the worklist, for the study of an order",
             ),
             key(
                 "unknown_patient",
@@ -211,6 +211,19 @@ pub const SECTIONS: &[Section] = &[
                 Text("hold"),
                 "what becomes of a capture of a patient nobody announced: held for a person, or 422 at the door",
             ),
+        ],
+    },
+    Section {
+        name: "lookup.mwl",
+        many: false,
+        keys: &[
+            key("address", Kind::Peer, Unset, "host:port of the modality worklist"),
+            key("called_ae", Kind::AeTitle, Unset, "AE title of the worklist"),
+            key("calling_ae", Kind::AeTitle, Text("SHUTTERBRIDGE"), "AE title of this gateway"),
+            key("timeout", Kind::Count { min: 1, max: 300 }, Text("10"), "seconds that it may take to answer one question"),
+            key("tls_ca", Kind::File, Unset, "PEM: whose certificates are believed; with it the worklist is asked over TLS"),
+            key("tls_cert", Kind::File, Unset, "PEM certificate chain of this gateway, for mutual TLS"),
+            key("tls_key", Kind::File, Unset, "PEM private key of tls_cert"),
         ],
     },
     Section {
@@ -238,6 +251,7 @@ pub const SECTIONS: &[Section] = &[
                 "kinds of files that it gets: photo, video, document; not set: all",
             ),
             key("sensitive", Kind::Flag, Unset, "true: only what is sensitive; false: only what is not; not set: both"),
+            key("study_lookup", Kind::Flag, Text("false"), "dimse: ask it which study it has of an order that comes without one"),
             key("tls_ca", Kind::File, Unset, "PEM: whose certificates are believed; with it dimse speaks TLS"),
             key("tls_cert", Kind::File, Unset, "PEM certificate chain of this gateway, for mutual TLS"),
             key("tls_key", Kind::File, Unset, "PEM private key of tls_cert"),
@@ -281,10 +295,8 @@ pub const SECTIONS: &[Section] = &[
 pub const UNBUILT_SECTIONS: &[(&str, &str)] = &[
     ("pdq", "asking a PDQ supplier"),
     ("fhir", "asking a FHIR server"),
-    ("mwl", "asking a modality worklist"),
     ("lookup.pdq", "asking a PDQ supplier"),
     ("lookup.fhir", "asking a FHIR server"),
-    ("lookup.mwl", "asking a modality worklist"),
 ];
 
 /// A department where the configuration names none: as in the contract's example.

@@ -6,7 +6,9 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
-use crate::archive::finding::Grade;
+use crate::archive::find::Find;
+use crate::archive::finding::{Finding, Grade};
+use crate::archive::tls::Files;
 use crate::capture::media::TakenAt;
 use crate::cli::check::Row;
 use crate::clock::Clock;
@@ -49,6 +51,7 @@ pub fn rows(loaded: Result<Loaded, Problems>) -> Vec<Row> {
     rows.extend(look.disk());
     rows.extend(look.issuers());
     rows.extend(look.doors());
+    rows.extend(look.worklist());
     rows.extend(look.archives());
     rows.push(look.transcoder());
     rows.push(scrub());
@@ -266,6 +269,22 @@ impl Look<'_> {
         rows
     }
 
+    fn worklist(&self) -> Vec<Row> {
+        const SECTION: &str = "lookup.mwl";
+        let place = |row: Row, key: &str| {
+            let row = Row { check: SECTION.to_owned(), ..row };
+            if key.is_empty() { row } else { row.at(format!("{SECTION}.{key}"), self.line(SECTION, 0, key)) }
+        };
+        let row = |found: Finding| place(Row::new(SECTION, found.grade, found.says, found.fix), found.key);
+        let ours = self.config.lookup.worklist.as_ref().and_then(|of| self.own_certificate(of.tls.as_ref()));
+        let mut rows: Vec<Row> = ours.map(|found| place(found, "tls_cert")).into_iter().collect();
+        match archives::worklist(&self.config.lookup) {
+            Ok(worklist) => rows.extend(worklist.iter().flat_map(Find::examine).map(row)),
+            Err(why) => rows.push(row(Finding::fail(why, "tls_ca", "name files that hold what they should"))),
+        }
+        rows
+    }
+
     fn archives(&self) -> Vec<Row> {
         let mut rows = Vec::new();
         for (index, options) in self.config.archives.iter().enumerate() {
@@ -274,17 +293,17 @@ impl Look<'_> {
                 if key.is_empty() { row } else { row.at(format!("archive.{key}"), self.line("archive", index, key)) }
             };
             rows.extend(
-                self.own_certificate(&options.peer)
+                self.own_certificate(tls_of(&options.peer))
                     .map(|found| place(found, "tls_cert"))
                     .map(|row| Row { check: check.clone(), ..row }),
             );
             match archives::open(options) {
-                Ok(archive) => rows.extend(
-                    archive
-                        .examine(options.commitment, &options.takes.media)
-                        .into_iter()
-                        .map(|found| place(Row::new(&check, found.grade, found.says, found.fix), found.key)),
-                ),
+                Ok(archive) => {
+                    let mut found = archive.examine(options.commitment, &options.takes.media);
+                    let asked = archives::studies(options).ok().flatten();
+                    found.extend(asked.and_then(|find| find.examine_service("study_lookup")));
+                    rows.extend(found.into_iter().map(|f| place(Row::new(&check, f.grade, f.says, f.fix), f.key)));
+                }
                 Err(why) => {
                     let key = if matches!(options.peer, ArchivePeer::Folder { .. }) { "path" } else { "tls_ca" };
                     rows.push(place(Row::new(&check, Grade::Fail, why, "name files that hold what they should"), key));
@@ -296,20 +315,26 @@ impl Look<'_> {
 }
 
 impl Look<'_> {
-    /// A certificate that an archive is shown: nothing tells of its end but an archive that
-    /// suddenly takes no more.
-    fn own_certificate(&self, peer: &ArchivePeer) -> Option<Row> {
-        let (ArchivePeer::Dimse { tls, .. } | ArchivePeer::Stow { tls, .. }) = peer else { return None };
-        let (cert, key) = tls.as_ref()?.identity.as_ref()?;
+    /// A certificate that a peer is shown: nothing tells of its end but an archive that suddenly takes
+    /// no more.
+    fn own_certificate(&self, tls: Option<&Files>) -> Option<Row> {
+        let (cert, key) = tls?.identity.as_ref()?;
         match tls::load(cert, key, self.clock.now()) {
             Ok(identity) => {
                 let expires = identity.expires?;
                 let days = expires.duration_since(self.clock.now()).as_hours() / 24;
                 let says = format!("the certificate of this gateway is good for {days} days, until {expires}");
-                (days < CERTIFICATE_DAYS_MIN).then(|| Row::new("", Grade::Warn, says, "renew it before the archive refuses it"))
+                (days < CERTIFICATE_DAYS_MIN).then(|| Row::new("", Grade::Warn, says, "renew it before it is refused"))
             }
             Err(why) => Some(Row::new("", Grade::Fail, why.to_string(), "name a certificate in PEM and its key")),
         }
+    }
+}
+
+fn tls_of(peer: &ArchivePeer) -> Option<&Files> {
+    match peer {
+        ArchivePeer::Dimse { tls, .. } | ArchivePeer::Stow { tls, .. } => tls.as_ref(),
+        ArchivePeer::Folder { .. } => None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! One row per capture, and when it is due.
 //!
-//! Owns: the record's row and every index over it, the queue of each archive, the rows of studies, the questions for storage
+//! Owns: the record's row and every index over it, the queue of each archive, the rows of studies and of orders' answers, the questions for storage
 //! commitment.
 //! Never: decides what happens to a capture; reads the spool.
 
@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::capture::binding::StudyBinding;
 use crate::capture::record::Digest;
-use crate::capture::{CaptureId, Identifier, Operator, Phi, Record, Stage, Uid};
+use crate::capture::{CaptureId, Identifier, Operator, Order, Phi, Record, Stage, Uid};
 use crate::seal::aead::Kek;
 use crate::store::group::Group;
 use crate::store::{Batch, Store, StoreError, Table};
@@ -36,6 +36,9 @@ const RECORDS: Table<CaptureId, Record> = Table::new(0x10);
 /// By [`crate::capture::record::Idempotency::key`].
 const IDEMPOTENCY: Table<Digest, CaptureId> = Table::new(0x14);
 const STUDIES: Table<Digest, StudyRow> = Table::new(0x16);
+/// What others said of an order that the hospital announced without a study: by the same key as the
+/// study that it would have here.
+const ORDERS: Table<Digest, Order> = Table::new(0x1B);
 /// One row, once everything that the spool tells is in the index.
 const WHOLE: Table<Vec<u8>, bool> = Table::new(0x19);
 
@@ -71,6 +74,8 @@ pub struct Commit {
     /// the commit happens.
     pub replace: Vec<(Record, Record)>,
     pub studies: Vec<(Digest, StudyRow)>,
+    /// What a worklist or an archive said of orders.
+    pub orders: Vec<(Digest, Order)>,
     /// Questions that are about to be asked.
     pub transactions: Vec<(Uid, Transaction)>,
 }
@@ -466,6 +471,14 @@ impl Journal {
         Ok(STUDIES.get(&*self.store, key)?)
     }
 
+    /// What others said of an order.
+    ///
+    /// # Errors
+    /// As for [`Journal::get`].
+    pub fn order(&self, key: &Digest) -> Result<Option<Order>, JournalError> {
+        Ok(ORDERS.get(&*self.store, key)?)
+    }
+
     /// Rows behind `after` that may belong to the filter: the narrower index chooses.
     fn list_some(&self, filter: &Filter, after: Option<CaptureId>, limit: usize) -> Result<Vec<Record>, JournalError> {
         let store = &*self.store;
@@ -522,6 +535,7 @@ impl Journal {
         }
         plan.rows.extend(changed);
         plan.studies.extend(commit.studies.iter().cloned());
+        plan.orders.extend(commit.orders.iter().cloned());
         plan.transactions.extend(commit.transactions.iter().cloned());
         Ok(())
     }
@@ -551,6 +565,9 @@ impl Journal {
         self.put_idempotency(&mut batch, plan)?;
         for (key, study) in &plan.studies {
             STUDIES.put(&mut batch, key, study)?;
+        }
+        for (key, order) in &plan.orders {
+            ORDERS.put(&mut batch, key, order)?;
         }
         for (key, transaction) in &plan.transactions {
             TRANSACTIONS.put(&mut batch, key, transaction)?;
@@ -620,6 +637,7 @@ struct Row {
 struct Plan {
     rows: HashMap<CaptureId, Row>,
     studies: HashMap<Digest, StudyRow>,
+    orders: HashMap<Digest, Order>,
     transactions: Vec<(Uid, Transaction)>,
 }
 

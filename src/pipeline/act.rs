@@ -324,6 +324,10 @@ pub(super) fn refuse_doubt((code, detail): Doubt) -> Refusal {
             Refusal::new(RefusalCode::Unavailable, "The hospital's facts cannot be read just now. Try again.")
         }
         FailureCode::StoreUnavailable => unreadable(),
+        FailureCode::StudyUnknown => Refusal::new(
+            RefusalCode::Unavailable,
+            "The worklist, or an archive, does not say now which study the order has. Nothing was changed; try again.",
+        ),
         FailureCode::PatientUnknown => Refusal::new(
             RefusalCode::UnknownPatient,
             "The hospital has not announced a patient of this number. Check number and issuer; nothing was changed.",

@@ -1,7 +1,8 @@
 //! Which study and series a capture belongs to, and everything else that is frozen with it.
 //!
-//! Precedence of the study: the order's own UID, used verbatim; this gateway's record for the same
-//! order; the encounter rule; a study of its own. UIDs that are made here are
+//! Precedence of the study: the order's own UID, used verbatim, be it the hospital's message or a
+//! worklist or an archive that says it; this gateway's record for the same order; the encounter rule; a
+//! study of its own. UIDs that are made here are
 //! keyed hashes of what they stand for, so that a rebuilt index makes the same ones again.
 
 use jiff::Timestamp;
@@ -83,7 +84,7 @@ fn study_key(
         }
         let number = [&order.accession, &order.filler, &order.placer].into_iter().find(|n| !n.is_empty());
         if let Some(number) = number {
-            return Ok(made_from(place, &[b"order", &person(patient), number.expose().as_bytes()]));
+            return Ok(study_of_order(patient, number, place));
         }
     }
     let department = record.acceptance.claim.department.as_bytes();
@@ -96,6 +97,29 @@ fn study_key(
         // With the person: a capture that is assigned to another one gets another study.
         None => Ok(made_from(place, &[b"session", &person(patient), &record.id().to_bytes()])),
     }
+}
+
+/// The study that an order has here, where nobody else says which.
+fn study_of_order(patient: &Identifier, number: &Phi, place: &Place) -> StudyKey {
+    made_from(place, &[b"order", &person(patient), number.expose().as_bytes()])
+}
+
+/// Under which keys an accession number of this patient is known: of the number that the patient has
+/// now, then of those before.
+#[must_use]
+pub fn order_keys(found: &Match, accession: &Phi, place: &Place) -> (Digest, Vec<Digest>) {
+    let key = |id| study_of_order(id, accession, place).row;
+    let before = found.patient.other_ids.iter().chain(&found.prior_ids).map(key).collect();
+    (key(&found.patient.identifier), before)
+}
+
+/// What a binding tells of an order whose study somebody else knows, and its key: so that it is not asked
+/// about again.
+#[must_use]
+pub fn told_order(binding: &Binding, place: &Place) -> Option<(Digest, Order)> {
+    let is_told = |order: &&Order| !order.accession.is_empty() && !order.study_instance_uid.is_empty();
+    let order = binding.order.as_ref().filter(is_told)?;
+    Some((study_of_order(&binding.patient.identifier, &order.accession, place).row, order.clone()))
 }
 
 /// What is done: as ordered, else as the department does.

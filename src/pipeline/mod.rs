@@ -17,6 +17,7 @@ pub mod feed;
 mod film;
 pub mod forward;
 pub mod identify;
+pub mod inquire;
 mod lane;
 pub mod observer;
 pub mod offline;

@@ -1,7 +1,7 @@
 //! What the pipeline tells whoever counts. The wiring connects it to the metrics.
 
 use crate::capture::record::Digest;
-use crate::capture::{FailureCode, ItemId, MediaKind, Stage, Uid};
+use crate::capture::{FailureCode, ItemId, MediaKind, Phi, Stage, Uid};
 
 pub trait Observer: Send + Sync {
     /// One item crossed the promise line.
@@ -16,6 +16,9 @@ pub trait Observer: Send + Sync {
     fn stood_in(&self, _item: ItemId, _sop_instance: &Uid) {}
     /// A film was coded anew, or why it was not; the text is for the operator and has no patient data.
     fn transcoded(&self, _failure: Option<&str>) {}
+    /// Somebody was asked which study the order of an accession number has, and answered, or why not; for
+    /// the audit. The text is for the operator and has no patient data.
+    fn inquired(&self, _accession: &Phi, _answer: Result<(), &str>) {}
     /// One item is at the archive so many seconds after it was accepted.
     fn delivered(&self, seconds: f64);
     /// A round was written to the journal, or could not be; the text is for the operator and has

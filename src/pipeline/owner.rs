@@ -3,6 +3,7 @@
 use super::act::{self, Act, Decision, Verdict};
 use super::bind::{self, StudyKey};
 use super::identify::{self, Doubt, Match};
+use super::inquire::{Question, Told};
 use super::refusal::Refusal;
 use super::round::Round;
 use super::sealed;
@@ -11,7 +12,7 @@ use crate::capture::claim::PatientKey;
 use crate::capture::record::{Digest, Event, Schedule};
 use crate::capture::retry::Next;
 use crate::capture::{Binding, CaptureId, Claim, Class, Failure, FailureCode, Leg, Order, Phi, Record, Stage};
-use crate::journal::StudyRow;
+use crate::journal::{JournalError, StudyRow};
 
 impl Round<'_> {
     /// What a person decided. A row that cannot be read refuses its own decision and stops nobody.
@@ -46,7 +47,8 @@ impl Round<'_> {
     /// whom the person named, so that every later look asks for that patient.
     fn assign(&mut self, record: &mut Record, key: &PatientKey, decision: &Decision) -> Result<(), Refusal> {
         act::may_be_assigned(record)?;
-        let found = self.identify(record, Some(key)).map_err(act::refuse_doubt)?;
+        let mut found = self.identify(record, Some(key)).map_err(act::refuse_doubt)?;
+        self.complete_order(&mut found, record.id()).map_err(act::refuse_doubt)?;
         let notes = found.notes.clone();
         let (study, row) = self.study_of(&found, record).map_err(act::refuse_doubt)?;
         let (mut binding, row) =
@@ -175,10 +177,11 @@ impl Round<'_> {
             self.restore_study(record, &binding)?;
             return Ok(binding);
         }
-        let found = match &sealed {
+        let mut found = match &sealed {
             Some(binding) => self.same_person(record, binding)?,
             None => self.identify(record, None)?,
         };
+        self.complete_order(&mut found, record.id())?;
         let assigned = sealed.and_then(|binding| binding.assigned);
         let (key, row) = self.study_of(&found, record)?;
         let notes = found.notes.clone();
@@ -188,6 +191,42 @@ impl Round<'_> {
         self.studies.insert(key.row, row);
         self.seal(record.id(), binding.clone());
         Ok(binding)
+    }
+
+    /// Has an order say which study it has, where the hospital's messages do not: as somebody else said
+    /// once and for all, else as one is asked now. An order whose study was begun here without keeps it.
+    fn complete_order(&mut self, found: &mut Match, id: CaptureId) -> Result<(), Doubt> {
+        let is_open = |order: &Order| order.study_instance_uid.is_empty() && !order.accession.is_empty();
+        let Some(order) = found.order.clone().filter(is_open) else { return Ok(()) };
+        let (key, before) = bind::order_keys(found, &order.accession, &self.works.place);
+        let unavailable = |e: JournalError| (FailureCode::StoreUnavailable, e.to_string());
+        for key in std::iter::once(&key).chain(&before) {
+            let told = self.orders.get(key).cloned().map_or_else(|| self.works.journal.order(key), |told| Ok(Some(told)));
+            if let Some(told) = told.map_err(unavailable)? {
+                found.order = Some(completed(order, &told));
+                return Ok(());
+            }
+            if self.study(key)?.is_some() {
+                return Ok(());
+            }
+        }
+        if self.works.sources.is_empty() {
+            return Ok(());
+        }
+        match self.told.get(&key) {
+            Some(Told::Order(told)) => {
+                self.orders.insert(key, Order::clone(told));
+                found.order = Some(completed(order, told));
+            }
+            Some(Told::Nowhere(notes)) => found.notes.extend(notes.iter().cloned()),
+            Some(Told::Doubt(doubt)) => return Err(doubt.clone()),
+            None => {
+                self.questions.push((Question::about(key, &order, found), id));
+                let why = "it is being asked which study the order has";
+                return Err((FailureCode::StudyUnknown, why.to_owned()));
+            }
+        }
+        Ok(())
     }
 
     /// The study a capture belongs to, with its row where it was begun already.
@@ -226,6 +265,7 @@ impl Round<'_> {
         let Ok(key) = bind::bound_study(binding, record, &self.works.place) else { return Ok(()) };
         let row = bind::restore(binding, self.study(&key)?, &self.works.place);
         self.studies.insert(key, row);
+        self.orders.extend(bind::told_order(binding, &self.works.place));
         Ok(())
     }
 
@@ -259,11 +299,27 @@ impl Round<'_> {
 /// claim names, as they are now. A visit that was chosen for it stays: the patient may be in another one
 /// since. So does an order that would be another study's.
 fn as_it_is_now(claim: &Claim, found: Match, binding: &Binding) -> Match {
+    // What others said of the order is the binding's to tell.
+    let order = found.order.map(|order| match &binding.order {
+        Some(bound) if bound.accession == order.accession => completed(order, bound),
+        _ => order,
+    });
+    let found = Match { order, ..found };
     let study = |order: &Order| order.study_instance_uid.clone();
     let is_same_study = found.order.as_ref().map(study) == binding.order.as_ref().map(study);
     let visit = if claim.visit.is_some() { found.visit } else { binding.visit.clone() };
     let order = if claim.order.is_some() && is_same_study { found.order } else { binding.order.clone() };
     Match { visit, order, ..found }
+}
+
+fn completed(mut order: Order, told: &Order) -> Order {
+    order.complete(told);
+    order
+}
+
+/// Not known yet only because nobody has said which study its order has.
+pub(super) fn waits_for_study(leg: &Leg) -> bool {
+    leg.stage == Stage::Accepted && leg.failure.as_ref().is_some_and(|f| f.code == FailureCode::StudyUnknown)
 }
 
 /// Held for want of a match: what a message of the hospital may release.
@@ -275,6 +331,7 @@ pub(super) fn waits_for_facts(leg: &Leg) -> bool {
                 | FailureCode::PatientAmbiguous
                 | FailureCode::IdentityDisagrees
                 | FailureCode::OrderCancelled
+                | FailureCode::StudyUnclear
         )
     };
     leg.stage == Stage::Held && leg.failure.as_ref().is_some_and(|f| by_facts(f.code))

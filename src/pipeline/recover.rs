@@ -166,8 +166,10 @@ struct Batch<'j> {
 }
 
 impl Batch<'_> {
-    /// Of a capture that was bound the study comes back too: its times, and which numbers are taken.
+    /// Of a capture that was bound the study comes back too: its times, which numbers are taken, and what
+    /// others said of its order.
     fn add(&mut self, record: Record, binding: Option<&Binding>) -> Result<(), String> {
+        self.commit.orders.extend(binding.and_then(|binding| bind::told_order(binding, self.place)));
         if let Some(binding) = binding
             && let Ok(key) = bind::bound_study(binding, &record, self.place)
         {

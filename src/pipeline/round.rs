@@ -8,13 +8,15 @@ use jiff::Timestamp;
 use super::act;
 use super::commit;
 use super::forward::NamedArchive;
+use super::inquire::{Question, Told};
 use super::lane::SENT_MAX;
+use super::owner::{waits_for_facts, waits_for_study};
 use super::sealed;
 use super::step::{Delivery, Failed, Job, Outcome, Works, advance, jitter, later};
 use super::view::View;
 use crate::capture::record::{Digest, Event};
 use crate::capture::retry::Next;
-use crate::capture::{Binding, CaptureId, Class, Commitment, Failure, FailureCode, Form, ItemId, Leg, Record, Stage, Uid};
+use crate::capture::{Binding, CaptureId, Class, Commitment, Failure, FailureCode, Form, ItemId, Leg, Order, Record, Stage, Uid};
 use crate::journal::{Commit, JournalError, StudyRow};
 
 /// Unreadable rows that are remembered, so that each is complained of once.
@@ -28,6 +30,12 @@ pub(super) struct Round<'w> {
     changes: BTreeMap<CaptureId, (Record, Record)>,
     pub(super) studies: BTreeMap<Digest, StudyRow>,
     pub(super) bindings: Vec<(CaptureId, Binding)>,
+    /// What was said of orders: to be kept.
+    pub(super) orders: BTreeMap<Digest, Order>,
+    /// What was said since the last round, whatever it is.
+    pub(super) told: BTreeMap<Digest, Told>,
+    /// What is to be asked, and for whom.
+    pub(super) questions: Vec<(Question, CaptureId)>,
     pub(super) jobs: Vec<Job>,
     pub(super) answers: Vec<commit::Answer>,
     pub(super) asks: Vec<(usize, ItemId)>,
@@ -49,6 +57,9 @@ impl<'w> Round<'w> {
             changes: BTreeMap::new(),
             studies: BTreeMap::new(),
             bindings: Vec::new(),
+            orders: BTreeMap::new(),
+            told: BTreeMap::new(),
+            questions: Vec::new(),
             jobs: Vec::new(),
             answers: Vec::new(),
             asks: Vec::new(),
@@ -365,7 +376,7 @@ impl<'w> Round<'w> {
     pub(super) fn look_again(&mut self, id: CaptureId) {
         let Some((old, mut record)) = self.load_or_tell(id) else { return };
         self.pull_back(&mut record);
-        if record.items.iter().any(|item| item.any_leg(super::owner::waits_for_facts)) {
+        if record.items.iter().any(|item| item.any_leg(|leg| waits_for_facts(leg) || waits_for_study(leg))) {
             self.find_owner(&mut record);
         }
         self.arrange(&mut record);
@@ -397,7 +408,7 @@ impl<'w> Round<'w> {
         for (id, items) in stopped {
             sealed::stop(&self.works.spool, id, items).map_err(|e| e.to_string())?;
         }
-        if self.touched() == 0 && self.studies.is_empty() {
+        if self.touched() == 0 && self.studies.is_empty() && self.orders.is_empty() {
             return Ok(());
         }
         let arrived: Vec<CaptureId> = self.inserts.keys().copied().collect();
@@ -405,6 +416,7 @@ impl<'w> Round<'w> {
             insert: self.inserts.values().cloned().collect(),
             replace: self.changes.values().cloned().collect(),
             studies: self.studies.iter().map(|(k, v)| (*k, v.clone())).collect(),
+            orders: self.orders.iter().map(|(k, v)| (*k, v.clone())).collect(),
             transactions: Vec::new(),
         };
         self.works.journal.commit(commit).map_err(|e| e.to_string())?;

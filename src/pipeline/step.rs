@@ -19,6 +19,7 @@ use super::act::{self, Awaited, Decision, Inbox, Note, Verdict};
 use super::bind::Place;
 use super::commit;
 use super::forward::{self, NamedArchive, Wrapping};
+use super::inquire::{Inquirer, Source, Told};
 use super::lane::{IN_HAND_MAX, Lane};
 use super::observer::Observer;
 use super::pending::Pending;
@@ -65,6 +66,8 @@ pub struct Works {
     pub lookup: Arc<dyn Lookup>,
     /// Each with a name of its own. Empty: captures wait, identified.
     pub archives: Vec<NamedArchive>,
+    /// Who is asked which study an order has, the first that knows counts. Empty: nobody.
+    pub sources: Vec<Source>,
     pub clock: Clock,
     pub observer: Arc<dyn Observer>,
     pub place: Place,
@@ -88,6 +91,7 @@ pub enum Progress {
 pub struct Line {
     works: Works,
     pub(super) clerk: commit::Clerk,
+    pub(super) inquirer: Inquirer,
     pub(super) sweeper: Sweeper,
     wrapping: Wrapping,
     started: Timestamp,
@@ -117,6 +121,7 @@ struct State {
     /// Discarded captures whose bytes are still to be erased.
     erasable: BTreeMap<CaptureId, u16>,
     answers: Vec<commit::Answer>,
+    told: BTreeMap<Digest, Told>,
     unreadable: BTreeSet<CaptureId>,
     stopping: bool,
 }
@@ -200,6 +205,7 @@ impl Line {
             started,
             works,
             clerk: commit::Clerk::new(questions),
+            inquirer: Inquirer::new(),
             sweeper: Sweeper::default(),
             wrapping: Wrapping::default(),
             state: Mutex::new(State { lanes, ..State::default() }),
@@ -280,6 +286,16 @@ impl Line {
         }
     }
 
+    /// What was said of an order, to those who wait for it.
+    pub(super) fn told(&self, order: Digest, told: Told, waiting: BTreeSet<CaptureId>) {
+        let mut state = self.state();
+        state.told.insert(order, told);
+        state.woken.extend(waiting);
+        state.arrived = true;
+        drop(state);
+        self.claimer.notify_one();
+    }
+
     pub(super) fn answers_waiting(&self) -> usize {
         self.state().answers.len()
     }
@@ -296,6 +312,7 @@ impl Line {
 
     pub fn stop(&self) {
         self.clerk.stop();
+        self.inquirer.stop();
         self.wrapping.darkroom.stop();
         self.sweeper.stop();
         self.state().stopping = true;
@@ -476,6 +493,7 @@ impl Line {
             round.view.forget(outcome);
         }
         round.answers = std::mem::take(&mut state.answers);
+        round.told = std::mem::take(&mut state.told);
         let notes = state.inbox.take();
         (Taken { outcomes, woken, notes, busy, facts: self.facts.load(Ordering::SeqCst) }, round)
     }
@@ -486,6 +504,7 @@ impl Line {
         let mut state = self.state();
         state.outcomes.splice(0..0, taken.outcomes);
         state.answers.splice(0..0, round.answers);
+        state.told.extend(round.told);
         state.woken.extend(taken.woken);
         state.inbox.put_back_tried(taken.notes);
         Progress::Blocked
@@ -533,6 +552,7 @@ impl Line {
             }
         }
         self.clerk.ask(std::mem::take(&mut round.asks));
+        self.inquirer.ask(std::mem::take(&mut round.questions));
         self.sweeper.rested(&self.works, round.changed());
         for job in std::mem::take(&mut round.jobs) {
             if let Some(lane) = state.lanes.get_mut(job.lane) {
@@ -578,7 +598,7 @@ impl Line {
     }
 
     /// Answers each decision; `None` where its capture is in a worker's hands or not yet in the
-    /// journal, so that it has to wait.
+    /// journal, or somebody has to be asked first, so that it has to wait.
     fn fill(&self, round: &mut Round<'_>, taken: &Taken) -> Vec<Option<Verdict>> {
         round.hear();
         for outcome in &taken.outcomes {
@@ -587,7 +607,9 @@ impl Line {
         let mut verdicts = Vec::with_capacity(taken.notes.len());
         for Note { decision, .. } in &taken.notes {
             let waits = taken.busy.contains(&decision.capture) || self.works.pending.get(decision.capture).is_some();
-            verdicts.push(if waits { None } else { Some(round.decide(decision)) });
+            let questions = round.questions.len();
+            let verdict = (!waits).then(|| round.decide(decision));
+            verdicts.push(verdict.filter(|_| round.questions.len() == questions));
         }
         round.claim_due(&taken.busy);
         for record in self.works.pending.oldest(ROUND_MAX) {

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use shutterbridge::archive::studies::Studies;
 use shutterbridge::archive::{Archive, Asked as Answered, Refused, Report, Stored};
 use shutterbridge::audit::Audit;
 use shutterbridge::capture::TakenAt;
@@ -30,6 +31,7 @@ use shutterbridge::pipeline::accept::{Census, FrontDesk, Options, Quotas, Recept
 use shutterbridge::pipeline::bind::{Department, Place};
 use shutterbridge::pipeline::department::DepartmentRule;
 use shutterbridge::pipeline::forward::NamedArchive;
+use shutterbridge::pipeline::inquire::{Source, SourceKind};
 use shutterbridge::pipeline::observer::{Nobody, Observer};
 use shutterbridge::pipeline::pending::Pending;
 use shutterbridge::pipeline::step::{Line, Progress, Works};
@@ -241,6 +243,8 @@ pub struct World {
     pub refused: Arc<Mutex<Vec<&'static str>>>,
     /// Patients nobody announced are refused at the door.
     pub refuses_strangers: bool,
+    /// Who is asked which study an order has.
+    pub asked: Vec<(SourceKind, Arc<dyn Studies>)>,
 }
 
 /// Remembers which reports were refused.
@@ -277,7 +281,20 @@ impl World {
             reads: Arc::default(),
             refused: Arc::default(),
             refuses_strangers: false,
+            asked: Vec::new(),
         }
+    }
+
+    pub fn ask(&mut self, kind: SourceKind, studies: Arc<dyn Studies>) {
+        self.asked.push((kind, studies));
+    }
+
+    fn sources(&self) -> Vec<Source> {
+        let source = |(kind, studies): &(SourceKind, Arc<dyn Studies>)| {
+            let name = if *kind == SourceKind::Worklist { "the worklist" } else { "the archive" };
+            Source { name: name.to_owned(), kind: *kind, studies: studies.clone() }
+        };
+        self.asked.iter().map(source).collect()
     }
 
     pub fn spool_folder(&self) -> PathBuf {
@@ -344,6 +361,7 @@ impl World {
             pending: pending.clone(),
             lookup: self.hospital.clone(),
             archives,
+            sources: self.sources(),
             clock: clock.clone(),
             observer,
             place: place(),
@@ -382,7 +400,7 @@ impl House {
     pub fn settle(&self) {
         for _ in 0..10_000 {
             let progress = self.line.step();
-            let worked = self.line.work_one() | self.line.ask_some();
+            let worked = self.line.work_one() | self.line.ask_some() | self.line.inquire_one();
             if !worked && !matches!(progress, Progress::Did(_)) {
                 return;
             }

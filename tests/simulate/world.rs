@@ -273,6 +273,7 @@ impl World {
                 commitment: self.commitment,
                 takes: Takes::default(),
             }],
+            sources: Vec::new(),
             clock: self.clock.clone(),
             observer: Arc::new(Nobody),
             place: place(),

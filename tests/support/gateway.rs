@@ -18,6 +18,7 @@ const STOP_MAX: Duration = Duration::from_secs(30);
 /// The smallest site: one department, one issuer, one archive; every port free. `more` goes below:
 /// first what is said of the archive, then other sections.
 pub fn config(folder: &Path, issuer: &Issuer, archive_port: u16, more: &str) -> PathBuf {
+    let order = if more.contains("[lookup.mwl]") { r#"["local", "mwl"]"# } else { r#"["local"]"# };
     let mut text = format!(
         r#"[server]
 listen = "127.0.0.1:0"
@@ -38,7 +39,7 @@ jwks_file = "jwks.json"
 [hl7]
 listen = "127.0.0.1:0"
 [lookup]
-order = ["local"]
+order = {order}
 [audit]
 file = "audit.log"
 [[archive]]

@@ -1,0 +1,368 @@
+//! Which study an order gets that the hospital announced without one: who is asked, what counts, and what
+//! stops a capture. One step at a time, with a worklist and archives that say what they are told.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+mod line_support;
+
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+use shutterbridge::archive::studies::{Entry, Studies, Unanswered};
+use shutterbridge::capture::{CaptureId, FailureCode, Identifier, Order, Phi, Stage};
+use shutterbridge::pipeline::inquire::SourceKind::{self, Archive, Worklist};
+use shutterbridge::pipeline::{Act, RefusalCode};
+use shutterbridge::store::memory::MemoryStore;
+use shutterbridge::store::{Batch, Store as _};
+
+use line_support::*;
+
+/// Answers every question with its entries, or not at all.
+#[derive(Default)]
+struct Peer {
+    entries: Mutex<Vec<Entry>>,
+    is_away: Mutex<bool>,
+    asked: Mutex<Vec<(String, String)>>,
+}
+
+impl Peer {
+    fn of(entries: Vec<Entry>) -> Arc<Self> {
+        Arc::new(Self { entries: Mutex::new(entries), ..Self::default() })
+    }
+
+    fn says(&self, entries: Vec<Entry>) {
+        *self.entries.lock().unwrap() = entries;
+    }
+
+    fn questions(&self) -> usize {
+        self.asked.lock().unwrap().len()
+    }
+}
+
+impl Studies for Peer {
+    fn under(&self, accession: &Phi, patient_id: &Phi) -> Result<Vec<Entry>, Unanswered> {
+        self.asked.lock().unwrap().push((accession.expose().to_owned(), patient_id.expose().to_owned()));
+        if *self.is_away.lock().unwrap() {
+            return Err(Unanswered("it cannot be reached: nobody is there".to_owned()));
+        }
+        Ok(self.entries.lock().unwrap().clone())
+    }
+}
+
+fn entry(patient: &str, study: &str) -> Entry {
+    let identifier = Identifier { id: patient.into(), issuer: "HOSP".to_owned(), ..Identifier::default() };
+    let order = Order { accession: "A7".into(), study_instance_uid: study.to_owned(), ..Order::default() };
+    Entry { patient: vec![identifier], order }
+}
+
+fn numbered(entry: Entry, procedure: &str, step: &str) -> Entry {
+    let order = Order { requested_procedure_id: procedure.into(), scheduled_step_id: step.into(), ..entry.order };
+    Entry { order, ..entry }
+}
+
+/// With patient 4711, whose order A7 has the study `announced`, and these to ask.
+fn open(name: &str, announced: &str, sources: &[(SourceKind, &Arc<Peer>)]) -> World {
+    let mut world = World::new(name);
+    world.hospital.order("A7", "4711", announced);
+    for (kind, peer) in sources {
+        world.ask(*kind, Arc::clone(peer) as _);
+    }
+    world
+}
+
+fn ordered() -> Value {
+    json!({"patient": {"id": "4711", "issuer": "HOSP"}, "order": {"accession": "A7"}, "department": "derm"})
+}
+
+fn send(house: &House, number: u8) -> CaptureId {
+    let id = house.send(&ordered(), None, &[&photo(number)]).unwrap().record.id();
+    house.settle();
+    id
+}
+
+fn study(house: &House, id: CaptureId) -> String {
+    house.record(id).study_instance_uid.expect("a study").to_string()
+}
+
+fn failure(house: &House, id: CaptureId) -> (FailureCode, String) {
+    let failure = house.record(id).items[0].failure.clone().expect("a failure");
+    (failure.code, failure.detail)
+}
+
+#[test]
+fn the_study_is_the_orders_own_else_the_worklists_else_that_of_an_archive_else_one_made_here() {
+    let table = [
+        // (announced, on the worklist, at the archive, then, who is asked how often)
+        ("1.2.1", vec![entry("4711", "1.2.2")], vec![entry("4711", "1.2.3")], "1.2.1", (0, 0)),
+        ("", vec![entry("4711", "1.2.2")], vec![entry("4711", "1.2.3")], "1.2.2", (1, 0)),
+        ("", vec![], vec![entry("4711", "1.2.3")], "1.2.3", (1, 1)),
+        ("", vec![entry("4711", "")], vec![entry("4711", "1.2.3")], "1.2.3", (1, 1)),
+        ("", vec![], vec![], "2.25.", (1, 1)),
+        // What an archive has of others under the number is not of this order.
+        ("", vec![], vec![entry("815", "1.2.3")], "2.25.", (1, 1)),
+        ("", vec![], vec![entry("815", "1.2.9"), entry("4711", "1.2.3")], "1.2.3", (1, 1)),
+        ("", vec![], vec![entry("4711", "1.2.3"), entry("4711", "1.2.3")], "1.2.3", (1, 1)),
+    ];
+    for (number, (announced, listed, archived, then, asked)) in table.into_iter().enumerate() {
+        let (worklist, archive) = (Peer::of(listed), Peer::of(archived));
+        let world = open(&format!("inquire-{number}"), announced, &[(Archive, &archive), (Worklist, &worklist)]);
+        let house = world.start();
+        let first = send(&house, 1);
+        assert!(study(&house, first).starts_with(then), "{number}: {}", study(&house, first));
+        assert_eq!((worklist.questions(), archive.questions()), asked, "{number}");
+        assert_eq!(house.stage(first), Stage::Forwarded, "{number}");
+        let second = send(&house, 2);
+        assert_eq!(study(&house, second), study(&house, first), "{number}");
+        assert_eq!((worklist.questions(), archive.questions()), asked, "{number}: it was asked about an order again");
+    }
+}
+
+#[test]
+fn a_capture_without_an_order_asks_nobody() {
+    let worklist = Peer::of(vec![entry("4711", "1.2.2")]);
+    let world = open("inquire-none", "", &[(Worklist, &worklist)]);
+    let house = world.start();
+    let id = house.send(&claim("4711"), None, &[&photo(1)]).unwrap().record.id();
+    house.settle();
+    assert_eq!((house.stage(id), worklist.questions()), (Stage::Forwarded, 0));
+}
+
+#[test]
+fn what_the_worklist_has_for_another_patient_or_twice_stops_a_capture_until_it_is_corrected() {
+    let another = FailureCode::IdentityDisagrees;
+    let unclear = FailureCode::StudyUnclear;
+    let nameless = Entry { patient: Vec::new(), ..entry("4711", "1.2.2") };
+    let elsewhere = |mut entry: Entry| {
+        entry.patient[0].issuer = "OTHER".to_owned();
+        entry
+    };
+    let table = [
+        (vec![entry("815", "1.2.2")], another),
+        (vec![entry("4711", "1.2.2"), entry("815", "1.2.3")], another),
+        (vec![nameless], another),
+        (vec![elsewhere(entry("4711", "1.2.2"))], another),
+        (vec![entry("4711", "1.2.2"), entry("4711", "1.2.3")], unclear),
+        (vec![entry("4711", "1.02.3")], unclear),
+    ];
+    for (number, (entries, code)) in table.into_iter().enumerate() {
+        let worklist = Peer::of(entries);
+        let world = open(&format!("inquire-stops-{number}"), "", &[(Worklist, &worklist)]);
+        let house = world.start();
+        let id = send(&house, 1);
+        assert_eq!((house.stage(id), failure(&house, id).0), (Stage::Held, code), "{number}");
+        assert!(failure(&house, id).1.contains("worklist") && world.stored() == 0, "{number}");
+        worklist.says(vec![entry("4711", "1.2.2")]);
+        let decided = house.decide(id, Act::Retry).unwrap();
+        assert_ne!(decided.stage(), Stage::Held, "{number}");
+        house.clock.advance_ms(1_000);
+        house.settle();
+        assert_eq!((house.stage(id), study(&house, id)), (Stage::Forwarded, "1.2.2".to_owned()), "{number}");
+    }
+}
+
+#[test]
+fn a_corrected_worklist_is_noticed_without_a_person() {
+    let worklist = Peer::of(vec![entry("815", "1.2.2")]);
+    let world = open("inquire-noticed", "", &[(Worklist, &worklist)]);
+    let house = world.start();
+    let id = send(&house, 1);
+    assert_eq!(house.stage(id), Stage::Held);
+    worklist.says(vec![entry("4711", "1.2.2")]);
+    house.clock.advance_ms(6 * 60_000);
+    house.settle();
+    assert_eq!((house.stage(id), study(&house, id)), (Stage::Forwarded, "1.2.2".to_owned()));
+}
+
+#[test]
+fn steps_of_one_study_are_one_and_of_several_procedures_the_ordered_one_counts() {
+    let worklist = Peer::of(vec![numbered(entry("4711", "1.2.2"), "RP1", "S1"), numbered(entry("4711", "1.2.2"), "RP1", "S2")]);
+    let world = open("inquire-steps", "", &[(Worklist, &worklist)]);
+    let house = world.start();
+    let id = send(&house, 1);
+    assert_eq!(study(&house, id), "1.2.2");
+    let two = vec![numbered(entry("4711", "1.2.2"), "RP1", "S1"), numbered(entry("4711", "1.2.3"), "RP2", "S2")];
+    let world = open("inquire-procedures", "", &[(Worklist, &Peer::of(two))]);
+    world.hospital.1.lock().unwrap().get_mut("A7").unwrap().1.requested_procedure_id = "RP2".into();
+    let house = world.start();
+    let id = send(&house, 1);
+    assert_eq!(study(&house, id), "1.2.3");
+}
+
+#[test]
+fn a_patient_whose_numbers_were_merged_is_known_to_the_worklist_by_any_of_them() {
+    let worklist = Peer::of(vec![entry("0815", "1.2.2")]);
+    let world = open("inquire-merged", "", &[(Worklist, &worklist)]);
+    let prior = Identifier { id: "0815".into(), issuer: "HOSP".to_owned(), ..Identifier::default() };
+    world.hospital.0.lock().unwrap().get_mut("4711").unwrap().prior_ids = vec![prior];
+    let house = world.start();
+    let id = send(&house, 1);
+    assert_eq!((house.stage(id), study(&house, id)), (Stage::Forwarded, "1.2.2".to_owned()));
+}
+
+#[test]
+fn archives_with_several_studies_of_an_order_tell_a_person_and_none_is_chosen() {
+    let (one, other) = (Peer::of(vec![entry("4711", "1.2.2")]), Peer::of(vec![entry("4711", "1.2.3")]));
+    let world = open("inquire-archives", "", &[(Archive, &one), (Archive, &other)]);
+    let house = world.start();
+    let id = send(&house, 1);
+    assert!(study(&house, id).starts_with("2.25."));
+    let notes = house.record(id).notes;
+    assert!(notes.iter().any(|note| note.contains("which study the order has")), "{notes:?}");
+}
+
+#[test]
+fn while_somebody_does_not_answer_the_capture_waits_and_nothing_is_made_up() {
+    let (worklist, archive) = (Peer::of(vec![]), Peer::of(vec![entry("4711", "1.2.3")]));
+    for (number, away) in [&worklist, &archive].into_iter().enumerate() {
+        *away.is_away.lock().unwrap() = true;
+        let world = open(&format!("inquire-away-{number}"), "", &[(Worklist, &worklist), (Archive, &archive)]);
+        let house = world.start();
+        let id = send(&house, 1);
+        for _ in 0..100 {
+            house.clock.advance_ms(10_000);
+            house.settle();
+        }
+        assert_eq!((house.stage(id), failure(&house, id).0), (Stage::Accepted, FailureCode::StudyUnknown));
+        assert!(failure(&house, id).1.contains("cannot be reached") && world.stored() == 0);
+        // Another capture is not kept waiting by it.
+        let plain = house.send(&claim("4711"), None, &[&photo(2)]).unwrap().record.id();
+        house.settle();
+        assert_eq!(house.stage(plain), Stage::Forwarded);
+        *away.is_away.lock().unwrap() = false;
+        for _ in 0..10 {
+            house.clock.advance_ms(10_000);
+            house.settle();
+        }
+        assert_eq!((house.stage(id), study(&house, id)), (Stage::Forwarded, "1.2.3".to_owned()));
+    }
+}
+
+#[test]
+fn many_captures_of_one_order_are_one_question() {
+    let worklist = Peer::of(vec![entry("4711", "1.2.2")]);
+    let world = open("inquire-many", "", &[(Worklist, &worklist)]);
+    let house = world.start();
+    let ids: Vec<CaptureId> = (0..20).map(|n| house.send(&ordered(), None, &[&photo(n)]).unwrap().record.id()).collect();
+    house.settle();
+    assert!(ids.iter().all(|id| house.stage(*id) == Stage::Forwarded && study(&house, *id) == "1.2.2"));
+    assert_eq!(worklist.questions(), 1);
+    let mut numbers: Vec<_> = ids.iter().map(|id| house.record(*id).study_instance_uid).collect();
+    numbers.dedup();
+    assert_eq!(numbers.len(), 1);
+}
+
+#[test]
+fn an_order_that_was_told_once_keeps_its_study_through_restarts_a_lost_index_and_a_changed_worklist() {
+    let worklist = Peer::of(vec![numbered(entry("4711", "1.2.2"), "RP1", "S1")]);
+    let mut world = open("inquire-kept", "", &[(Worklist, &worklist)]);
+    let house = world.start();
+    let first = send(&house, 1);
+    assert_eq!(study(&house, first), "1.2.2");
+    worklist.says(vec![entry("4711", "1.2.9")]);
+    drop(house);
+    let house = world.start();
+    let second = send(&house, 2);
+    assert_eq!(study(&house, second), "1.2.2");
+    drop(house);
+    world.store = Arc::default();
+    let house = world.start();
+    house.settle();
+    let third = send(&house, 3);
+    assert_eq!((study(&house, first), study(&house, third)), ("1.2.2".to_owned(), "1.2.2".to_owned()));
+    assert_eq!(worklist.questions(), 1);
+}
+
+/// The index as it is now.
+fn copy(store: &MemoryStore) -> Arc<MemoryStore> {
+    let (copied, mut batch) = (MemoryStore::default(), Batch::new());
+    for row in store.scan(&[], &[0xFF; 8], usize::MAX).unwrap() {
+        batch.put(row.key, row.value);
+    }
+    copied.commit(batch).unwrap();
+    Arc::new(copied)
+}
+
+#[test]
+fn a_power_cut_between_the_sealed_answer_and_the_index_asks_nothing_again() {
+    let worklist = Peer::of(vec![entry("4711", "1.2.2")]);
+    let mut world = open("inquire-power", "", &[(Worklist, &worklist)]);
+    let house = world.start();
+    let first = house.send(&ordered(), None, &[&photo(1)]).unwrap().record.id();
+    house.line.step();
+    let before = copy(&world.store);
+    house.settle();
+    assert_eq!((study(&house, first), worklist.questions()), ("1.2.2".to_owned(), 1));
+    drop(house);
+    worklist.says(vec![entry("4711", "1.2.9")]);
+    world.store = before;
+    let house = world.start();
+    assert_eq!(house.stage(first), Stage::Accepted, "the index knew it already");
+    let second = house.send(&ordered(), None, &[&photo(2)]).unwrap().record.id();
+    house.clock.advance_ms(10_000);
+    house.settle();
+    assert_eq!((study(&house, first), study(&house, second)), ("1.2.2".to_owned(), "1.2.2".to_owned()));
+    assert_eq!((house.stage(first), worklist.questions()), (Stage::Forwarded, 1));
+}
+
+#[test]
+fn a_study_that_was_begun_here_is_not_taken_elsewhere_when_the_worklist_comes_to_know_one() {
+    let worklist = Peer::of(vec![]);
+    let mut world = open("inquire-begun", "", &[(Worklist, &worklist)]);
+    let house = world.start();
+    let first = send(&house, 1);
+    worklist.says(vec![entry("4711", "1.2.9")]);
+    let second = send(&house, 2);
+    assert_eq!(study(&house, second), study(&house, first));
+    drop(house);
+    world.store = Arc::default();
+    let house = world.start();
+    let third = send(&house, 3);
+    assert_eq!((study(&house, third), worklist.questions()), (study(&house, first), 1));
+}
+
+#[test]
+fn a_correction_of_the_order_reaches_a_capture_that_waits_under_the_study_it_was_told() {
+    let worklist = Peer::of(vec![entry("4711", "1.2.2")]);
+    let world = open("inquire-corrected", "", &[(Worklist, &worklist)]);
+    *world.shelf.away.lock().unwrap() = Some(FailureCode::ArchiveUnreachable);
+    let house = world.start();
+    let id = send(&house, 1);
+    assert_eq!(study(&house, id), "1.2.2");
+    world.hospital.1.lock().unwrap().get_mut("A7").unwrap().1.procedure.meaning = "Ulcer, left".to_owned();
+    *world.shelf.away.lock().unwrap() = None;
+    house.clock.advance_ms(60_000);
+    house.settle();
+    assert_eq!((house.stage(id), study(&house, id)), (Stage::Forwarded, "1.2.2".to_owned()));
+    let stored = world.shelf.stored.lock().unwrap();
+    let bytes = stored.values().next().unwrap()[0].clone();
+    assert!(bytes.windows(11).any(|piece| piece == b"Ulcer, left"), "the correction was lost");
+    assert!(bytes.windows(5).any(|piece| piece == b"1.2.2"));
+}
+
+#[test]
+fn a_person_who_assigns_a_capture_waits_for_the_answer_too() {
+    let worklist = Peer::of(vec![entry("4711", "1.2.2")]);
+    let world = open("inquire-assign", "", &[(Worklist, &worklist)]);
+    world.hospital.admit("815", "1980-01-01");
+    let house = world.start();
+    let mut unknown = ordered();
+    unknown["patient"]["id"] = json!("9");
+    let id = house.send(&unknown, None, &[&photo(1)]).unwrap().record.id();
+    house.settle();
+    assert_eq!((house.stage(id), worklist.questions()), (Stage::Held, 0));
+    let awaited = house.line.ask(decision(id, to_patient("4711"))).unwrap();
+    house.settle();
+    assert_ne!(house.line.answer(&awaited).unwrap().stage(), Stage::Held);
+    house.settle();
+    assert_eq!((house.stage(id), study(&house, id)), (Stage::Forwarded, "1.2.2".to_owned()));
+
+    *worklist.is_away.lock().unwrap() = true;
+    world.hospital.order("A8", "815", "");
+    unknown["order"]["accession"] = json!("A8");
+    let id = house.send(&unknown, None, &[&photo(2)]).unwrap().record.id();
+    house.settle();
+    let awaited = house.line.ask(decision(id, to_patient("815"))).unwrap();
+    house.settle();
+    let refusal = house.line.answer(&awaited).unwrap_err();
+    assert!(refusal.code == RefusalCode::Unavailable && refusal.detail.contains("worklist"), "{refusal:?}");
+    assert_eq!(house.stage(id), Stage::Held);
+}
