@@ -648,3 +648,16 @@ fn checked(record: Record) -> Result<Record, JournalError> {
     record.check().map_err(|broken| JournalError::Broken(broken.0))?;
     Ok(record)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_table_has_a_first_byte_of_its_own() {
+        let tables = [RECORDS.prefix(), IDEMPOTENCY.prefix(), STUDIES.prefix(), ORDERS.prefix(), WHOLE.prefix()];
+        let mut all = [&tables[..], &[TRANSACTIONS.prefix(), sheets::SHEET], &index::PREFIXES].concat();
+        all.sort_unstable();
+        assert!(all.is_sorted_by(|a, b| a < b), "{all:x?}");
+    }
+}

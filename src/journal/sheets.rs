@@ -15,7 +15,7 @@ use crate::store::table::after_prefix;
 use crate::store::{Batch, Row, Store};
 
 /// First byte of the rows.
-const SHEET: u8 = 0x1a;
+pub(super) const SHEET: u8 = 0x1A;
 /// Keys of a full sheet: the longest (49 bytes) fill less than two kilobytes.
 const SHEET_KEYS: usize = 32;
 /// Rows read at once.

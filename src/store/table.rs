@@ -30,6 +30,11 @@ impl<K: Key, V: Serialize + DeserializeOwned> Table<K, V> {
         Self { prefix, kind: PhantomData }
     }
 
+    #[cfg(test)]
+    pub(crate) const fn prefix(&self) -> u8 {
+        self.prefix
+    }
+
     /// # Errors
     /// As for [`Store::get`], and [`StoreError::Unexpected`] where the row is none of this table.
     pub fn get(&self, store: &dyn Store, key: &K) -> Result<Option<V>, StoreError> {
