@@ -32,7 +32,8 @@ fn exposed(still: &[u8], turn: u8, thousandths: &str) -> Vec<u8> {
         &[turn],
         b"\0\0\x87\x69\0\x04\0\0\0\x01\0\0\0\x26\0\0\0\0\0\x02\x90\x03\0\x02\0\0\0\x14\0\0\0\x44\x92\x91\0\x02\0\0\0\x04",
         thousandths.as_bytes(),
-        b"\0\0\0\0\x002026:03:01 10:15:30\0",
+        b"\0\0\0\0\0",
+        b"2026:03:01 10:15:30\0",
     ]
     .concat();
     let length = u16::try_from(tiff.len() + 8).unwrap().to_be_bytes();
