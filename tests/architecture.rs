@@ -86,6 +86,7 @@ const COLLEAGUES: &[(&str, &[&str], &str)] = &[
     ("libc", &["fence/wall"], "the numbers of system calls; no call is made with it"),
     ("md-5", &["media/pdf/crypt"], "the keys of old PDF files; a signature of nothing"),
     ("memchr", &["anywhere"], "finds a byte fast; pure"),
+    ("nix", &["fence/wall"], "closes what a process inherited; nothing else"),
     ("png", &["media/raster"], "decodes PNG with limits"),
     ("rayon-core", &["fence/inside"], "keeps the decoder of HEIC on one thread"),
     ("rcgen", &["ops"], "makes the dev CA; nothing in production"),

@@ -251,6 +251,18 @@ const BOUNDS: Bounds = Bounds {
     output_bytes: 1 << 20,
 };
 
+/// Ends well where that file, which says `exit 0`, can be read.
+fn reading(file: &Path) -> String {
+    format!(". {}; exit 7", file.display())
+}
+
+/// It came with Linux 5.13.
+fn has_landlock() -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release.split('.').map(|n| n.parse::<u32>().unwrap_or(0));
+    (numbers.next(), numbers.next()) >= (Some(5), Some(13))
+}
+
 fn ending_of(script: &str) -> Result<(), Ended> {
     let arguments = vec!["-c".to_owned(), script.to_owned()];
     let task = Task::Film { program: "/bin/bash".into(), arguments };
@@ -268,12 +280,9 @@ fn a_program_behind_the_fence_reaches_nothing_but_its_pipes() {
     let file = folder.path().join("written");
     ending_of("echo fine").unwrap();
     let secret = folder.path().join("secret");
-    std::fs::write(&secret, "a key").unwrap();
-    let (write, read) = (format!("echo x > {}", file.display()), format!("read word < {}", secret.display()));
-    // Landlock came with Linux 5.13.
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
-    let mut numbers = release.split('.').map(|n| n.parse::<u32>().unwrap_or(0));
-    if (numbers.next(), numbers.next()) >= (Some(5), Some(13)) {
+    std::fs::write(&secret, "exit 0").unwrap();
+    let (write, read) = (format!("echo x > {}", file.display()), reading(&secret));
+    if has_landlock() {
         assert!(matches!(ending_of(&read), Err(Ended::Broke(_))), "{read}");
     }
     for deed in ["exec 3<>/dev/tcp/127.0.0.1/9", "/bin/true; true", "(exit 0)", &write, "exit 3"] {
@@ -282,6 +291,64 @@ fn a_program_behind_the_fence_reaches_nothing_but_its_pipes() {
     assert!(!file.exists());
     assert!(matches!(ending_of("while :; do :; done"), Err(Ended::TooLong)));
     assert!(matches!(ending_of("while echo 0123456789; do :; done"), Err(Ended::TooMuch)));
+}
+
+#[test]
+fn a_program_behind_the_fence_has_none_of_what_the_gateway_had_open() {
+    if !Path::new("/bin/bash").exists() {
+        eprintln!("skipped: bash is not installed");
+        return;
+    }
+    let folder = TempDir::new("transcode-inherits");
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "a key").unwrap();
+    let before = format!("exec 9<{} && exec \"$@\"", secret.display());
+    let launched = ["/bin/bash", "-c", &before, "before", BINARY, fence::WORD];
+    let task = Task::Film { program: "/bin/bash".into(), arguments: vec!["-c".to_owned(), "read -r -u 9 word".to_owned()] };
+    let ended = Fence::of(launched.map(Into::into)).run_within(&task, BOUNDS, &mut std::io::empty(), &mut |_| Ok(()));
+    assert!(matches!(ended, Err(Ended::Broke(_))), "{ended:?}");
+}
+
+#[test]
+fn a_program_reads_nothing_that_lies_beside_it() {
+    if !Path::new("/bin/bash").exists() {
+        eprintln!("skipped: bash is not installed");
+        return;
+    }
+    let folder = TempDir::new("transcode-beside");
+    let (program, key) = (folder.path().join("program"), folder.path().join("data.key"));
+    std::fs::copy("/bin/bash", &program).unwrap();
+    std::fs::write(&key, "exit 0").unwrap();
+    let ending_of = |script: String| {
+        let task = Task::Film { program: program.clone(), arguments: vec!["-c".to_owned(), script] };
+        let fence = Fence::of([BINARY.into(), fence::WORD.into()]);
+        fence.run_within(&task, BOUNDS, &mut std::io::empty(), &mut |_| Ok(()))
+    };
+    ending_of("echo fine".to_owned()).unwrap();
+    if has_landlock() {
+        let ended = ending_of(reading(&key));
+        assert!(matches!(ended, Err(Ended::Broke(_))), "{ended:?}");
+    }
+}
+
+/// core(5): a system that hands images of memory to a program of its own does so whatever the limit is,
+/// unless it is one byte; one that writes files begins them at a whole page.
+#[test]
+fn a_program_that_breaks_leaves_no_image_of_its_memory_with_anybody() {
+    let program = Path::new("/usr/bin/prlimit");
+    if !program.exists() {
+        eprintln!("skipped: prlimit (Debian: util-linux) is not installed");
+        return;
+    }
+    let arguments = ["--core", "--noheadings", "--raw", "--output=SOFT,HARD"].map(str::to_owned).to_vec();
+    let mut said = Vec::new();
+    let fence = Fence::of([BINARY.into(), fence::WORD.into()]);
+    let mut sink = |piece: &[u8]| {
+        said.extend_from_slice(piece);
+        Ok(())
+    };
+    fence.run_within(&Task::Film { program: program.into(), arguments }, BOUNDS, &mut std::io::empty(), &mut sink).unwrap();
+    assert_eq!(String::from_utf8(said).unwrap().trim(), "1 1");
 }
 
 #[test]

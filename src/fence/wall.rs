@@ -4,6 +4,8 @@
 //! decoded.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use landlock::{ABI, Access, AccessFs, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, path_beneath_rules};
@@ -46,7 +48,7 @@ const CALLS: &[libc::c_long] = &[
     libc::SYS_exit_group,
 ];
 /// Calls that a program needs beside [`CALLS`] to be loaded and to work on several threads, on files
-/// that are open. Nothing makes a socket, a pipe or another process; what is not here does not exist.
+/// that are open; newer programs take their pipes under numbers of their own. Nothing makes a socket, a pipe or another process; what is not here does not exist.
 const PROGRAM_CALLS: &[libc::c_long] = &[
     libc::SYS_execve,
     libc::SYS_pread64,
@@ -60,6 +62,7 @@ const PROGRAM_CALLS: &[libc::c_long] = &[
     libc::SYS_readlinkat,
     libc::SYS_getcwd,
     libc::SYS_fcntl,
+    libc::SYS_dup,
     libc::SYS_ppoll,
     libc::SYS_mmap,
     libc::SYS_mprotect,
@@ -101,8 +104,13 @@ pub enum Calls {
 
 /// Where systems have their libraries.
 const LIBRARIES: [&str; 6] = ["/usr", "/lib", "/lib64", "/bin", "/nix/store", "/etc/ld.so.cache"];
+/// Input, output and where errors go.
+const OPEN_FILES: u64 = 3;
 /// Files that a program may have open while it is loaded.
 const PROGRAM_FILES: u64 = 64;
+/// Bytes of an image of memory: too few for a file, and the one limit that a system keeps which hands
+/// images to a program (core(5)); none at all would be no limit there.
+const IMAGE_BYTES: u64 = 1;
 /// It works when nobody else wants to.
 const PROGRAM_NICENESS: i32 = 19;
 
@@ -110,21 +118,22 @@ const PROGRAM_NICENESS: i32 = 19;
 const MEMORY_CALLS: &[libc::c_long] = &[libc::SYS_mmap, libc::SYS_mprotect];
 
 /// Limits this process, for good: memory, processor time, no file larger than nothing, no file beside
-/// the three that are open, no image of its memory, no call but those named. It ends with its parent.
-/// A program may read itself and the system's libraries, and no other file, where the kernel has
-/// Landlock; else what its user may.
+/// input, output and errors, no image of its memory, no call but those named. It ends with its parent.
+/// A program may read itself and the system's libraries, and no other file, not even those beside it,
+/// where the kernel has Landlock; else what its user may.
 ///
 /// # Errors
 /// [`Open`] where the system refuses any of it.
 pub fn build(bounds: &Bounds, calls: &Calls) -> Result<(), Open> {
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(|_| Open)?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(|_| Open)?;
+    close_what_was_left_open().map_err(|_| Open)?;
     let limits = [
         (Resource::As, bounds.memory_bytes),
         (Resource::Cpu, bounds.cpu_seconds),
         (Resource::Fsize, 0),
-        (Resource::Core, 0),
-        (Resource::Nofile, if matches!(calls, Calls::Program(_)) { PROGRAM_FILES } else { 3 }),
+        (Resource::Core, IMAGE_BYTES),
+        (Resource::Nofile, if matches!(calls, Calls::Program(_)) { PROGRAM_FILES } else { OPEN_FILES }),
     ];
     for (resource, most) in limits {
         // At the lower one of two limits of time a process is told why it ends.
@@ -143,12 +152,23 @@ pub fn build(bounds: &Bounds, calls: &Calls) -> Result<(), Open> {
     apply_filter(&filter.ok_or(Open)?).map_err(|_| Open)
 }
 
-/// Of all files only those can be opened that a program is loaded from. A kernel that cannot do it
-/// lets it be.
+/// Whoever started the gateway may have left files open that every process after it inherits; a limit
+/// of their number closes none.
+fn close_what_was_left_open() -> io::Result<()> {
+    let numbers = fs::read_dir("/proc/self/fd")?.map(|entry| Ok(entry?.file_name().to_str().and_then(|n| n.parse().ok())));
+    let numbers = numbers.collect::<io::Result<Vec<Option<i32>>>>()?;
+    for number in numbers.into_iter().flatten().filter(|number| u64::try_from(*number).is_ok_and(|n| n >= OPEN_FILES)) {
+        // That by which the list was read is closed already.
+        let _ = nix::unistd::close(number);
+    }
+    Ok(())
+}
+
+/// Of all files only those can be opened that a program is loaded from: the data key may lie beside
+/// it. A kernel that cannot do it lets it be.
 fn read_only(program: &Path) -> Result<(), RulesetError> {
-    let folder = program.parent().unwrap_or(program);
     let read = AccessFs::from_read(ABI::V1);
-    let places = LIBRARIES.iter().map(Path::new).chain([folder]).filter(|place| place.exists());
+    let places = LIBRARIES.iter().map(Path::new).chain([program]).filter(|place| place.exists());
     let rules = Ruleset::default().handle_access(AccessFs::from_all(ABI::V1))?.create()?;
     rules.add_rules(path_beneath_rules(places, read))?.restrict_self().map(drop)
 }
