@@ -204,6 +204,54 @@ fn where_only_the_sound_is_odd_no_picture_is_touched() {
     }
 }
 
+/// Overwrites the coded pictures, or the sound, from that part of the film on.
+fn break_off(film: &Path, kind: &str, from: f64, into: &Path) {
+    let packets = ["-v", "error", "-select_streams", kind, "-show_packets", "-of", "json"];
+    let told = Command::new("ffprobe").args(packets).arg(film).output().unwrap();
+    let told: Value = serde_json::from_slice(&told.stdout).unwrap();
+    let number = |packet: &Value, name: &str| packet[name].as_str().unwrap().parse::<usize>().unwrap();
+    let packets = told["packets"].as_array().unwrap();
+    let mut bytes = std::fs::read(film).unwrap();
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)] // some hundred
+    let intact = (packets.len() as f64 * from) as usize;
+    for packet in &packets[intact..] {
+        let (at, size) = (number(packet, "pos"), number(packet, "size"));
+        if kind == "a" {
+            bytes[at..at + size].fill(0xFF);
+            continue;
+        }
+        let mut unit = at;
+        while unit < at + size {
+            let length = u32::from_be_bytes(bytes[unit..unit + 4].try_into().unwrap()) as usize;
+            bytes[unit + 5..unit + 4 + length].fill(0x55);
+            unit += 4 + length;
+        }
+    }
+    std::fs::write(into, bytes).unwrap();
+}
+
+#[test]
+fn what_cannot_be_decoded_to_its_end_is_held_and_not_sent_shorter() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let folder = TempDir::new("transcode-short");
+    let long: &[&str] = &["-f", "lavfi", "-i", "testsrc2=size=320x180:rate=30:duration=4"];
+    let tone: &[&str] = &["-f", "lavfi", "-i", "sine=f=440:d=4", "-c:a", "aac"];
+    let baseline: &[&str] = &["-c:v", "libx264", "-profile:v", "baseline", "-g", "30", "-pix_fmt", "yuv420p"];
+    let whole = folder.path().join("whole.mp4");
+    ffmpeg(&[long, tone, baseline], &whole);
+    let line = wrap(folder.path(), &whole, "auto");
+    assert_eq!(line["error"], Value::Null, "{line}");
+    for (kind, what) in [("v", "of 4.0 s of picture only 2."), ("a", "of 4.0 s of sound only 2.")] {
+        let broken = folder.path().join("broken.mp4");
+        break_off(&whole, kind, 0.5, &broken);
+        let line = wrap(folder.path(), &broken, "auto");
+        assert_eq!(line["error"]["code"], "wrap-failed", "{line}");
+        assert!(line["error"]["detail"].as_str().unwrap().contains(what), "{line}");
+    }
+}
+
 // ---------------------------------------------------------------- the gateway
 
 fn claim() -> Value {

@@ -76,9 +76,36 @@ pub struct Film {
     pub facts: Facts,
     picture: Track,
     sound: Option<Track>,
+    /// As its track says, whatever the film shows of it.
+    sound_seconds: f64,
     /// Ticks of the film in a second.
     ticks_per_second: u32,
     length_bytes: u64,
+}
+
+/// How long a film is seen and heard. Seconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Lasts {
+    pub picture: f64,
+    /// While there is a picture; 0 where it is silent, or does not say.
+    pub sound: f64,
+}
+
+impl Film {
+    /// How long its pictures are shown, as its edit list has it, and its sound beside them.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss)] // exact up to 2^53 ticks
+    pub fn lasts(&self) -> Lasts {
+        let shows = self.picture.edits.iter().filter(|edit| edit.from.is_some()).map(|edit| edit.duration);
+        let whole = self.facts.seconds();
+        // None, or one without an end: all there is.
+        let picture = match shows.clone().fold(0, u64::saturating_add) {
+            _ if shows.clone().any(|duration| duration == 0) => whole,
+            0 => whole,
+            ticks => whole.min(ticks as f64 / f64::from(self.ticks_per_second)),
+        };
+        Lasts { picture, sound: self.sound_seconds.min(picture) }
+    }
 }
 
 /// One track, with all that a flat file says of it.
@@ -90,6 +117,13 @@ struct Track {
     /// `avcC` or `hvcC` with its kind; none of a sound track.
     record: Option<([u8; 4], Vec<u8>)>,
     colour: Colour,
+}
+
+impl Track {
+    #[allow(clippy::cast_precision_loss)] // exact up to 2^53 ticks
+    fn seconds(&self) -> f64 {
+        self.table.ticks as f64 / f64::from(self.ticks_per_second)
+    }
 }
 
 /// One line of an edit list (§8.6.6): ticks of the film, and from which tick of the track on.
@@ -150,14 +184,24 @@ fn of_index(movie: &[u8], fragments: &[(u64, Vec<u8>)], length_bytes: u64) -> Re
     let index = Index { movie, fragments };
     let pictures = pictures.ok_or(Fault("has no pictures"))?;
     let (picture, mut facts) = index.picture(pictures, header, ticks_per_second)?;
-    let mut sound = None;
+    let (mut sound, mut sound_seconds) = (None, 0.0);
     if let Some(whole) = sounds {
         let (track, said, is_whole) = index.sound(whole, ticks_per_second)?;
+        sound_seconds = track.as_ref().map_or_else(|| seconds_said(whole), Track::seconds);
         facts.sound = Some(said);
         facts.is_shown_whole &= is_whole;
         sound = track;
     }
-    Ok(Film { facts, picture, sound, ticks_per_second, length_bytes })
+    Ok(Film { facts, picture, sound, sound_seconds, ticks_per_second, length_bytes })
+}
+
+/// How long a track says that it is, where its tables are not read.
+#[allow(clippy::cast_precision_loss)] // exact up to 2^53 ticks
+fn seconds_said(track: &[u8]) -> f64 {
+    let header = child(track, *b"mdia").and_then(|media| child(media, *b"mdhd")).unwrap_or_default();
+    // All ones: not known (§8.4.2.3).
+    let unknown = if header.first() == Some(&0) { u64::from(u32::MAX) } else { u64::MAX };
+    clock(header).ok().filter(|(_, ticks)| *ticks != unknown).map_or(0.0, |(each, ticks)| ticks as f64 / f64::from(each))
 }
 
 fn child(of: &[u8], wanted: [u8; 4]) -> Option<&[u8]> {

@@ -10,12 +10,12 @@ use crate::capture::media::PictureFormat;
 use crate::capture::record::ItemFacts;
 use crate::capture::{Essence, FailureCode, ItemId};
 use crate::dicom::video::Unfit;
-use crate::dicom::{LossyHistory, LossyMethod, LossyStep};
+use crate::dicom::{Cine, LossyHistory, LossyMethod, LossyStep};
 use crate::fence::{Ended, Fence, Sink, Task};
 use crate::media::film::coding::Family;
 use crate::media::film::flat::Reader;
 use crate::media::film::front::front;
-use crate::media::film::{self, Facts, recode};
+use crate::media::film::{self, Facts, Lasts, recode};
 use crate::media::isobmff::ReadError;
 use crate::media::source::Source;
 use crate::spool::{Name, Spool};
@@ -44,6 +44,36 @@ pub(super) struct Recoded {
     pub history: LossyHistory,
     /// Its high dynamic range was cut, for want of filters.
     pub has_flat_tones: bool,
+    whole: Whole,
+}
+
+/// What has to come out of a film, lest a part of it be lost unseen: a program leaves out what it
+/// cannot decode, and ends as if all were well.
+struct Whole {
+    lasts: Lasts,
+    /// Number and bytes of the coded pictures where they were not to be touched.
+    pictures: Option<(u32, u64)>,
+}
+
+impl Whole {
+    /// What one picture, one block of sound and a rate that was evened out may take away.
+    const SLACK_SECONDS: f64 = 0.5;
+    const SLACK_SHARE: f64 = 0.02;
+
+    /// `Err`: what is missing.
+    fn check(&self, made: &Reel) -> Result<(), String> {
+        let Cine { frames, picture_bytes, .. } = made.cine;
+        if self.pictures.is_some_and(|pictures| pictures != (frames, picture_bytes)) {
+            return Err("its pictures are not the same, and only its sound was to be another".to_owned());
+        }
+        let pairs = [("picture", self.lasts.picture, made.lasts.picture), ("sound", self.lasts.sound, made.lasts.sound)];
+        match pairs.into_iter().find(|(_, all, came)| came + Self::SLACK_SECONDS + all * Self::SLACK_SHARE < *all) {
+            Some((what, all, came)) => {
+                Err(format!("of {all:.1} s of {what} only {came:.1} s could be decoded: the file may be damaged"))
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 impl Recoded {
@@ -54,6 +84,21 @@ impl Recoded {
             LossyHistory::Reencoded { .. } => Essence::Reencoded,
         }
     }
+
+    /// Reads what came out.
+    ///
+    /// # Errors
+    /// A [`Doubt`]: no syntax carries it even so, or a part is missing.
+    pub fn reel(&self, made: &dyn Source) -> Result<Reel, Doubt> {
+        let reel = reel(made, self.history).map_err(Doubt::from).map_err(|(_, why)| strange(&why))?;
+        self.whole.check(&reel).map_err(|why| strange(&why))?;
+        Ok(reel)
+    }
+}
+
+/// Whatever is wrong with what came out: asking again would not help.
+fn strange(why: &str) -> Doubt {
+    (FailureCode::WrapFailed, format!("the video was coded anew, and still: {why}"))
 }
 
 /// Codes a scrubbed film anew, into fragments: only its sound, where that is all that no syntax
@@ -79,7 +124,8 @@ pub(super) fn recoded(
     fence.run(&task, &mut input, sink).map_err(|ended| doubt(&ended))?;
     let history = if is_sound_only { LossyHistory::Original } else { history(&film.facts) };
     let has_flat_tones = !is_sound_only && recode::is_high_range(&film.facts) && !ffmpeg.maps_tones;
-    Ok(Recoded { history, has_flat_tones })
+    let pictures = is_sound_only.then_some((film.facts.frames, film.facts.picture_bytes));
+    Ok(Recoded { history, has_flat_tones, whole: Whole { lasts: film.lasts(), pictures } })
 }
 
 /// The film of one item, coded anew and sealed beside it, piece by piece: never in the clear, never
@@ -98,15 +144,10 @@ pub(super) fn film(spool: &Spool, fence: &Fence, item: ItemId, watch: &mut dyn F
     let mut sink = |piece: &[u8]| draft.write(piece).map_err(io::Error::other);
     let recoded = recoded(fence, &source, &mut sink, watch)?;
     let made = draft.read_back().map_err(unreadable)?;
-    let Reel { picture, .. } = reel(&made, recoded.history).map_err(Doubt::from).map_err(strange)?;
+    let Reel { picture, .. } = recoded.reel(&made)?;
     drop(made);
     let manifest = wrap::film_manifest(item, &picture, draft.payload_bytes(), &recoded);
     spool.promise(vec![draft.finish(&manifest).map_err(unreadable)?]).map_err(unreadable)
-}
-
-/// Whatever is wrong with what came out: asking again would not help.
-pub(super) fn strange((_, detail): Doubt) -> Doubt {
-    (FailureCode::WrapFailed, format!("the video was coded anew, and still: {detail}"))
 }
 
 /// What a film has lost before it was coded anew: the step of the camera, where DICOM has a word for it.

@@ -7,7 +7,7 @@ use super::identify::Doubt;
 use crate::capture::FailureCode;
 use crate::dicom::video::{Unfit, carrier};
 use crate::dicom::{Cine, LossyHistory, Picture, Pixels};
-use crate::media::film::{self, flat::Flat};
+use crate::media::film::{self, Lasts, flat::Flat};
 use crate::media::isobmff::ReadError;
 use crate::media::source::Source;
 
@@ -15,6 +15,7 @@ use crate::media::source::Source;
 pub(super) struct Reel {
     pub picture: Picture,
     pub cine: Cine,
+    pub lasts: Lasts,
     pub flat: Arc<Flat>,
 }
 
@@ -51,7 +52,7 @@ pub(super) fn reel(source: &dyn Source, history: LossyHistory) -> Result<Reel, N
     let flat = flat.map_err(|fault| NoReel::Doubt(unreadable(fault)))?;
     let (width, height) = film.facts.coding.as_ref().map_or((0, 0), |coding| (coding.width, coding.height));
     let picture = Picture { width, height, samples: 3, pixels: Pixels::Video { length, syntax }, history, icc_profile: None };
-    Ok(Reel { picture, cine: Cine::of(&film.facts), flat: Arc::new(flat) })
+    Ok(Reel { picture, cine: Cine::of(&film.facts), lasts: film.lasts(), flat: Arc::new(flat) })
 }
 
 fn unreadable(fault: crate::media::Fault) -> Doubt {

@@ -148,8 +148,7 @@ impl Offline {
         let mut sink = |piece: &[u8]| file.write_all(piece);
         let recoded = develop::recoded(&self.fence, seen, &mut sink, &mut |_, _| true).map_err(held)?;
         let made = Scratch { length_bytes: file.metadata().map_err(broken)?.len(), file };
-        let reel = film::reel(&made, recoded.history);
-        let reel = reel.map_err(|why| held(develop::strange(why.into())))?;
+        let reel = recoded.reel(&made).map_err(held)?;
         Ok((reel, made, recoded.essence()))
     }
 

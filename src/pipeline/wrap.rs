@@ -141,7 +141,7 @@ fn wrap_film(spool: &Spool, record: &Record, index: u16, binding: &Binding, fact
     } else {
         (reel(&film, LossyHistory::Original)?, Name::Item(item), facts.essence)
     };
-    let Reel { picture, cine, flat } = reel;
+    let Reel { picture, cine, flat, .. } = reel;
     let manifest = Manifest { version: Manifest::VERSION, acceptance: record.acceptance.clone(), index, item: facts.clone() };
     let built = dicom::build_video(binding, &manifest, &picture, &cine);
     let mut instance = built.map_err(|e| (e.failure_code(), e.to_string()))?;
