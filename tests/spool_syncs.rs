@@ -26,6 +26,8 @@ struct Told {
     fails: Option<(&'static str, usize)>,
     /// A name that was given while the folder was read, and that the reading passed over.
     passed_over: Option<String>,
+    /// What the disk says of itself in place of what is true.
+    capacity: Option<Capacity>,
 }
 
 #[derive(Clone, Default)]
@@ -119,7 +121,8 @@ impl Disk for Faulty {
     }
 
     fn capacity(&self, path: &Path) -> io::Result<Capacity> {
-        LocalDisk.capacity(path)
+        let told = self.0.0.lock().unwrap().capacity;
+        told.map_or_else(|| LocalDisk.capacity(path), Ok)
     }
 }
 
@@ -222,4 +225,24 @@ fn the_file_of_a_day_gets_a_durable_name_also_when_that_failed_at_first() {
     let spool = folder.open(&disk);
     assert_eq!(spool.bury(20_000, b"third"), Ok(()));
     assert_eq!(disk.syncs_of("erased"), 1);
+}
+
+#[test]
+fn what_is_made_of_a_film_takes_what_acceptance_leaves_free_and_not_the_last_of_it() {
+    const GIB: u64 = 1 << 30;
+    let (folder, disk) = (Folder::new(), Faulty::default());
+    let options = spool::Options { free_min: FreeMin::Bytes(5 * GIB) };
+    let spool = Spool::open_on(Arc::new(disk.clone()), &folder.0, &Kek::new(Secret::new([7; 32])), options).unwrap();
+    let table = [
+        // given free bytes, when a photo comes and when a film grows by 16 MiB, then
+        (6 * GIB, Ok(()), Ok(())),
+        (5 * GIB, Err(SpoolError::Full), Ok(())),
+        (GIB / 4, Err(SpoolError::Full), Ok(())),
+        (GIB / 8 + 1, Err(SpoolError::Full), Err(SpoolError::Full)),
+        (0, Err(SpoolError::Full), Err(SpoolError::Full)),
+    ];
+    for (free_bytes, photo, film) in table {
+        disk.0.0.lock().unwrap().capacity = Some(Capacity { total_bytes: 100 * GIB, free_bytes });
+        assert_eq!((spool.reserve(1).map(drop), spool.spare(16 << 20)), (photo, film), "{free_bytes}");
+    }
 }

@@ -128,8 +128,11 @@ pub(super) fn recoded(
     Ok(Recoded { history, has_flat_tones, whole: Whole { lasts: film.lasts(), pictures } })
 }
 
+/// Written between two looks at the room that is left.
+const PIECE_BYTES: u64 = 16 << 20;
+
 /// The film of one item, coded anew and sealed beside it, piece by piece: never in the clear, never
-/// whole in memory.
+/// whole in memory. Where the disk runs short it is given up, and begun anew later.
 ///
 /// # Errors
 /// A [`Doubt`].
@@ -141,7 +144,14 @@ pub(super) fn film(spool: &Spool, fence: &Fence, item: ItemId, watch: &mut dyn F
     }
     let source = spool.read_at_any_place(item).map_err(unreadable)?;
     let mut draft = spool.unkeyed_draft(Name::Derived(item)).map_err(unreadable)?;
-    let mut sink = |piece: &[u8]| draft.write(piece).map_err(io::Error::other);
+    let mut spared_bytes = 0;
+    let mut sink = |piece: &[u8]| {
+        if draft.payload_bytes() >= spared_bytes {
+            spool.spare(PIECE_BYTES).map_err(io::Error::other)?;
+            spared_bytes = draft.payload_bytes().saturating_add(PIECE_BYTES);
+        }
+        draft.write(piece).map_err(io::Error::other)
+    };
     let recoded = recoded(fence, &source, &mut sink, watch)?;
     let made = draft.read_back().map_err(unreadable)?;
     let Reel { picture, .. } = recoded.reel(&made)?;

@@ -48,7 +48,7 @@ impl Spool {
     pub fn keep_ballast(&self) {
         let inner = &*self.0;
         let Ok(capacity) = self.capacity() else { return };
-        let ballast_bytes = BALLAST_MAX_BYTES.min(capacity.total_bytes / BALLAST_SHARE);
+        let ballast_bytes = ballast_bytes(capacity);
         let is_there = inner.disk.exists(&inner.ballast).unwrap_or(false);
         let plenty_bytes = inner.free_min_bytes(capacity).saturating_add(4 * ballast_bytes);
         // Errors are those of a disk that is full or broken; others see them too.
@@ -78,6 +78,21 @@ impl Spool {
         let wanted = others.saturating_add(bytes).saturating_add(free_min_bytes);
         if wanted > capacity.free_bytes { Err(SpoolError::Full) } else { Ok(reservation) }
     }
+
+    /// For what is made of what was promised: it may take the room that acceptance leaves free, all but
+    /// twice the ballast, lest everything else stand still while it grows.
+    ///
+    /// # Errors
+    /// [`SpoolError::Full`] where `bytes` more would take that too.
+    pub fn spare(&self, bytes: u64) -> Result<(), SpoolError> {
+        let capacity = self.capacity()?;
+        let left = capacity.free_bytes.saturating_sub(bytes);
+        if left < 2 * ballast_bytes(capacity) { Err(SpoolError::Full) } else { Ok(()) }
+    }
+}
+
+fn ballast_bytes(capacity: Capacity) -> u64 {
+    BALLAST_MAX_BYTES.min(capacity.total_bytes / BALLAST_SHARE)
 }
 
 impl Inner {
