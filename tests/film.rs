@@ -467,6 +467,20 @@ fn a_gigabyte_passes_through_one_buffer() {
 }
 
 #[test]
+fn a_sample_without_a_byte_is_no_picture_and_does_not_end_the_film() {
+    let mut film = clip(*b"isom", 3, 500);
+    let sizes = memchr::memmem::find(&film, b"stsz").unwrap() + 16;
+    film[sizes + 4..sizes + 8].fill(0);
+    let film = film.as_slice();
+    let read = film::read(&film).unwrap();
+    assert_eq!(carrier(&read.facts, 2_000), Err(vec![Unfit::Empty]));
+    let flat = Arc::new(read.flat().unwrap());
+    let mut payload = Vec::new();
+    Reader::new(Arc::clone(&flat), film).read_to_end(&mut payload).unwrap();
+    assert_eq!(payload.len() as u64, flat.length_bytes());
+}
+
+#[test]
 fn what_no_fragment_can_hold_is_told_before_a_byte_of_it_is_read() {
     let film = Endless::new(5_000, 1_000_000);
     let read = film::read(&film).unwrap();

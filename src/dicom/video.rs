@@ -37,6 +37,7 @@ pub enum Unfit {
     Turned,
     Cropped,
     Edited,
+    Empty,
     Rate,
     Size,
     Length,
@@ -60,6 +61,7 @@ impl fmt::Display for Unfit {
             Self::Turned => f.write_str("it is turned by a matrix, which viewers do not look at"),
             Self::Cropped => f.write_str("its container shows a part of the picture only"),
             Self::Edited => f.write_str("its edit list hides pictures or sound, or changes their speed"),
+            Self::Empty => f.write_str("it has times without a picture, and could not say how many pictures it has"),
             Self::Rate => f.write_str("it has more pictures a second than the level allows, or tells no rate"),
             Self::Size => f.write_str("its pictures are larger than the level allows"),
             Self::Length => f.write_str("it is longer than the 4 GiB that one fragment can be"),
@@ -133,6 +135,7 @@ pub fn carrier(facts: &Facts, length_bytes: u64) -> Result<Syntax, Vec<Unfit>> {
         (facts.is_square, Unfit::Aspect),
         (!facts.is_cropped, Unfit::Cropped),
         (facts.is_shown_whole, Unfit::Edited),
+        (facts.is_each_coded, Unfit::Empty),
         (length_bytes <= PIXEL_BYTES_MAX, Unfit::Length),
         (facts.sound.as_ref().is_none_or(is_carried), Unfit::Sound),
     ];
@@ -309,6 +312,7 @@ mod tests {
             is_square: true,
             is_cropped: false,
             is_shown_whole: true,
+            is_each_coded: true,
             frames: 90,
             ticks: 1_800,
             ticks_per_second: 600,
@@ -368,6 +372,7 @@ mod tests {
         facts.is_square = false;
         facts.is_cropped = true;
         facts.is_shown_whole = false;
+        facts.is_each_coded = false;
         facts.sound = Some(Sound::Other(*b"lpcm"));
         let coding = Coding { bits: 10, chroma: 2, is_full_range: true, is_progressive: false, ..coded(Family::Avc, 122, 52) };
         facts.coding = Ok(Coding { is_square: false, colour: Colour { transfer: 18, ..Colour::UNSAID }, ..coding });
@@ -384,6 +389,7 @@ mod tests {
             Unfit::Turned,
             Unfit::Cropped,
             Unfit::Edited,
+            Unfit::Empty,
             Unfit::Length,
             Unfit::Sound,
         ] {

@@ -30,6 +30,7 @@ const BOXES_MAX: u32 = 16_384;
 const PICTURE_ENTRY_BYTES: usize = 78;
 
 /// What decides whither a film can go.
+#[allow(clippy::struct_excessive_bools)] // each answers a question of its own
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// Sample entry of the pictures.
@@ -45,6 +46,8 @@ pub struct Facts {
     pub is_cropped: bool,
     /// True where every picture is shown, once, and at its own speed.
     pub is_shown_whole: bool,
+    /// True where every sample is a picture: one without a byte is none, though it has its time.
+    pub is_each_coded: bool,
     /// Coded pictures.
     pub frames: u32,
     /// From the first picture to the end of the last.
@@ -292,6 +295,7 @@ impl Index<'_> {
             is_square: entry.is_square() && is_shown_as_coded(header, &entry.coding),
             is_cropped: entry.is_cropped(),
             is_shown_whole: shows_all(&track, film_ticks, Slack::NONE),
+            is_each_coded: !track.table.sizes.contains(&0),
             frames: u32::try_from(track.table.sizes.len()).unwrap_or(u32::MAX),
             ticks: track.table.ticks,
             ticks_per_second: track.ticks_per_second,

@@ -212,6 +212,8 @@ impl Media {
             }
             media.length_bytes = media.length_bytes.saturating_add(range.end - range.start);
             match media.ranges.last_mut() {
+                // Samples without a byte: to who reads, a range of none is the end of the film.
+                _ if range.is_empty() => {}
                 Some(last) if last.end == range.start => last.end = range.end,
                 Some(last) if last.end > range.start => return Err(Fault("has samples that share their bytes")),
                 _ => media.ranges.push(range),

@@ -236,7 +236,9 @@ impl Table {
         {
             self.ticks = self.ticks.saturating_add(gap);
             let longer = u32::try_from(gap).ok().and_then(|gap| gap.checked_add(ticks));
-            self.durations.push((count - 1, ticks));
+            if count > 1 {
+                self.durations.push((count - 1, ticks));
+            }
             self.durations.push((1, longer.ok_or(Fault("has a gap between its fragments"))?));
         }
         Ok(())
@@ -350,6 +352,13 @@ mod tests {
         assert_eq!((table.ticks, table.bytes(), table.start), (200, 66, 0));
         assert_eq!(table.sync, Some(vec![1, 2, 3, 4, 6]));
         assert_eq!(table.shown(), Some((0, 170)));
+    }
+
+    #[test]
+    fn a_gap_makes_the_picture_before_it_longer_and_no_run_of_none() {
+        let fragments = [(10_000, fragment(0, &[11])), (20_000, fragment(100, &[12]))];
+        let table = Table::read(&tables(0), &extends(), &fragments, 7).unwrap();
+        assert_eq!((table.durations, table.ticks), (vec![(1, 100), (1, 30)], 130));
     }
 
     #[test]
