@@ -24,8 +24,8 @@ use shutterbridge::capture::{Binding, Class, FailureCode, Phi};
 use shutterbridge::dicom::iod::{self, Iod};
 use shutterbridge::dicom::table::{Attribute, Presence};
 use shutterbridge::dicom::{
-    self, Cine, IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, Instance, LossyHistory, LossyMethod, LossyStep, Picture,
-    Pixels,
+    self, Burst, Cine, IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, Instance, LossyHistory, LossyMethod, LossyStep,
+    Picture, Pixels,
 };
 
 // ---- The objects keep the tables --------------------------------------------------------------
@@ -182,6 +182,15 @@ fn film(binding: &Binding, of: &Manifest, has_sound: bool) -> (Instance, Vec<u8>
     (dicom::build_video(binding, of, &picture, &cine).unwrap(), payload)
 }
 
+/// The object of a burst of two stills.
+fn burst(binding: &Binding, of: &Manifest, history: LossyHistory, apart_ms: Option<Vec<u64>>) -> (Instance, Vec<u8>) {
+    let still = jpeg(33, 21, 3);
+    let payload = still.repeat(2);
+    let picture = Picture { history, ..jpeg_picture(&payload, 33, 21, 3) };
+    let burst = Burst { still_bytes: vec![still.len() as u64; 2], apart_ms };
+    (dicom::build_burst(binding, of, &picture, &burst).unwrap(), payload)
+}
+
 /// Objects of every kind, with their payloads.
 fn objects() -> Vec<(Instance, Vec<u8>)> {
     let mut all = Vec::new();
@@ -201,6 +210,9 @@ fn objects() -> Vec<(Instance, Vec<u8>)> {
         if of.acceptance.claim.body_site.is_some() {
             all.extend([true, false].map(|has_sound| film(binding, &of, has_sound)));
         }
+        let from = Some(LossyStep { method: LossyMethod::Hevc, ratio: 14.2 });
+        all.push(burst(binding, &of, LossyHistory::Original, Some(vec![0, 150])));
+        all.push(burst(binding, &of, LossyHistory::Reencoded { from }, None));
         let document = vec![b'%'; usize::try_from(of.item.sealed_bytes).unwrap()];
         all.push((dicom::build_document(binding, &of).unwrap(), document));
     }
@@ -248,6 +260,7 @@ fn storage() -> String {
     let mut out = "| SOP class | made of | modality | presentation contexts proposed |\n|---|---|---|---|\n".to_owned();
     for iod in iod::ALL {
         let contexts = iod.contexts.iter().map(|c| format!("{{{}}}", syntaxes(c))).collect::<Vec<_>>().join("; ");
+        let contexts = if contexts.is_empty() { "none: the gateway sends none" } else { &contexts };
         writeln!(out, "| {} Storage `{}` | {} | {} | {contexts} |", iod.name, iod.sop_class, iod.made_of, iod.modality).unwrap();
     }
     out

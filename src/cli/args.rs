@@ -78,6 +78,8 @@ pub struct WrapArgs {
     pub files: Vec<PathBuf>,
     pub claim: PathBuf,
     pub out: PathBuf,
+    /// All files are one object.
+    pub burst: bool,
     pub settings: Settings,
 }
 
@@ -189,8 +191,8 @@ const COMMANDS: &[Row] = &[
     },
     Row {
         words: "wrap",
-        usage: "FILE… --claim CLAIM.json --out DIR [--config FILE]",
-        what: "Scrubs photos and PDFs and makes DICOM objects of them; one JSON line per file.",
+        usage: "FILE… --claim CLAIM.json --out DIR [--config FILE] [--burst]",
+        what: "Scrubs photos, videos and PDFs and makes DICOM objects of them, of a burst one; one JSON line per file.",
         read: wrap,
     },
     Row {
@@ -322,7 +324,7 @@ const VALUES: &[&str] = &[
     "to",
     "token-file",
 ];
-const FLAGS: &[&str] = &["json", "origin"];
+const FLAGS: &[&str] = &["burst", "json", "origin"];
 
 /// Most files of one `scrub` or `wrap`; a shell gives fewer.
 const FILES_MAX: usize = 1_000_000;
@@ -521,7 +523,8 @@ fn wrap(options: &mut Options) -> Result<Command, UsageError> {
     let claim = options.need_path("claim", "CLAIM.json")?;
     let out = options.need_path("out", "DIR")?;
     let settings = options.settings(false)?;
-    Ok(Command::Wrap(WrapArgs { files: options.take_files()?, claim, out, settings }))
+    let burst = options.take_flag("burst");
+    Ok(Command::Wrap(WrapArgs { files: options.take_files()?, claim, out, burst, settings }))
 }
 
 fn queue(options: &mut Options, ask: QueueAsk) -> Result<Command, UsageError> {
@@ -579,7 +582,23 @@ mod tests {
             ("scrub --out o -- a.jpg -b.jpg", Command::Scrub(ScrubArgs { files: files.clone(), out: "o".into() })),
             (
                 "wrap a.jpg --claim c.json --out o -- -b.jpg",
-                Command::Wrap(WrapArgs { files, claim: "c.json".into(), out: "o".into(), settings: Settings::default() }),
+                Command::Wrap(WrapArgs {
+                    files: files.clone(),
+                    claim: "c.json".into(),
+                    out: "o".into(),
+                    burst: false,
+                    settings: Settings::default(),
+                }),
+            ),
+            (
+                "wrap --burst --claim c.json --out o -- a.jpg -b.jpg",
+                Command::Wrap(WrapArgs {
+                    files,
+                    claim: "c.json".into(),
+                    out: "o".into(),
+                    burst: true,
+                    settings: Settings::default(),
+                }),
             ),
             ("config print --origin --config x", Command::ConfigPrint { settings: settings("x"), origin: true }),
             ("journal rebuild --config x", Command::JournalRebuild(settings("x"))),

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -12,9 +12,10 @@ use super::output::Output;
 use super::scrub::print_line;
 use super::status;
 use crate::capture::claim::ClaimError;
-use crate::capture::{Claim, Patient};
+use crate::capture::{Claim, Patient, Uid};
 use crate::media::Sniffed;
-use crate::pipeline::offline::Offline;
+use crate::pipeline::burst::{Gathered, MISFIT};
+use crate::pipeline::offline::{Offline, Still, Unwrapped};
 use crate::scrub::report::Report;
 
 /// A claim with its patient is a page.
@@ -37,6 +38,9 @@ pub fn run(args: &WrapArgs, prepare: Prepare<'_>, out: &mut dyn Write, err: &mut
             return status::USAGE;
         }
     };
+    if args.burst {
+        return wrap_burst(args, &mut wrapper, out);
+    }
     let mut all_done = true;
     for (file, number) in args.files.iter().zip(1..) {
         let report = wrap_file(file, &args.out, number, &mut wrapper);
@@ -44,6 +48,66 @@ pub fn run(args: &WrapArgs, prepare: Prepare<'_>, out: &mut dyn Write, err: &mut
         print_line(&report, out);
     }
     if all_done { status::DONE } else { status::FAILED }
+}
+
+/// All files into one object, or none: a line for each either way.
+fn wrap_burst(args: &WrapArgs, wrapper: &mut Offline, out: &mut dyn Write) -> u8 {
+    let named = |path: &Path| path.to_string_lossy().into_owned();
+    let (mut stills, mut refused) = (Vec::new(), Vec::new());
+    let made = gather(args, wrapper, &mut stills, &mut refused).and_then(|made| made.ok_or_else(gone_with_the_others));
+    for (path, at) in args.files.iter().zip(0..) {
+        let why = refused.iter().find(|(number, _)| *number == at).map(|(_, why)| why);
+        let report = match (&made, stills.get(at)) {
+            (Ok((name, sop_class, syntax)), Some(still)) => Report {
+                essence: Some(still.essence),
+                sop_class: Some(sop_class.clone()),
+                transfer_syntax: Some(syntax.clone()),
+                ..Report::scrubbed(named(path), name.to_string_lossy().into_owned(), &still.scrubbed)
+            },
+            (made, _) => {
+                let (code, detail) = why.or(made.as_ref().err()).cloned().unwrap_or_else(gone_with_the_others);
+                Report::refused(named(path), code, detail)
+            }
+        };
+        print_line(&report, out);
+    }
+    if made.is_ok() { status::DONE } else { status::FAILED }
+}
+
+fn gone_with_the_others() -> Unwrapped {
+    (MISFIT, "Not wrapped: another photo of this burst was refused.".to_owned())
+}
+
+/// Where the object is, with its class and syntax; `None` where a photo was refused, with its place
+/// among the files.
+fn gather(
+    args: &WrapArgs,
+    wrapper: &mut Offline,
+    stills: &mut Vec<Still>,
+    refused: &mut Vec<(usize, Unwrapped)>,
+) -> Result<Option<(PathBuf, Uid, Uid)>, Unwrapped> {
+    let mut burst = Offline::begin_burst(&args.out)?;
+    for (path, at) in args.files.iter().zip(0..) {
+        match add_still(path, wrapper, &mut burst) {
+            Ok(still) => stills.push(still),
+            Err(why) => refused.push((at, why)),
+        }
+    }
+    if !refused.is_empty() {
+        return Ok(None);
+    }
+    let unwritable = |e| ("unwritable", format!("The output cannot be written: {e}."));
+    let mut output = Output::create(&args.out, 1).map_err(unwritable)?;
+    let (sop_class, syntax) = wrapper.wrap_burst(burst, &mut output)?;
+    Ok(Some((output.finish("dcm").map_err(unwritable)?, sop_class, syntax)))
+}
+
+fn add_still(path: &Path, wrapper: &mut Offline, burst: &mut Gathered) -> Result<Still, Unwrapped> {
+    let mut file = File::open(path).map_err(|e| ("unreadable", format!("The file cannot be read: {e}.")))?;
+    if matches!(kind_of(&file), Some(Sniffed::Known(kind)) if kind.is_video()) {
+        return Err((MISFIT, "A burst is of photos, and this is a video. Wrap it without --burst.".to_owned()));
+    }
+    wrapper.add_still(burst, &mut file)
 }
 
 fn wrap_file(path: &Path, folder: &Path, number: u32, wrapper: &mut Offline) -> Report {

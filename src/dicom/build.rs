@@ -4,7 +4,7 @@ use super::data_set::DataSet;
 use super::encapsulate::PIXEL_BYTES_MAX;
 use super::iod::{DERMOSCOPIC, Iod, PHOTOGRAPH, STAND_IN};
 use super::moment::Moment;
-use super::{Cine, DicomError, Instance, LossyHistory, Picture, Pixels};
+use super::{Burst, Cine, DicomError, Instance, LossyHistory, Picture, Pixels};
 use crate::capture::binding::SeriesBinding;
 use crate::capture::claim::View;
 use crate::capture::record::Manifest;
@@ -21,6 +21,8 @@ pub(super) struct Source<'a> {
     pub(super) instance_number: u32,
     /// Of a film.
     pub(super) cine: Option<&'a Cine>,
+    /// Of a burst.
+    pub(super) burst: Option<&'a Burst>,
 }
 
 impl<'a> Source<'a> {
@@ -37,7 +39,7 @@ impl<'a> Source<'a> {
         let number = binding.instance_numbers.get(usize::from(manifest.index));
         let series = binding.series_of(manifest.index).ok_or(DicomError::ItemUnknown)?;
         let instance_number = *number.ok_or(DicomError::ItemUnknown)?;
-        Ok(Self { binding, series, manifest, picture, iod, moment, instance_number, cine: None })
+        Ok(Self { binding, series, manifest, picture, iod, moment, instance_number, cine: None, burst: None })
     }
 
     /// Every module of the object's table, and nothing that the table does not have.
@@ -51,7 +53,8 @@ impl<'a> Source<'a> {
             return Err(DicomError::Unlisted);
         }
         let sop_class = Uid::parse(self.iod.sop_class).map_err(|_| DicomError::Encoding)?;
-        Ok(Instance { sop_class, sop_instance, pixels: self.picture.pixels, dataset, notes })
+        let still_bytes = self.burst.map(|burst| burst.still_bytes.clone()).unwrap_or_default();
+        Ok(Instance { sop_class, sop_instance, pixels: self.picture.pixels, still_bytes, dataset, notes })
     }
 }
 

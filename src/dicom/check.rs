@@ -85,7 +85,8 @@ const RULES: &[Rule] = &[
             .is_none_or(|e| e.to_bytes().is_ok_and(|p| p.get(12..20) == Some(b"scnrRGB ") && p.len().is_multiple_of(2)))
     }),
     ("PS3.3 §C.7.6.6", "a film tells its pictures, their time and their region, and a still none", is_cine_whole),
-    ("PS3.5 §A.4", "pixel data is one fragment after an empty table, or native and whole", has_whole_pixels),
+    ("PS3.3 §C.8.6.4", "a burst tells its stills, and of each when it was taken or its number", is_burst_whole),
+    ("PS3.5 §A.4", "pixel data is one fragment after an empty table, one for each still, or native and whole", has_whole_pixels),
     ("PS3.3 §C.8.12", "no attribute of the place, the owner or the lens", |f| {
         every(f, &|e| {
             let Tag(group, element) = e.tag();
@@ -162,6 +163,9 @@ fn syntax_of(file: &DefaultDicomObject) -> Option<Syntax> {
 fn is_cine_whole(file: &DefaultDicomObject) -> bool {
     let is_film = text(file, tags::SOP_CLASS_UID) == super::iod::VIDEO_PHOTOGRAPHIC;
     let counts = number(file, tags::NUMBER_OF_FRAMES);
+    if is_burst(file) {
+        return true;
+    }
     if !is_film {
         return counts.is_none() && file.get(tags::FRAME_INCREMENT_POINTER).is_none();
     }
@@ -175,6 +179,18 @@ fn is_cine_whole(file: &DefaultDicomObject) -> bool {
             .get(tags::MULTIPLEXED_AUDIO_CHANNELS_DESCRIPTION_CODE_SEQUENCE)
             .and_then(items)
             .is_none_or(|items| items.iter().all(|i| has(i, tags::CHANNEL_MODE) && has(i, tags::CHANNEL_IDENTIFICATION_CODE)))
+}
+
+fn is_burst(file: &DefaultDicomObject) -> bool {
+    text(file, tags::SOP_CLASS_UID) == super::iod::MULTI_FRAME_TRUE_COLOUR
+}
+
+fn is_burst_whole(file: &DefaultDicomObject) -> bool {
+    let vectors = [tags::FRAME_TIME_VECTOR, tags::PAGE_NUMBER_VECTOR];
+    let told = file.get(tags::FRAME_INCREMENT_POINTER).and_then(|e| e.value().to_tag().ok());
+    let steps = told.filter(|tag| vectors.contains(tag)).and_then(|tag| file.get(tag)).map(values).unwrap_or_default();
+    let stills = number(file, tags::NUMBER_OF_FRAMES);
+    !is_burst(file) || (stills.is_some_and(|n| n > 1) && stills == u64::try_from(steps.len()).ok())
 }
 
 fn has_vl_pixels(file: &DefaultDicomObject) -> bool {
@@ -220,6 +236,10 @@ fn has_whole_pixels(file: &DefaultDicomObject) -> bool {
         Value::PixelSequence(sequence) => match (sequence.offset_table(), sequence.fragments()) {
             ([], [fragment]) if syntax_of(file) == Some(Syntax::JpegBaseline) => is_bare_jpeg(fragment, rows, columns, samples),
             ([], [fragment]) => is_flat_film(fragment),
+            (table, fragments) if is_burst(file) => {
+                let is_still = |f: &Vec<u8>| is_bare_jpeg(f, rows, columns, samples);
+                are_offsets(table, fragments) && fragments.len() > 1 && fragments.iter().all(is_still)
+            }
             _ => false,
         },
         Value::Primitive(_) => {
@@ -228,6 +248,17 @@ fn has_whole_pixels(file: &DefaultDicomObject) -> bool {
         }
         Value::Sequence(_) => false,
     }
+}
+
+/// Where each item begins, from the first one on (PS3.5 §A.4).
+fn are_offsets(table: &[u32], fragments: &[Vec<u8>]) -> bool {
+    let mut at = 0;
+    let begins = fragments.iter().map(|fragment| {
+        let here = at;
+        at += 8 + fragment.len() as u64;
+        here
+    });
+    begins.eq(table.iter().copied().map(u64::from))
 }
 
 /// An MP4 file of three boxes, and at most one byte of padding.

@@ -17,6 +17,8 @@ pub const VIDEO_PHOTOGRAPHIC: &str = "1.2.840.10008.5.1.4.1.1.77.1.4.1";
 pub const DERMOSCOPIC_PHOTOGRAPHY: &str = "1.2.840.10008.5.1.4.1.1.77.1.7";
 /// Secondary Capture Image Storage (PS3.4 §B.5).
 pub const SECONDARY_CAPTURE: &str = "1.2.840.10008.5.1.4.1.1.7";
+/// Multi-frame True Color Secondary Capture Image Storage (PS3.4 §B.5).
+pub const MULTI_FRAME_TRUE_COLOUR: &str = "1.2.840.10008.5.1.4.1.1.7.4";
 /// Encapsulated PDF Storage (PS3.4 §B.5).
 pub const ENCAPSULATED_PDF: &str = "1.2.840.10008.5.1.4.1.1.104.1";
 /// Verification (PS3.4 §A.4).
@@ -212,6 +214,35 @@ pub static STAND_IN: Iod = Iod {
     ],
 };
 
+/// The stills of a burst (PS3.3 §A.8.5.1).
+pub static BURST: Iod = Iod {
+    name: "Multi-frame True Color Secondary Capture Image",
+    sop_class: MULTI_FRAME_TRUE_COLOUR,
+    modality: "XC",
+    made_of: "all photos of one `wrap --burst`",
+    media: MediaClass::Photo,
+    contexts: &[],
+    stand_in: None,
+    modules: &[
+        &table::PATIENT,
+        &table::GENERAL_STUDY,
+        &table::PATIENT_STUDY,
+        &table::GENERAL_SERIES,
+        &table::OPERATOR,
+        &table::REQUEST_ATTRIBUTES,
+        &table::GENERAL_EQUIPMENT,
+        &table::SECONDARY_EQUIPMENT,
+        &table::GENERAL_ACQUISITION,
+        &table::GENERAL_IMAGE,
+        &table::BURST_PIXEL,
+        &table::STILLS,
+        &table::ANATOMY,
+        &table::ICC_PROFILE,
+        &table::SOP_COMMON,
+        &table::CONTRIBUTING_EQUIPMENT,
+    ],
+};
+
 /// A film of a patient (PS3.3 §A.32.7). No native context: there is no such form of it (PS3.5 §10.1).
 pub static VIDEO: Iod = Iod {
     name: "Video Photographic Image",
@@ -265,5 +296,7 @@ pub static DOCUMENT: Iod = Iod {
     ],
 };
 
+/// Everything that the gateway sends.
+pub static SENT: &[&Iod] = &[&PHOTOGRAPH, &DERMOSCOPIC, &VIDEO, &DOCUMENT, &STAND_IN];
 /// Everything that is made here.
-pub static ALL: &[&Iod] = &[&PHOTOGRAPH, &DERMOSCOPIC, &VIDEO, &DOCUMENT, &STAND_IN];
+pub static ALL: &[&Iod] = &[&PHOTOGRAPH, &DERMOSCOPIC, &VIDEO, &DOCUMENT, &STAND_IN, &BURST];

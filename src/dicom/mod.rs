@@ -4,6 +4,7 @@
 //! Never: I/O of its own, sockets, identity decisions.
 
 mod build;
+mod burst;
 pub mod check;
 pub mod codes;
 pub mod commitment;
@@ -30,6 +31,7 @@ use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 
 pub use build::{build, build_stand_in};
+pub use burst::{Burst, build_burst};
 pub use document::build_document;
 pub use encapsulate::DataSetStream;
 pub use iod::Syntax;
@@ -121,6 +123,8 @@ pub struct Instance {
     pub sop_class: Uid,
     pub sop_instance: Uid,
     pub pixels: Pixels,
+    /// Of a burst, bytes of each still in the payload; of one picture nothing.
+    pub still_bytes: Vec<u64>,
     /// Everything but the payload's own element.
     pub dataset: InMemDicomObject,
     /// For a person: what could not enter the object and why. Never patient data.

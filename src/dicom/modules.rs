@@ -271,7 +271,8 @@ pub(super) fn lossy_compression(to: &mut DataSet, source: &Source) {
     };
     if let Some((method, length)) = coded {
         let area = u64::from(picture.width) * u64::from(picture.height) * u64::from(picture.samples);
-        let (frames, bytes) = source.cine.map_or((1, length), |cine| (u64::from(cine.frames), cine.picture_bytes));
+        let stills = source.burst.map_or(1, |burst| burst.still_bytes.len() as u64);
+        let (frames, bytes) = source.cine.map_or((stills, length), |cine| (u64::from(cine.frames), cine.picture_bytes));
         #[allow(clippy::cast_precision_loss)] // a ratio of three digits
         let ratio = area.saturating_mul(frames) as f64 / bytes.max(1) as f64;
         steps.push(LossyStep { method, ratio });
@@ -352,6 +353,9 @@ pub(super) fn contribution(source: &Source) -> DataSet {
         _ if matches!(source.picture.pixels, Pixels::Document { .. }) => "metadata removed, pages kept, encapsulated",
         LossyHistory::Original if source.cine.is_some() => {
             "metadata removed, coded pictures kept, put into a flat MP4 file, encapsulated"
+        }
+        LossyHistory::Original if source.burst.is_some() => {
+            "metadata removed, coefficients kept, stills of a burst put into one object, encapsulated"
         }
         LossyHistory::Original => "metadata removed, coefficients kept, encapsulated",
         LossyHistory::Lossless => "metadata removed, samples kept, wrapped",

@@ -15,6 +15,9 @@ impl Instance {
     #[must_use]
     pub fn with_samples(&self, width: u32, height: u32, samples: u8) -> Option<Self> {
         let Pixels::Jpeg { .. } = self.pixels else { return None };
+        if !self.still_bytes.is_empty() {
+            return None;
+        }
         let number = |tag| self.dataset.get(tag)?.to_int::<u32>().ok();
         let said = (number(tags::COLUMNS)?, number(tags::ROWS)?, number(tags::SAMPLES_PER_PIXEL)?);
         if said != (width, height, u32::from(samples)) {

@@ -12,7 +12,7 @@ use dicom_object::mem::InMemElement;
 
 use super::build::Source;
 use super::data_set::DataSet;
-use super::{DicomError, document, exposure, modules, video};
+use super::{DicomError, burst, document, exposure, modules, video};
 
 /// Writes one module; notes are for a person.
 type Fill = fn(&mut DataSet, &Source, &mut Vec<&'static str>) -> Result<(), DicomError>;
@@ -380,6 +380,43 @@ pub static IMAGE_PIXEL: Module = Module {
         ),
     ],
     fill: |to, source, _| modules::image_pixel(to, source),
+};
+
+/// Image Pixel (§C.7.6.3) of a burst.
+pub static BURST_PIXEL: Module = Module {
+    name: "Image Pixel",
+    clause: "C.7.6.3",
+    attributes: &[
+        row(tags::SAMPLES_PER_PIXEL, Always, Auto, "3"),
+        row(tags::PHOTOMETRIC_INTERPRETATION, Always, Auto, "`YBR_FULL_422`"),
+        row(tags::PLANAR_CONFIGURATION, Always, Auto, "0"),
+        row(tags::ROWS, Always, File, "upright, the same in all"),
+        row(tags::COLUMNS, Always, File, "the same"),
+        row(tags::BITS_ALLOCATED, Always, Auto, "8"),
+        row(tags::BITS_STORED, Always, Auto, "8"),
+        row(tags::HIGH_BIT, Always, Auto, "7"),
+        row(tags::PIXEL_REPRESENTATION, Always, Auto, "0"),
+        row(
+            tags::PIXEL_DATA,
+            Always,
+            File,
+            "Basic Offset Table with an offset for each still, and a fragment for each, at most one byte 00 behind its JPEG",
+        ),
+    ],
+    fill: |to, source, _| modules::image_pixel(to, source),
+};
+
+/// Multi-frame (§C.7.6.6), Cine (§C.7.6.5), SC Multi-frame Image (§C.8.6.3) and Vector (§C.8.6.4).
+pub static STILLS: Module = Module {
+    name: "Multi-frame, Cine, SC Multi-frame Image and Vector",
+    clause: "C.7.6.6, C.7.6.5, C.8.6.3, C.8.6.4",
+    attributes: &[
+        row(tags::NUMBER_OF_FRAMES, Always, File, "stills"),
+        row(tags::FRAME_INCREMENT_POINTER, Always, Auto, "Frame Time Vector; else Page Number Vector"),
+        row(tags::FRAME_TIME_VECTOR, NotAlways, File, "ms since the still before, where all tell when, one after the other"),
+        row(tags::PAGE_NUMBER_VECTOR, NotAlways, Auto, "1, 2, 3 … where they do not"),
+    ],
+    fill: |to, source, _| burst::put_stills(to, source),
 };
 
 /// Cine (§C.7.6.5).

@@ -7,6 +7,7 @@ pub mod accept;
 pub mod act;
 mod arrival;
 pub mod bind;
+pub mod burst;
 mod claim;
 pub mod commit;
 mod darkroom;

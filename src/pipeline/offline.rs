@@ -2,11 +2,12 @@
 
 use std::convert::Infallible;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek as _, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 use super::bind::{self, Place};
+use super::burst::{Gathered, MISFIT, Whole};
 use super::film::{self, NoReel, Reel};
 use super::identify::Match;
 use super::{develop, wrap};
@@ -38,6 +39,13 @@ pub struct Offline {
     fence: Fence,
     /// Made with the first file, whose time begins the study; with the numbers that it took.
     binding: Option<(Binding, StudyRow)>,
+}
+
+/// What became of one still of a burst.
+#[derive(Debug)]
+pub struct Still {
+    pub scrubbed: Scrubbed,
+    pub essence: Essence,
 }
 
 /// What became of one file.
@@ -103,6 +111,43 @@ impl Offline {
         write_object(&instance, &mut bytes.as_slice(), object, scrubbed, essence)
     }
 
+    /// Begins a burst, whose stills lie in `scratch` meanwhile, in a file without a name.
+    ///
+    /// # Errors
+    /// [`Unwrapped`].
+    pub fn begin_burst(scratch: &Path) -> Result<Gathered, Unwrapped> {
+        unnamed_file(scratch, "burst").map(Gathered::new).map_err(|e| unwritable(&e))
+    }
+
+    /// Scrubs one still and adds it to a burst. What is told of the object is told of the still.
+    ///
+    /// # Errors
+    /// As [`Offline::wrap`]; and a still that does not fit.
+    pub fn add_still(&mut self, burst: &mut Gathered, file: &mut dyn Read) -> Result<Still, Unwrapped> {
+        let (item, coded, scrubbed) = self.scrub(file)?;
+        if item.media == MediaKind::Pdf {
+            return Err((MISFIT, "A burst is of photos, and this is a document. Wrap it without --burst.".to_owned()));
+        }
+        let (picture, bytes, essence) = wrap::in_memory(&self.fence, &item, coded).map_err(held)?;
+        burst.add(item, picture, &bytes)?;
+        Ok(Still { scrubbed, essence })
+    }
+
+    /// Makes one object of all that was added: the first instance of its series.
+    ///
+    /// # Errors
+    /// As [`Offline::wrap`]; and a burst of fewer than two.
+    pub fn wrap_burst(&mut self, burst: Gathered, object: &mut dyn Write) -> Result<(Uid, Uid), Unwrapped> {
+        let Whole { item, picture, burst, coded } = burst.whole()?;
+        let mut binding = self.bind(&item)?;
+        binding.instance_numbers = vec![1];
+        let manifest = Manifest { version: Manifest::VERSION, acceptance: self.acceptance.clone(), index: 0, item };
+        let built = dicom::build_burst(&binding, &manifest, &picture, &burst);
+        let instance = built.map_err(|e| (e.failure_code().word(), e.to_string()))?;
+        let syntax = write_instance(&instance, &mut coded.reader().map_err(|e| unwritable(&e))?, object)?;
+        Ok((instance.sop_class, syntax))
+    }
+
     /// The same for a film, which is never held whole: it is read where it lies, as often as it takes.
     /// One that is coded anew lies in `scratch` meanwhile, in a file without a name.
     ///
@@ -143,11 +188,10 @@ impl Offline {
     }
 
     fn code_anew(&self, seen: &Seen<'_>, scratch: &Path) -> Result<(Reel, Scratch, Essence), Unwrapped> {
-        let broken = |e: io::Error| ("unwritable", format!("The output cannot be written: {e}."));
-        let mut file = unnamed_file(scratch).map_err(broken)?;
+        let mut file = unnamed_file(scratch, "film").map_err(|e| unwritable(&e))?;
         let mut sink = |piece: &[u8]| file.write_all(piece);
         let recoded = develop::recoded(&self.fence, seen, &mut sink, &mut |_, _| true).map_err(held)?;
-        let made = Scratch { length_bytes: file.metadata().map_err(broken)?.len(), file };
+        let made = Scratch::of(file).map_err(|e| unwritable(&e))?;
         let reel = recoded.reel(&made).map_err(held)?;
         Ok((reel, made, recoded.essence()))
     }
@@ -239,19 +283,28 @@ fn write_object(
     scrubbed: Scrubbed,
     essence: Essence,
 ) -> Result<Object, Unwrapped> {
-    let broken = |e: &dyn std::fmt::Display| ("unwritable", format!("The output cannot be written: {e}."));
-    let syntax = instance.transfer_syntax();
-    object.write_all(&instance.part10_prefix().map_err(|e| broken(&e))?).map_err(|e| broken(&e))?;
-    let mut data_set = instance.stream(syntax, payload).map_err(|e| broken(&e))?;
-    io::copy(&mut data_set, object).map_err(|e| broken(&e))?;
+    let transfer_syntax = write_instance(instance, payload, object)?;
     Ok(Object {
         media: scrubbed.media,
         location_found: scrubbed.location_found,
         removed: scrubbed.removed,
         essence,
         sop_class: instance.sop_class.clone(),
-        transfer_syntax: Uid::parse(syntax.uid()).map_err(|e| broken(&e))?,
+        transfer_syntax,
     })
+}
+
+/// As a file; in which syntax.
+fn write_instance(instance: &Instance, payload: &mut dyn Read, object: &mut dyn Write) -> Result<Uid, Unwrapped> {
+    let syntax = instance.transfer_syntax();
+    object.write_all(&instance.part10_prefix().map_err(|e| unwritable(&e))?).map_err(|e| unwritable(&e))?;
+    let mut data_set = instance.stream(syntax, payload).map_err(|e| unwritable(&e))?;
+    io::copy(&mut data_set, object).map_err(|e| unwritable(&e))?;
+    Uid::parse(syntax.uid()).map_err(|e| unwritable(&e))
+}
+
+pub(super) fn unwritable(error: &dyn std::fmt::Display) -> Unwrapped {
+    ("unwritable", format!("The output cannot be written: {error}."))
 }
 
 fn unreadable(error: &io::Error) -> Unwrapped {
@@ -285,17 +338,29 @@ fn digest(file: &dyn Source) -> Result<Hasher, Unwrapped> {
 }
 
 /// Gone with its last handle, also where the process is killed.
-fn unnamed_file(folder: &Path) -> io::Result<File> {
-    let path = folder.join(format!(".shutterbridge-{}-film.part", std::process::id()));
+fn unnamed_file(folder: &Path, what: &str) -> io::Result<File> {
+    let path = folder.join(format!(".shutterbridge-{}-{what}.part", std::process::id()));
     let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
     fs::remove_file(&path)?;
     Ok(file)
 }
 
 /// What lies in it, to the end that it had.
-struct Scratch {
+pub(super) struct Scratch {
     file: File,
     length_bytes: u64,
+}
+
+impl Scratch {
+    pub(super) fn of(file: File) -> io::Result<Self> {
+        Ok(Self { length_bytes: file.metadata()?.len(), file })
+    }
+
+    /// From its beginning.
+    pub(super) fn reader(mut self) -> io::Result<File> {
+        self.file.rewind()?;
+        Ok(self.file)
+    }
 }
 
 impl Source for Scratch {

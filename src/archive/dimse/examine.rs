@@ -22,7 +22,7 @@ pub(super) fn examine(options: &Options, commitment: Commitment, named: &[MediaC
     };
     let mut findings = vec![told_of_echo(options, &mut association)];
     let is_sent = |iod: &&&iod::Iod| !iod.is_stand_in() && (named.is_empty() || named.contains(&iod.media));
-    findings.extend(iod::ALL.iter().filter(is_sent).filter_map(|iod| {
+    findings.extend(iod::SENT.iter().filter(is_sent).filter_map(|iod| {
         let found = told_of_class(options, &association, iod)?;
         // Few archives have it, and few photos are of it; and many take no video, unless it is sent
         // there by name.
