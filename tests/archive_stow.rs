@@ -6,7 +6,7 @@ mod dicom_fixture;
 mod tls_fixture;
 
 use std::io::{Cursor, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -337,33 +337,39 @@ fn orthanc_takes_the_object_over_plain_http() {
 fn mutual(
     server: &Leaf,
     ca: &std::path::Path,
-    answer: impl Fn(&[u8]) -> Vec<u8> + Send + 'static,
+    answer: impl Fn(&[u8]) -> Vec<u8> + Send + Sync + 'static,
     connections: usize,
 ) -> (SocketAddr, JoinHandle<()>) {
     let config = tls::server(&server.cert, &server.key, Some(ca)).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let thread = std::thread::spawn(move || {
-        for _ in 0..connections {
-            let session = ServerConnection::new(Arc::clone(&config)).unwrap();
-            let mut stream = StreamOwned::new(session, listener.accept().unwrap().0);
-            let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
-            let is_whole = |all: &[u8]| all.ends_with(if all.starts_with(b"GET ") { &b"\r\n\r\n"[..] } else { b"\r\n0\r\n\r\n" });
-            while !is_whole(&all) {
-                match stream.read(&mut buffer) {
-                    Ok(count) if count > 0 => all.extend_from_slice(&buffer[..count]),
-                    _ => break,
-                }
+    let speak = move |socket: TcpStream| {
+        let mut stream = StreamOwned::new(ServerConnection::new(Arc::clone(&config)).unwrap(), socket);
+        let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
+        let is_whole = |all: &[u8]| all.ends_with(if all.starts_with(b"GET ") { &b"\r\n\r\n"[..] } else { b"\r\n0\r\n\r\n" });
+        while !is_whole(&all) {
+            match stream.read(&mut buffer) {
+                Ok(count) if count > 0 => all.extend_from_slice(&buffer[..count]),
+                _ => break,
             }
-            if !all.is_empty() {
-                let _ = stream.write_all(&answer(&all));
-            }
-            stream.conn.send_close_notify();
-            let _ = stream.flush();
-            // What was not read would turn the farewell into a reset.
-            let _ = stream.sock.shutdown(std::net::Shutdown::Write);
-            let _ = std::io::copy(&mut stream.sock, &mut std::io::sink());
         }
+        if !all.is_empty() {
+            let _ = stream.write_all(&answer(&all));
+        }
+        stream.conn.send_close_notify();
+        let _ = stream.flush();
+        // What was not read would turn the farewell into a reset.
+        let _ = stream.sock.shutdown(std::net::Shutdown::Write);
+        let _ = std::io::copy(&mut stream.sock, &mut std::io::sink());
+    };
+    // Each on a thread of its own: one that the client keeps open holds up nobody.
+    let thread = std::thread::spawn(move || {
+        std::thread::scope(|all| {
+            for _ in 0..connections {
+                let socket = listener.accept().unwrap().0;
+                all.spawn(|| speak(socket));
+            }
+        });
     });
     (address, thread)
 }
@@ -404,7 +410,7 @@ fn behind_a_door(dir: &std::path::Path, server: &Leaf, ca: &std::path::Path, tok
     let behind = orthanc.address;
     let ask = move |request: &[u8]| {
         let line = memchr::memchr(b'\n', request).unwrap() + 1;
-        let mut socket = std::net::TcpStream::connect(behind).unwrap();
+        let mut socket = TcpStream::connect(behind).unwrap();
         socket.write_all(&[&request[..line], b"Connection: close\r\n", &request[line..]].concat()).unwrap();
         let mut answer = Vec::new();
         socket.read_to_end(&mut answer).unwrap();
