@@ -414,7 +414,9 @@ fn behind_a_door(dir: &std::path::Path, server: &Leaf, ca: &std::path::Path, tok
         socket.write_all(&[&request[..line], b"Connection: close\r\n", &request[line..]].concat()).unwrap();
         let mut answer = Vec::new();
         socket.read_to_end(&mut answer).unwrap();
-        answer
+        // So does the door, and says so.
+        let line = memchr::memchr(b'\n', &answer).unwrap() + 1;
+        [&answer[..line], b"Connection: close\r\n", &answer[line..]].concat()
     };
     let (address, _) = mutual(server, ca, ask, usize::MAX);
     Some((orthanc, address))
