@@ -20,13 +20,7 @@ const SOON: Duration = Duration::from_secs(60);
 
 /// A gateway whose only archive is as these lines say.
 fn gateway(archive: &str) -> Gateway {
-    let mut gateway = Gateway::start(env!("CARGO_BIN_EXE_shutterbridge"), 1, "");
-    let file = gateway.folder.path().join("shutterbridge.toml");
-    let text = std::fs::read_to_string(&file).unwrap();
-    let (before, _) = text.split_once("[[archive]]").unwrap();
-    std::fs::write(&file, format!("{before}[[archive]]\nname = \"pacs\"\n{archive}")).unwrap();
-    gateway.kill_and_restart();
-    gateway
+    Gateway::start_for(env!("CARGO_BIN_EXE_shutterbridge"), &format!("[[archive]]\nname = \"pacs\"\n{archive}"))
 }
 
 /// Uploads a photo and waits until it has come so far.

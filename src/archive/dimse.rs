@@ -17,7 +17,7 @@ use super::status::{Verdict, meaning};
 use super::wire::Fault;
 use super::{AeTitle, Archive, Asked, Refused, Stored, commitment};
 use crate::capture::{Commitment, FailureCode, MediaClass, SopRef, Uid};
-use crate::dicom::{Instance, iod};
+use crate::dicom::{Instance, Pixels, iod};
 
 /// Begin of an object that is remembered on an association that was used before, bytes: where
 /// the archive has left meanwhile, the first write still passes and the second tells.
@@ -205,10 +205,11 @@ impl Dimse {
         // What is refused is the class only where its native context is refused as well: many
         // acceptors give that reason for a transfer syntax, too.
         let detail = if association.takes_class(class) {
-            format!(
-                "the archive takes SOP class {class} but not in transfer syntax {syntax}; enable it there, \
-                 or let fallback = true of this [[archive]] decode what can be"
-            )
+            let is_left_out = matches!(instance.pixels, Pixels::Jpeg { .. }) && !self.options.profile.fallback;
+            let or = if is_left_out { ", or let fallback = true of this [[archive]] decode it" } else { "" };
+            format!("the archive takes SOP class {class} but not in transfer syntax {syntax}; enable it there{or}")
+        } else if matches!(instance.pixels, Pixels::Video { .. }) {
+            format!("the archive does not take SOP class {class} in transfer syntax {syntax}; enable both there")
         } else {
             format!("the archive does not take SOP class {class}; enable it there")
         };

@@ -113,6 +113,8 @@ fn one(works: &Works, wrapping: &Wrapping, job: &Job, index: u16) -> Result<Deli
             works.observer.attempted(&target.name, Err(code));
             let may_stand_in = code == FailureCode::ArchiveRefusedClass && form == Form::Own && target.archive.takes_stand_ins();
             let stand_in = if may_stand_in { stand_in(works, job, index, &binding) } else { None };
+            let is_last = code == FailureCode::ArchiveRefusedClass && form == Form::StandIn;
+            let detail = if is_last { neither(works, job, index, &binding, detail) } else { detail };
             Err(Failed { stand_in, ..broke(works, true, code, &detail) })
         }
     }
@@ -122,6 +124,14 @@ fn one(works: &Works, wrapping: &Wrapping, job: &Job, index: u16) -> Result<Deli
 fn stand_in(works: &Works, job: &Job, index: u16, binding: &Binding) -> Option<Uid> {
     let wrapped = wrap::wrap(works, &job.record, index, binding, Form::StandIn).ok()?;
     (wrapped.instance.sop_class.as_str() == iod::SECONDARY_CAPTURE).then_some(wrapped.instance.sop_instance)
+}
+
+/// Why an archive takes a picture neither as itself nor as its stand-in: what has to be enabled there is
+/// the first rather than the second.
+fn neither(works: &Works, job: &Job, index: u16, binding: &Binding, detail: String) -> String {
+    let Ok(own) = wrap::wrap(works, &job.record, index, binding, Form::Own) else { return detail };
+    let (class, syntax) = (own.instance.sop_class.as_str(), own.instance.transfer_syntax().uid());
+    format!("not taken as SOP class {class} in transfer syntax {syntax}, which is best enabled there; nor in its place: {detail}")
 }
 
 /// A film that no syntax carries waits until it was coded anew, where something here does that.

@@ -16,9 +16,14 @@ pub struct Storescp {
 impl Storescp {
     /// `keep`: the folder for what arrives, byte by byte; without one it is received and dropped.
     pub fn start(keep: Option<&Path>) -> Self {
+        Self::taking(keep, &["--accept-all"])
+    }
+
+    /// The same, taking what these options say.
+    pub fn taking(keep: Option<&Path>, takes: &[&str]) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
         let mut command = Command::new("storescp");
-        command.args(["--fork", "--accept-all", "--max-pdu", "131072", "-aet", "PACS"]);
+        command.args(["--fork", "--max-pdu", "131072", "-aet", "PACS"]).args(takes);
         match keep {
             Some(folder) => command.args(["--bit-preserving", "--unique-filenames", "-od"]).arg(folder),
             None => command.arg("--ignore"),

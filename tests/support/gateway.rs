@@ -1,6 +1,5 @@
 //! `shutterbridge serve` in a folder of its own, on ports that the system gives.
 
-use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -18,7 +17,16 @@ const STOP_MAX: Duration = Duration::from_secs(30);
 /// The smallest site: one department, one issuer, one archive; every port free. `more` goes below:
 /// first what is said of the archive, then other sections.
 pub fn config(folder: &Path, issuer: &Issuer, archive_port: u16, more: &str) -> PathBuf {
-    let mut text = format!(
+    let archive = format!(
+        "[[archive]]\nname = \"pacs\"\nkind = \"dimse\"\naddress = \"127.0.0.1:{archive_port}\"\n\
+         called_ae = \"PACS\"\ncalling_ae = \"SHUTTERBRIDGE\"\n{more}"
+    );
+    config_for(folder, issuer, &archive)
+}
+
+/// The same, with archives of its own.
+fn config_for(folder: &Path, issuer: &Issuer, archives: &str) -> PathBuf {
+    let text = format!(
         r#"[server]
 listen = "127.0.0.1:0"
 ops_listen = "127.0.0.1:0"
@@ -41,16 +49,10 @@ listen = "127.0.0.1:0"
 order = ["local"]
 [audit]
 file = "audit.log"
-[[archive]]
-name = "pacs"
-kind = "dimse"
-address = "127.0.0.1:{archive_port}"
-called_ae = "PACS"
-calling_ae = "SHUTTERBRIDGE"
+{archives}
 "#,
         issuer.url
     );
-    writeln!(text, "{more}").expect("a string grows");
     let file = folder.join("shutterbridge.toml");
     std::fs::write(&file, text).expect("the configuration is written");
     std::fs::write(folder.join("jwks.json"), issuer.jwks().to_string()).expect("the keys are written");
@@ -77,6 +79,17 @@ impl Gateway {
     pub fn start_in(folder: Folder, binary: &str, archive_port: u16, more: &str) -> Self {
         let issuer = Issuer::new();
         config(folder.path(), &issuer, archive_port, more);
+        Self::serve(folder, issuer, binary)
+    }
+
+    /// `archives`: the sections of its archives, and whatever else.
+    pub fn start_for(binary: &str, archives: &str) -> Self {
+        let (folder, issuer) = (Folder::new(), Issuer::new());
+        config_for(folder.path(), &issuer, archives);
+        Self::serve(folder, issuer, binary)
+    }
+
+    fn serve(folder: Folder, issuer: Issuer, binary: &str) -> Self {
         let binary = PathBuf::from(binary);
         let (child, [https, mllp, ops]) = serve(&binary, folder.path());
         Self { https, mllp, ops, issuer, folder, binary, child }
