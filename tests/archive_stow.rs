@@ -10,6 +10,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use archive_peer::Other;
 use archive_peer::web::*;
 use dicom_fixture::*;
 use rustls::{ServerConnection, StreamOwned};
@@ -332,8 +333,13 @@ fn orthanc_takes_the_object_over_plain_http() {
     assert_eq!(to.ask_commitment(&transaction, std::slice::from_ref(&sop)), report(true));
 }
 
-/// A service that lets in whoever has a certificate of `ca`, for so many connections.
-fn mutual(server: &Leaf, ca: &std::path::Path, answer: String, connections: usize) -> (SocketAddr, JoinHandle<()>) {
+/// A service that lets in whoever has a certificate of `ca`, for so many connections of one request.
+fn mutual(
+    server: &Leaf,
+    ca: &std::path::Path,
+    answer: impl Fn(&[u8]) -> Vec<u8> + Send + 'static,
+    connections: usize,
+) -> (SocketAddr, JoinHandle<()>) {
     let config = tls::server(&server.cert, &server.key, Some(ca)).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -342,17 +348,19 @@ fn mutual(server: &Leaf, ca: &std::path::Path, answer: String, connections: usiz
             let session = ServerConnection::new(Arc::clone(&config)).unwrap();
             let mut stream = StreamOwned::new(session, listener.accept().unwrap().0);
             let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
-            while !all.ends_with(b"\r\n0\r\n\r\n") {
+            while !all.ends_with(b"\r\n0\r\n\r\n") && !(all.starts_with(b"GET ") && all.ends_with(b"\r\n\r\n")) {
                 match stream.read(&mut buffer) {
                     Ok(count) if count > 0 => all.extend_from_slice(&buffer[..count]),
                     _ => break,
                 }
             }
-            let length = answer.len();
-            let _ = write!(stream, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{answer}");
+            if !all.is_empty() {
+                let _ = stream.write_all(&answer(&all));
+            }
             stream.conn.send_close_notify();
             let _ = stream.flush();
             // What was not read would turn the farewell into a reset.
+            let _ = stream.sock.shutdown(std::net::Shutdown::Write);
             let _ = std::io::copy(&mut stream.sock, &mut std::io::sink());
         }
     });
@@ -365,7 +373,9 @@ fn a_service_that_knows_us_by_certificate_receives_the_object() {
     let (hospital, stranger) = (Authority::new(dir.path(), "hospital"), Authority::new(dir.path(), "stranger"));
     let (server, us) = (hospital.leaf("server", &["127.0.0.1"]), hospital.leaf("us", &["gateway"]));
     let (instance, payload) = small(14);
-    let (address, thread) = mutual(&server, &hospital.ca, stored(&instance), 3);
+    let answer = stored(&instance);
+    let answer = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{answer}", answer.len());
+    let (address, thread) = mutual(&server, &hospital.ca, move |_| answer.clone().into_bytes(), 3);
     let none = "does not accept the certificate of this gateway, or wants one";
     for (files, says) in [
         (hospital.files(Some(&us)), None),
@@ -381,4 +391,58 @@ fn a_service_that_knows_us_by_certificate_receives_the_object() {
         }
     }
     thread.join().unwrap();
+}
+
+/// Orthanc with a door before it, as hospitals have one: the door wants a certificate, and Orthanc this
+/// token.
+fn behind_a_door(dir: &std::path::Path, server: &Leaf, ca: &std::path::Path, token: &str) -> Option<(Other, SocketAddr)> {
+    let script = dir.join("door.lua");
+    let lua = "function IncomingHttpRequestFilter(method, uri, ip, username, headers)\nreturn headers['authorization'] == ";
+    std::fs::write(&script, format!("{lua}'Bearer {token}'\nend\n")).unwrap();
+    let (orthanc, _) = orthanc(dir, &format!(r#","LuaScripts":["{}"]"#, script.display()))?;
+    let behind = orthanc.address;
+    let ask = move |request: &[u8]| {
+        let closing = |message: &[u8]| {
+            let (line, rest) = message.split_at(memchr::memchr(b'\n', message).unwrap() + 1);
+            [line, b"Connection: close\r\n", rest].concat()
+        };
+        let mut socket = std::net::TcpStream::connect(behind).unwrap();
+        socket.write_all(&closing(request)).unwrap();
+        let mut answer = Vec::new();
+        socket.read_to_end(&mut answer).unwrap();
+        closing(&answer)
+    };
+    let (address, _) = mutual(server, ca, ask, usize::MAX);
+    Some((orthanc, address))
+}
+
+#[test]
+fn orthanc_behind_tls_takes_the_object_from_who_has_certificate_and_token() {
+    let dir = TempDir::new("orthanc-https");
+    let (hospital, stranger) = (Authority::new(dir.path(), "hospital"), Authority::new(dir.path(), "stranger"));
+    let server = hospital.leaf("server", &["127.0.0.1"]);
+    let (us, them) = (hospital.leaf("us", &["gateway"]), stranger.leaf("them", &["gateway"]));
+    let Some((_orthanc, door)) = behind_a_door(dir.path(), &server, &hospital.ca, "new.one") else { return };
+    let token = dir.path().join("token");
+    let to = |files| {
+        let tls = Some(tls::client(&files, &[b"http/1.1"]).unwrap());
+        Stow::new(Options { tls, bearer_file: Some(token.clone()), ..options(&format!("https://{door}/dicom-web")) })
+    };
+    let (instance, payload) = small(15);
+    let known = to(hospital.files(Some(&us)));
+    std::fs::write(&token, "old.one").unwrap();
+    let refused = store(&known, &instance, &payload).unwrap_err();
+    assert_eq!(refused.code, FailureCode::ArchiveNotAuthorised, "{}", refused.detail);
+    // Somebody renews it, and nobody starts anything anew.
+    std::fs::write(&token, "new.one").unwrap();
+    assert_eq!(store(&known, &instance, &payload), Ok(Stored { warning: None }));
+    let sop = SopRef { sop_class: instance.sop_class.clone(), sop_instance: instance.sop_instance.clone() };
+    let transaction = Uid::parse("2.25.8").unwrap();
+    let report = Report { transaction: transaction.clone(), committed: vec![sop.clone()], failed: vec![] };
+    assert_eq!(known.ask_commitment(&transaction, &[sop]), Ok(Commitments::Answered(vec![report])));
+    for identity in [None, Some(&them)] {
+        let refused = store(&to(hospital.files(identity)), &instance, &payload).unwrap_err();
+        let says = "does not accept the certificate of this gateway, or wants one";
+        assert!(refused.detail.contains(says), "{}", refused.detail);
+    }
 }

@@ -15,6 +15,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use archive_peer::web::orthanc;
+use archive_peer::{Takes, listed};
 use dicom_dictionary_std::tags;
 use dicom_fixture::{TempDir, validator_errors};
 use dicom_object::OpenFileOptions;
@@ -27,9 +28,6 @@ use support::photo::Photo;
 use support::{hospital, is_installed, wait_until};
 
 const LATER: Duration = Duration::from_secs(110);
-
-/// Classes, and the syntaxes of each.
-type Takes = &'static [(&'static str, &'static [&'static str])];
 
 /// What dcmtk's archive is told to take: by its options, or by a list.
 const STORESCP: [(&str, &[&str]); 3] = [("everything", &["+xa"]), ("jpeg first", &["+xy"]), ("implicit", &["+xi"])];
@@ -47,28 +45,10 @@ const DERMOSCOPIC: &str = "1.2.840.10008.5.1.4.1.1.77.1.7";
 const VIDEO: &str = "1.2.840.10008.5.1.4.1.1.77.1.4.1";
 const CAPTURE: &str = "1.2.840.10008.5.1.4.1.1.7";
 const DOCUMENT: &str = "1.2.840.10008.5.1.4.1.1.104.1";
-const VERIFICATION: &str = "1.2.840.10008.1.1";
 const JPEG: &str = "1.2.840.10008.1.2.4.50";
 const AVC: &str = "1.2.840.10008.1.2.4.102";
 const EXPLICIT: &str = "1.2.840.10008.1.2.1";
 const IMPLICIT: &str = "1.2.840.10008.1.2";
-
-/// A configuration of storescp that takes these classes in these syntaxes and nothing else.
-fn listed(folder: &Path, takes: Takes) -> PathBuf {
-    let (mut syntaxes, mut contexts) =
-        (String::from("[[TransferSyntaxes]]\n"), String::from("[[PresentationContexts]]\n[ALL]\n"));
-    let echo: (&str, &[&str]) = (VERIFICATION, &[IMPLICIT]);
-    for (n, (class, of)) in takes.iter().chain([&echo]).enumerate() {
-        writeln!(syntaxes, "[SET{n}]").unwrap();
-        for (m, uid) in of.iter().enumerate() {
-            writeln!(syntaxes, "TransferSyntax{} = {uid}", m + 1).unwrap();
-        }
-        writeln!(contexts, "PresentationContext{} = {class}\\SET{n}", n + 1).unwrap();
-    }
-    let file = folder.join("storescp.cfg");
-    std::fs::write(&file, format!("{syntaxes}{contexts}[[Profiles]]\n[ALL]\nPresentationContexts = ALL\n")).unwrap();
-    file
-}
 
 // ---------------------------------------------------------------- files
 

@@ -60,28 +60,78 @@ fn an_archive_that_knows_us_by_certificate_receives_the_object() {
     }
 }
 
+/// What OpenSSL does by itself: no version but these, and whatever suite.
+fn openssl_conf(folder: &Path, versions: [&str; 2]) -> String {
+    let file = folder.join(format!("{}.cnf", versions.concat()));
+    let [oldest, newest] = versions;
+    let limits = format!("MinProtocol = {oldest}\nMaxProtocol = {newest}\nCipherString = ALL:@SECLEVEL=0\n");
+    std::fs::write(&file, format!("openssl_conf = a\n[a]\nssl_conf = b\n[b]\nsystem_default = c\n[c]\n{limits}")).unwrap();
+    format!("OPENSSL_CONF={}", file.display())
+}
+
+/// dcmtk's archive, which wants a certificate of its clients, with OpenSSL so limited. RSA: what old
+/// suites want.
+fn limited(kept: &Path, conf: &str, files: [&Path; 3], how: &[&str]) -> Option<Other> {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (number, [key, cert, ca]) = (port.to_string(), files.map(|file| file.to_str().unwrap()));
+    let always = ["storescp", "+xa", "+uf", "-aet", "PACS", "-od", kept.to_str().unwrap(), "+tls", key, cert, "+cf", ca];
+    let args = [&[conf], &always[..], how, &[number.as_str()]].concat();
+    Other::start("env", &args, port)
+}
+
 #[test]
-fn tls_1_2_is_spoken_where_the_archive_speaks_no_newer_one() {
-    let (dir, kept) = (TempDir::new("tls12"), TempDir::new("tls12-kept"));
+fn tls_1_2_and_1_3_are_spoken_with_our_certificate_and_nothing_without_it_or_older() {
+    let (dir, kept) = (TempDir::new("tls-versions"), TempDir::new("tls-versions-kept"));
     let hospital = Authority::new(dir.path(), "hospital");
     let us = hospital.leaf("gateway", &["gateway.example"]);
     let Some(server) = hospital.rsa_leaf("server", &["127.0.0.1"]) else { return };
-    let limits = dir.path().join("openssl.cnf");
-    let text = "openssl_conf = a\n[a]\nssl_conf = b\n[b]\nsystem_default = c\n[c]\nMaxProtocol = TLSv1.2\n";
-    std::fs::write(&limits, text).unwrap();
-    for (old, version) in [(format!("OPENSSL_CONF={}", limits.display()), "TLS 1.2"), ("UNUSED=1".to_owned(), "TLS 1.3")] {
-        let text = |path: &Path| path.to_str().unwrap().to_owned();
-        let (key, cert, ca, od) = (text(&server.key), text(&server.cert), text(&hospital.ca), text(kept.path()));
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let number = port.to_string();
-        let args = [&old, "storescp", "+xa", "+uf", "-aet", "PACS", "-od", &od, "+tls", &key, &cert, "+cf", &ca, &number];
-        let Some(archive) = Other::start("env", &args, port) else { return };
-        let to = dimse(archive.address, "127.0.0.1", hospital.client(Some(&us)));
+    let anonymous = "does not accept the certificate of this gateway, or wants one (tls_cert, tls_key)";
+    let foreign = "it speaks neither TLS 1.2 nor 1.3 with a suite of BCP 195";
+    let old_suite = ["+pa", "+cs", "TLS_RSA_WITH_AES_128_CBC_SHA"];
+    // Given what the archive speaks and who we are, then.
+    for (versions, how, identity, then) in [
+        (["TLSv1.2", "TLSv1.2"], &["+py"][..], Some(&us), Ok("TLS 1.2")),
+        (["TLSv1.2", "TLSv1.3"], &["+py"], Some(&us), Ok("TLS 1.3")),
+        (["TLSv1.2", "TLSv1.2"], &["+py"], None, Err(anonymous)),
+        (["TLSv1.2", "TLSv1.3"], &["+py"], None, Err(anonymous)),
+        (["TLSv1", "TLSv1.1"], &["+px"], Some(&us), Err(foreign)),
+        (["TLSv1.2", "TLSv1.2"], &old_suite, Some(&us), Err(foreign)),
+    ] {
+        let conf = openssl_conf(dir.path(), versions);
+        let files = [server.key.as_path(), &server.cert, &hospital.ca];
+        let Some(archive) = limited(kept.path(), &conf, files, how) else { return };
+        let to = dimse(archive.address, "127.0.0.1", hospital.client(identity));
         let found = to.examine(Commitment::None, &[]);
-        assert!(found[0].says.ends_with(&format!("answers C-ECHO ({version})")), "{found:?}");
         let (instance, payload) = small(23);
-        assert_eq!(to.store(&instance, &mut Cursor::new(&payload)), Ok(Stored { warning: None }));
+        match (to.store(&instance, &mut Cursor::new(&payload)), then) {
+            (Ok(Stored { warning: None }), Ok(version)) => {
+                assert!(found[0].says.ends_with(&format!("answers C-ECHO ({version})")), "{found:?}");
+                assert_eq!(kept.files().len(), 1);
+                kept.files().iter().for_each(|file| std::fs::remove_file(file).unwrap());
+            }
+            (Err(refused), Err(says)) => {
+                assert_eq!(refused.code, FailureCode::ArchiveUnreachable, "{versions:?}");
+                assert!(refused.detail.contains(says), "{versions:?}: {}", refused.detail);
+                assert!(found[0].says.contains(says) && !found[0].fix.is_empty(), "{versions:?}: {found:?}");
+                assert!(kept.files().is_empty());
+            }
+            (got, _) => panic!("{versions:?} {then:?}: {got:?}"),
+        }
     }
+}
+
+/// The archive that is refused above is one that those of its age can talk to.
+#[test]
+fn the_archive_that_speaks_tls_1_1_alone_really_speaks_it() {
+    let (dir, kept) = (TempDir::new("tls11"), TempDir::new("tls11-kept"));
+    let hospital = Authority::new(dir.path(), "hospital");
+    let Some(server) = hospital.rsa_leaf("server", &["127.0.0.1"]) else { return };
+    let conf = openssl_conf(dir.path(), ["TLSv1", "TLSv1.1"]);
+    let files = [server.key.as_path(), &server.cert, &hospital.ca];
+    let Some(archive) = limited(kept.path(), &conf, files, &["+px"]) else { return };
+    let (number, [key, cert, ca]) = (archive.address.port().to_string(), files.map(|file| file.to_str().unwrap()));
+    let args = [&conf, "echoscu", "+px", "-aec", "PACS", "+tls", key, cert, "+cf", ca, "127.0.0.1", &number];
+    assert!(run("env", &args).unwrap().status.success());
 }
 
 #[test]

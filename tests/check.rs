@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use archive_peer::web::{Do, Web, orthanc};
-use archive_peer::{Other, ae};
+use archive_peer::{Other, Takes, ae, listed};
 use dicom_fixture::TempDir;
 use serde_json::Value;
 use shutterbridge::archive::scp::Scp;
@@ -46,13 +46,19 @@ fn check(file: &Path) -> (Vec<Value>, bool) {
 
 /// The row of an archive that fails, with its key and its line.
 fn failure(archives: &str) -> (String, String, String) {
+    let [says, key, at, _] = failure_and_fix(archives);
+    (says, key, at)
+}
+
+/// The same, with what to do.
+fn failure_and_fix(archives: &str) -> [String; 4] {
     let dir = TempDir::new("check-fails");
     let (rows, ok) = check(&site(dir.path(), archives));
     let failed: Vec<&Value> = rows.iter().filter(|r| r["result"] == "FAIL").collect();
     assert!(!ok && failed.len() == 1, "{rows:#?}");
     let text = |name: &str| failed[0][name].as_str().unwrap_or_default().to_owned();
     assert!(!text("fix").is_empty(), "{rows:#?}");
-    (text("says"), text("key"), text("at").replace(&format!("{}/", dir.path().display()), ""))
+    [text("says"), text("key"), text("at").replace(&format!("{}/", dir.path().display()), ""), text("fix")]
 }
 
 fn dimse(address: SocketAddr, more: &str) -> String {
@@ -115,6 +121,65 @@ fn an_archive_that_is_not_there_or_not_called_so_is_told_apart() {
 }
 
 #[test]
+fn a_title_that_an_archive_does_not_know_is_told_whichever_it_is() {
+    let dir = TempDir::new("check-titles");
+    let known = ",\"DicomCheckCalledAet\":true,\"DicomAlwaysAllowEcho\":false,\"DicomAlwaysAllowStore\":false,\
+         \"DicomModalities\":{\"gw\":[\"GATEWAY\",\"127.0.0.1\",104]}";
+    let Some((_orthanc, port)) = orthanc(dir.path(), known) else { return };
+    let archive = |called: &str, calling: &str| {
+        let address = format!("[[archive]]\nname = \"pacs\"\naddress = \"127.0.0.1:{port}\"\n");
+        format!("{address}called_ae = \"{called}\"\ncalling_ae = \"{calling}\"\n")
+    };
+    let (says, key, at) = failure(&archive("OTHER", "GATEWAY"));
+    assert!(says.contains("is not called OTHER"), "{says}");
+    assert_eq!((key.as_str(), at.as_str()), ("archive.called_ae", "gw.toml:21"));
+    let (says, key, at) = failure(&archive("PACS", "STRANGER"));
+    assert!(says.contains("does not know STRANGER"), "{says}");
+    assert_eq!((key.as_str(), at.as_str()), ("archive.calling_ae", "gw.toml:22"));
+    let site_folder = TempDir::new("check-titles-right");
+    let (rows, ok) = check(&site(site_folder.path(), &archive("PACS", "GATEWAY")));
+    assert!(ok, "{rows:#?}");
+}
+
+#[test]
+fn an_archive_that_blames_the_wrong_title_does_not_lead_astray() {
+    let dir = TempDir::new("check-dcmqrscp");
+    let (file, port) = (dir.path().join("dcmqrscp.cfg"), nobody().port());
+    let shelf = dir.path().display();
+    let text = format!(
+        "NetworkTCPPort = {port}\nMaxPDUSize = 16384\nMaxAssociations = 16\nHostTable BEGIN\nall = (KNOWN, localhost, 104)\nHostTable END\n\
+         VendorTable BEGIN\nVendorTable END\nAETable BEGIN\nPACS {shelf} RW (200, 1024mb) all\nAETable END\n"
+    );
+    std::fs::write(&file, text).unwrap();
+    let Some(archive) = Other::start("dcmqrscp", &["-c", file.to_str().unwrap()], port) else { return };
+    let [says, key, _, fix] = failure_and_fix(&dimse(archive.address, ""));
+    assert!(says.contains("does not recognise the called AE title"), "{says}");
+    assert!(fix.contains("have SHUTTERBRIDGE added there"), "{fix}");
+    assert_eq!(key, "archive.called_ae");
+}
+
+#[test]
+fn a_class_that_is_refused_is_told_with_what_goes_in_its_place() {
+    const TAKES: Takes = &[("1.2.840.10008.5.1.4.1.1.7", &["1.2.840.10008.1.2.4.50"])];
+    let dir = TempDir::new("check-capture");
+    let list = listed(dir.path(), TAKES);
+    let Some(archive) = Other::storescp(dir.path(), &["-xf", list.to_str().unwrap(), "ALL"]) else { return };
+    let [says, key, at, fix] = failure_and_fix(&dimse(archive.address, ""));
+    assert!(says.contains("1.2.840.10008.5.1.4.1.1.104.1 is refused in every transfer syntax"), "of documents: {says}");
+    assert!(fix.contains("enable the class"), "{fix}");
+    assert_eq!((key.as_str(), at.as_str()), ("archive.media", "gw.toml:18"));
+    let site_folder = TempDir::new("check-capture-site");
+    let (rows, _) = check(&site(site_folder.path(), &dimse(archive.address, "")));
+    for class in ["1.2.840.10008.5.1.4.1.1.77.1.4 ", "1.2.840.10008.5.1.4.1.1.77.1.7 "] {
+        let goes_as = |r: &&Value| {
+            let says = r["says"].as_str().unwrap();
+            says.contains(class) && says.contains("will go as Secondary Capture Image")
+        };
+        assert!(rows.iter().any(|r| r["result"] == "WARN" && goes_as(&r)), "{class}: {rows:#?}");
+    }
+}
+
+#[test]
 fn a_context_that_is_refused_is_named_with_what_it_means() {
     let dir = TempDir::new("check-contexts");
     let Some(archive) = Other::storescp(dir.path(), &["+xi"]) else { return };
@@ -162,10 +227,20 @@ fn a_port_that_speaks_something_else_is_recognised() {
     let (says, key, _) = failure(&stow(&format!("http://{}/dicom-web", scp.local_addr()), ""));
     assert!(says.contains("speaks DICOM"), "{says}");
     assert_eq!(key, "archive.kind");
+    let hospital = Authority::new(dir.path(), "hospital");
+    let ca = format!("tls_ca = \"{}\"\n", hospital.ca.display());
+    let (says, key, at) = failure(&stow(&format!("https://{}/dicom-web", scp.local_addr()), &ca));
+    assert!(says.contains("speaks DICOM"), "{says}");
+    assert_eq!((key.as_str(), at.as_str()), ("archive.kind", "gw.toml:20"));
     let Some((web, _)) = orthanc(dir.path(), "") else { return };
-    let (says, key, _) = failure(&dimse(web.address, ""));
-    assert!(says.contains("speaks HTTP"), "{says}");
-    assert_eq!(key, "archive.address");
+    for more in ["", ca.as_str()] {
+        let (says, key, at) = failure(&dimse(web.address, more));
+        assert!(says.contains("speaks HTTP"), "{says}");
+        assert_eq!((key.as_str(), at.as_str()), ("archive.address", "gw.toml:20"));
+    }
+    let (says, key, at) = failure(&stow(&format!("https://{}/dicom-web", web.address), &ca));
+    assert!(says.contains("speaks HTTP without TLS"), "{says}");
+    assert_eq!((key.as_str(), at.as_str()), ("archive.url", "gw.toml:21"));
 }
 
 /// An archive with TLS and what is configured of it.

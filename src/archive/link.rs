@@ -179,7 +179,8 @@ impl Link {
             if let Err(error) = session.process_new_packets() {
                 let _ = flush(&mut session, &self.socket, Patience::from_now(FAREWELL_MS));
                 let tongue = Tongue::of(&begin.seen).filter(|t| *t != Tongue::Tls);
-                return Err(tongue.map_or_else(|| Fault::Tls(TlsFault::of(&error)), Fault::Speaks));
+                let is_agreed = session.negotiated_cipher_suite().is_some();
+                return Err(tongue.map_or_else(|| Fault::Tls(TlsFault::in_handshake(&error, is_agreed)), Fault::Speaks));
             }
         }
         flush(&mut session, &self.socket, patience)?;

@@ -103,6 +103,15 @@ impl TlsFault {
         }
     }
 
+    /// The same before the handshake is over; `is_agreed`: version and suite are.
+    pub(super) fn in_handshake(error: &rustls::Error, is_agreed: bool) -> Self {
+        match error {
+            // So TLS 1.2 refuses a client without a certificate (RFC 5246 §7.4.6).
+            rustls::Error::AlertReceived(AlertDescription::HandshakeFailure) if is_agreed => Self::CertificateWanted,
+            _ => Self::of(error),
+        }
+    }
+
     fn of_certificate(why: &CertificateError) -> Self {
         match why {
             // The second: a certificate that signs itself, and is not among the believed ones.

@@ -4,9 +4,10 @@
 pub mod committer;
 pub mod web;
 
+use std::fmt::Write as _;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
@@ -81,6 +82,27 @@ impl Drop for Other {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Classes, and the syntaxes of each.
+pub type Takes = &'static [(&'static str, &'static [&'static str])];
+
+/// A configuration of storescp (`-xf FILE ALL`) that takes these classes in these syntaxes, C-ECHO, and
+/// nothing else.
+pub fn listed(folder: &Path, takes: Takes) -> PathBuf {
+    let (mut syntaxes, mut contexts) =
+        (String::from("[[TransferSyntaxes]]\n"), String::from("[[PresentationContexts]]\n[ALL]\n"));
+    let echo: (&str, &[&str]) = ("1.2.840.10008.1.1", &["1.2.840.10008.1.2"]);
+    for (n, (class, of)) in takes.iter().chain([&echo]).enumerate() {
+        writeln!(syntaxes, "[SET{n}]").unwrap();
+        for (m, uid) in of.iter().enumerate() {
+            writeln!(syntaxes, "TransferSyntax{} = {uid}", m + 1).unwrap();
+        }
+        writeln!(contexts, "PresentationContext{} = {class}\\SET{n}", n + 1).unwrap();
+    }
+    let file = folder.join("storescp.cfg");
+    std::fs::write(&file, format!("{syntaxes}{contexts}[[Profiles]]\n[ALL]\nPresentationContexts = ALL\n")).unwrap();
+    file
 }
 
 /// What a scripted archive does with one message.

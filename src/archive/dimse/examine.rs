@@ -76,7 +76,8 @@ fn told_of_class(options: &Options, association: &Association, iod: &iod::Iod) -
     }
     if !association.takes_class(class) {
         let says = format!("SOP class {class} is refused in every transfer syntax: every such object will be held");
-        return Some(Finding::fail(says, "", "enable the class at the archive for this AE title"));
+        let fix = "enable the class at the archive for this AE title, or leave such files out with media";
+        return Some(Finding::fail(says, "media", fix));
     }
     let is_refused = |context: &&&[Syntax]| association.context(class, context).is_none();
     let refused: Vec<&str> = contexts.iter().filter(is_refused).filter_map(|c| c.first()).map(|s| s.uid()).collect();
@@ -123,7 +124,11 @@ fn told_of_association(options: &Options, why: &NoAssociation) -> Finding {
             AssociationRJSource::ServiceUser(AssociationRJServiceUserReason::CalledAETitleNotRecognized) => Finding::fail(
                 format!("{address} is not called {called}: the archive does not recognise the called AE title"),
                 "called_ae",
-                "write the AE title of the archive, in its own spelling of great and small letters",
+                // dcmqrscp is not the only one that says this of whoever is not on its list.
+                format!(
+                    "write the AE title of the archive, in its own spelling of great and small letters; \
+                     where it is right, have {calling} added there: some archives answer so to a caller that they do not know"
+                ),
             ),
             AssociationRJSource::ServiceUser(AssociationRJServiceUserReason::CallingAETitleNotRecognized) => Finding::fail(
                 format!("{called} at {address} does not know {calling}: the calling AE title is not recognised"),

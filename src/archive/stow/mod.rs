@@ -422,13 +422,13 @@ impl Stow {
     }
 }
 
-/// Drawn anew for each request: a picture that holds a delimiter that it could know would end its
-/// part and begin one of its own, an object that nobody made here.
 /// To an empty POST: whoever finds fault with its body takes bodies.
 const fn answers_as_stow(status: u16) -> bool {
     matches!(status, 200..300 | 400 | 406 | 409 | 411 | 413 | 415 | 422)
 }
 
+/// Drawn anew for each request: a picture that holds a delimiter that it could know would end its
+/// part and begin one of its own, an object that nobody made here.
 fn boundary() -> Result<String, Refused> {
     let drawn = random::<16>()
         .map_err(|_| Refused { code: FailureCode::StoreUnavailable, detail: "the system gives no random numbers".to_owned() })?;
