@@ -348,7 +348,8 @@ fn mutual(
             let session = ServerConnection::new(Arc::clone(&config)).unwrap();
             let mut stream = StreamOwned::new(session, listener.accept().unwrap().0);
             let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
-            while !all.ends_with(b"\r\n0\r\n\r\n") && !(all.starts_with(b"GET ") && all.ends_with(b"\r\n\r\n")) {
+            let is_whole = |all: &[u8]| all.ends_with(if all.starts_with(b"GET ") { &b"\r\n\r\n"[..] } else { b"\r\n0\r\n\r\n" });
+            while !is_whole(&all) {
                 match stream.read(&mut buffer) {
                     Ok(count) if count > 0 => all.extend_from_slice(&buffer[..count]),
                     _ => break,
