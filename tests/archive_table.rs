@@ -64,6 +64,8 @@ fn scene() -> image::RgbImage {
     image::RgbImage::from_fn(320, 240, |x, y| image::Rgb([tone(x / 2 + 40), tone(y), tone(200 - x / 4 - y / 4)]))
 }
 
+const HEVC: [&str; 7] = ["-c:v", "libx265", "-tag:v", "hvc1", "-x265-params", "log-level=none:info=0", "-pix_fmt"];
+
 fn film(folder: &Path, encoder: &[&str], rate: u32) -> Vec<u8> {
     let source = format!("testsrc2=size=320x240:rate={rate}:duration=1");
     let input = ["-v", "error", "-y", "-f", "lavfi", "-i", &source, "-bsf:v", "filter_units=remove_types=6"];
@@ -89,7 +91,6 @@ fn files(folder: &Path) -> Vec<(&'static str, Vec<u8>, &'static str)> {
         std::fs::read(out).unwrap()
     };
     let high = ["-c:v", "libx264", "-profile:v", "high", "-pix_fmt", "yuv420p", "-level"];
-    let hevc = ["-c:v", "libx265", "-tag:v", "hvc1", "-x265-params", "log-level=none:info=0", "-pix_fmt"];
     vec![
         ("baseline", baseline.clone(), "overview"),
         ("progressive", jpeg("-progressive"), "overview"),
@@ -100,8 +101,8 @@ fn files(folder: &Path) -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("dermoscopic", baseline, "dermoscopic"),
         ("film .102", film(folder, &[&high[..], &["4.1"]].concat(), 30), "overview"),
         ("film .104", film(folder, &[&high[..], &["4.2"]].concat(), 60), "overview"),
-        ("film .107", film(folder, &[&hevc[..], &["yuv420p"]].concat(), 30), "overview"),
-        ("film 10 bit", film(folder, &[&hevc[..], &["yuv420p10le"]].concat(), 30), "overview"),
+        ("film .107", film(folder, &[&HEVC[..], &["yuv420p"]].concat(), 30), "overview"),
+        ("film 10 bit", film(folder, &[&HEVC[..], &["yuv420p10le"]].concat(), 30), "overview"),
         ("pdf", pdf(false), "consent-form"),
     ]
 }
@@ -115,16 +116,17 @@ struct Archives {
 }
 
 impl Archives {
+    fn none() -> Self {
+        Self { kept: Vec::new(), sections: String::new(), running: Vec::new() }
+    }
+
     fn open() -> Option<Self> {
-        let mut archives = Self { kept: Vec::new(), sections: String::new(), running: Vec::new() };
+        let mut archives = Self::none();
         for (name, args) in STORESCP {
             archives.storescp(name, args);
         }
         for (name, takes) in LISTED {
-            let folder = TempDir::new("table-cfg");
-            let file = listed(folder.path(), takes);
-            archives.storescp(name, &["-xf", file.to_str().unwrap(), "ALL"]);
-            archives.running.push(Box::new(folder));
+            archives.listed(name, takes);
         }
         for name in [ORTHANC, WEB] {
             let kept = TempDir::new("table-orthanc");
@@ -139,6 +141,13 @@ impl Archives {
             archives.kept.push((name, kept));
         }
         Some(archives)
+    }
+
+    fn listed(&mut self, name: &'static str, takes: Takes) {
+        let folder = TempDir::new("table-cfg");
+        let file = listed(folder.path(), takes);
+        self.storescp(name, &["-xf", file.to_str().unwrap(), "ALL"]);
+        self.running.push(Box::new(folder));
     }
 
     fn storescp(&mut self, name: &'static str, args: &[&str]) {
@@ -189,9 +198,24 @@ fn short(uid: &str) -> &str {
 
 // ---------------------------------------------------------------- the table
 
-fn leg<'a>(capture: &'a Value, archive: &str) -> &'a Value {
-    let legs = capture["items"][0]["legs"].as_array().unwrap();
-    legs.iter().find(|leg| leg["archive"] == archive).unwrap_or(&Value::Null)
+/// Uploads one file of a patient of its own; where to ask about it.
+fn send(gateway: &Gateway, patient: &str, bytes: &[u8], view: &str) -> String {
+    hospital::tell(gateway.mllp, &[hospital::admit(patient)]);
+    let hand = json!({"code": "85562004", "scheme": "SCT", "meaning": "Hand"});
+    let claim = json!({"patient": {"id": patient, "issuer": "HOSP"}, "department": "derm", "view": view, "body_site": hand, "laterality": "L"});
+    let mut phone = Phone::connect(gateway.https, &gateway.issuer.token(&json!({})));
+    let answer = phone.upload(patient, &claim, &[bytes]);
+    assert_eq!(answer.status, 201, "{patient}: {}", String::from_utf8_lossy(&answer.body));
+    format!("/api/v1/captures/{}", answer.json()["id"].as_str().unwrap())
+}
+
+/// How it went on the way to one archive.
+fn end(phone: &mut Phone, path: &str, archive: &str) -> Value {
+    wait_until(LATER, &format!("{path} is at {archive}, or held"), || {
+        let capture = phone.call("GET", path, "", &[]).json();
+        let leg = capture["items"][0]["legs"].as_array().unwrap().iter().find(|leg| leg["archive"] == archive)?.clone();
+        (leg["stage"] == "forwarded" || leg["stage"] == "held").then_some(leg)
+    })
 }
 
 /// Down the ladder: as it is; decoded; as a Secondary Capture; that decoded; held. A film and a document
@@ -241,12 +265,8 @@ fn every_kind_of_file_arrives_in_the_best_form_that_the_archive_takes() {
     let mut sent = Vec::new();
     for (n, (name, bytes, view)) in files(folder.path()).into_iter().enumerate() {
         let patient = format!("{}", 5_000 + n);
-        hospital::tell(gateway.mllp, &[hospital::admit(&patient)]);
-        let hand = json!({"code": "85562004", "scheme": "SCT", "meaning": "Hand"});
-        let claim = json!({"patient": {"id": patient, "issuer": "HOSP"}, "department": "derm", "view": view, "body_site": hand, "laterality": "L"});
-        let answer = phone.upload(&patient, &claim, &[&bytes]);
-        assert_eq!(answer.status, 201, "{name}: {}", String::from_utf8_lossy(&answer.body));
-        sent.push((name, patient, format!("/api/v1/captures/{}", answer.json()["id"].as_str().unwrap())));
+        let path = send(&gateway, &patient, &bytes, view);
+        sent.push((name, patient, path));
     }
     let mut table = format!("{:<12}", "");
     archives.kept.iter().for_each(|(archive, _)| write!(table, "  {archive:<16}").unwrap());
@@ -254,11 +274,7 @@ fn every_kind_of_file_arrives_in_the_best_form_that_the_archive_takes() {
     for (name, patient, path) in &sent {
         write!(table, "\n{name:<12}").unwrap();
         for (archive, _) in &archives.kept {
-            let done = wait_until(LATER, &format!("{name} is at {archive}, or held"), || {
-                let capture = phone.call("GET", path, "", &[]).json();
-                let leg = leg(&capture, archive);
-                (leg["stage"] == "forwarded" || leg["stage"] == "held").then(|| leg.clone())
-            });
+            let done = end(&mut phone, path, archive);
             let cell = if done["stage"] == "held" {
                 assert_eq!(done["failure"]["code"], "archive-refused-class");
                 writeln!(reasons, "{name} at {archive}: {}", done["failure"]["detail"].as_str().unwrap()).unwrap();
@@ -277,4 +293,34 @@ fn every_kind_of_file_arrives_in_the_best_form_that_the_archive_takes() {
         let told = reasons.lines().find_map(|line| line.strip_prefix(&about)).unwrap();
         assert!(told.contains(says), "{about}{told}");
     }
+}
+
+#[test]
+fn a_film_in_hevc_is_coded_anew_where_no_archive_is_offered_hevc() {
+    if let Some(missing) = ["storescp", "ffmpeg"].iter().find(|program| !is_installed(program)) {
+        return eprintln!("skipped: {missing} is not installed");
+    }
+    let folder = TempDir::new("table-hevc");
+    let mut archives = Archives::none();
+    archives.listed("avc only", &[(PHOTO, &[JPEG, IMPLICIT]), (VIDEO, &[AVC])]);
+    let offered = format!("syntaxes = [\"{JPEG}\", \"{AVC}\", \"{IMPLICIT}\"]\n");
+    let plain = archives.sections.clone();
+    let mut gateway = Gateway::start_for(env!("CARGO_BIN_EXE_shutterbridge"), &plain);
+    let path = send(&gateway, "5000", &film(folder.path(), &[&HEVC[..], &["yuv420p"]].concat(), 30), "overview");
+    let phone = |gateway: &Gateway| Phone::connect(gateway.https, &gateway.issuer.token(&json!({})));
+    let held = end(&mut phone(&gateway), &path, "avc only");
+    let says = held["failure"]["detail"].as_str().unwrap().to_owned();
+    assert!(held["stage"] == "held" && says.contains("leave it out in `syntaxes`"), "{held}");
+    // The administrator does as it says, and a person has it tried again.
+    let file = gateway.folder.path().join("shutterbridge.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace(&plain, &format!("{plain}{offered}"))).unwrap();
+    gateway.kill_and_restart();
+    let retry = [&br#"{"reason": "HEVC is left out now"}"#[..]];
+    let answer = phone(&gateway).call("POST", &format!("{path}/retry"), "Content-Type: application/json\r\n", &retry);
+    assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
+    wait_until(LATER, "it is coded anew and sent", || {
+        (phone(&gateway).call("GET", &path, "", &[]).json()["stage"] == "forwarded").then_some(())
+    });
+    assert_eq!(archives.object("avc only", "5000"), "video .102");
 }

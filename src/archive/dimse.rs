@@ -17,7 +17,7 @@ use super::status::{Verdict, meaning};
 use super::wire::Fault;
 use super::{AeTitle, Archive, Asked, Refused, Stored, commitment};
 use crate::capture::{Commitment, FailureCode, MediaClass, SopRef, Uid};
-use crate::dicom::{Instance, Pixels, iod};
+use crate::dicom::{Instance, Pixels, Syntax, iod};
 
 /// Begin of an object that is remembered on an association that was used before, bytes: where
 /// the archive has left meanwhile, the first write still passes and the second tells.
@@ -205,8 +205,13 @@ impl Dimse {
         // What is refused is the class only where its native context is refused as well: many
         // acceptors give that reason for a transfer syntax, too.
         let detail = if association.takes_class(class) {
-            let is_left_out = matches!(instance.pixels, Pixels::Jpeg { .. }) && !self.options.profile.fallback;
-            let or = if is_left_out { ", or let fallback = true of this [[archive]] decode it" } else { "" };
+            let or = match instance.pixels {
+                Pixels::Jpeg { .. } if !self.options.profile.fallback => ", or let fallback = true of this [[archive]] decode it",
+                Pixels::Video { syntax: Syntax::HevcMain, .. } => {
+                    ", or leave it out in `syntaxes` of this [[archive]]: what no archive is offered in HEVC is coded anew as H.264"
+                }
+                Pixels::Jpeg { .. } | Pixels::Native { .. } | Pixels::Video { .. } | Pixels::Document { .. } => "",
+            };
             format!("the archive takes SOP class {class} but not in transfer syntax {syntax}; enable it there{or}")
         } else if matches!(instance.pixels, Pixels::Video { .. }) {
             format!("the archive does not take SOP class {class} in transfer syntax {syntax}; enable both there")
@@ -287,6 +292,10 @@ impl Archive for Dimse {
                 Err(unreachable(fault, "at C-ECHO"))
             }
         }
+    }
+
+    fn offers(&self, syntax: Syntax) -> bool {
+        self.options.profile.offers(syntax)
     }
 
     fn takes_stand_ins(&self) -> bool {

@@ -12,7 +12,7 @@ use super::finding::Finding;
 use super::profile::Profile;
 use super::{Archive, Refused, Stored};
 use crate::capture::{Commitment, FailureCode, MediaClass};
-use crate::dicom::{Instance, file_prefix};
+use crate::dicom::{Instance, Syntax, file_prefix};
 use crate::store::folder;
 
 /// Bytes copied at a time.
@@ -85,6 +85,10 @@ impl Folder {
 }
 
 impl Archive for Folder {
+    fn offers(&self, syntax: Syntax) -> bool {
+        self.options.profile.offers(syntax)
+    }
+
     fn store(&self, instance: &Instance, payload: &mut dyn Read) -> Result<Stored, Refused> {
         self.options.profile.fit(instance, payload, |instance, payload| {
             // The same object is never written twice at once, and what a crash left is written over.

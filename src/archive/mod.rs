@@ -28,8 +28,8 @@ use std::io::Read;
 
 use self::finding::Finding;
 use crate::capture::{Commitment, FailureCode, MediaClass, SopRef, Uid};
-use crate::dicom::Instance;
 pub use crate::dicom::commitment::{NO_SUCH_INSTANCE, Report};
+use crate::dicom::{Instance, Syntax};
 
 /// Where finished instances go. One implementation per protocol.
 /// Every method may be repeated: an instance keeps its UIDs for life.
@@ -44,6 +44,11 @@ pub trait Archive: Send + Sync {
     /// True where an object whose class it does not take may go as another that stands in for it.
     fn takes_stand_ins(&self) -> bool {
         false
+    }
+
+    /// Whether objects in this transfer syntax are offered to it.
+    fn offers(&self, _syntax: Syntax) -> bool {
+        true
     }
 
     /// Asks whether the archive is there (C-ECHO).

@@ -43,6 +43,8 @@ pub enum Unfit {
     Length,
     /// The sound is at fault, and only the sound.
     Sound,
+    /// A syntax carries it that no archive is offered.
+    NotOffered(Syntax),
 }
 
 impl fmt::Display for Unfit {
@@ -66,6 +68,7 @@ impl fmt::Display for Unfit {
             Self::Size => f.write_str("its pictures are larger than the level allows"),
             Self::Length => f.write_str("it is longer than the 4 GiB that one fragment can be"),
             Self::Sound => f.write_str("its sound is not AAC-LC of 48 kHz in stereo"),
+            Self::NotOffered(syntax) => write!(f, "no [[archive]] that takes videos is offered {}", syntax.name()),
         }
     }
 }

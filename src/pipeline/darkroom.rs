@@ -74,9 +74,9 @@ impl Darkroom {
         waits(format!("the video has to be coded anew; {before} videos are before it"))
     }
 
-    /// The thread: one film after the other until [`Darkroom::stop`]. `done`: of an item that can go on,
-    /// or why it cannot.
-    pub fn run(&self, spool: &Spool, fence: &Fence, done: &dyn Fn(ItemId, Option<&Doubt>)) {
+    /// The thread: one film after the other until [`Darkroom::stop`]. `with_hevc` as for
+    /// [`film::reel`](super::film::reel); `done`: of an item that can go on, or why it cannot.
+    pub fn run(&self, spool: &Spool, fence: &Fence, with_hevc: bool, done: &dyn Fn(ItemId, Option<&Doubt>)) {
         loop {
             let state = self.state();
             let idle = |state: &mut State| state.waiting.is_empty() && !self.is_stopping();
@@ -84,11 +84,11 @@ impl Darkroom {
             if self.is_stopping() {
                 return;
             }
-            self.develop_one(spool, fence, done);
+            self.develop_one(spool, fence, with_hevc, done);
         }
     }
 
-    fn develop_one(&self, spool: &Spool, fence: &Fence, done: &dyn Fn(ItemId, Option<&Doubt>)) {
+    fn develop_one(&self, spool: &Spool, fence: &Fence, with_hevc: bool, done: &dyn Fn(ItemId, Option<&Doubt>)) {
         let progress = Arc::new(Progress::default());
         let item = {
             let mut state = self.state();
@@ -102,7 +102,7 @@ impl Darkroom {
             !self.is_stopping()
         };
         // The next film is not to suffer from this one.
-        let made = catch_unwind(AssertUnwindSafe(|| develop::film(spool, fence, item, &mut watch)))
+        let made = catch_unwind(AssertUnwindSafe(|| develop::film(spool, fence, item, with_hevc, &mut watch)))
             .unwrap_or_else(|_| Err((FailureCode::WrapFailed, "coding it anew broke; the cause is in the log".to_owned())));
         let mut state = self.state();
         state.current = None;

@@ -87,7 +87,7 @@ impl Recoded {
     /// # Errors
     /// A [`Doubt`]: no syntax carries it even so, or a part is missing.
     pub fn reel(&self, made: &dyn Source) -> Result<Reel, Doubt> {
-        let reel = reel(made, self.history).map_err(Doubt::from).map_err(|(_, why)| strange(&why))?;
+        let reel = reel(made, self.history, true).map_err(Doubt::from).map_err(|(_, why)| strange(&why))?;
         self.whole.check(&reel).map_err(|why| strange(&why))?;
         Ok(reel)
     }
@@ -100,19 +100,21 @@ fn strange(why: &str) -> Doubt {
 
 /// Codes a scrubbed film anew, into fragments: only its sound, where that is all that no syntax
 /// carries. What comes out holds nothing to rely on: what leaves is a film with a head of ours, and
-/// samples.
+/// samples. `with_hevc` as for [`reel`].
 ///
 /// # Errors
 /// A [`Doubt`]: there is no program for it, or it does not take the film.
 pub(super) fn recoded(
     fence: &Fence,
     source: &dyn Source,
+    with_hevc: bool,
     sink: &mut Sink<'_>,
     watch: &mut dyn FnMut(u64, u64) -> bool,
 ) -> Result<Recoded, Doubt> {
     let ffmpeg = fence.ffmpeg().ok_or_else(|| doubt(&Ended::NotStarted(io::ErrorKind::NotFound.into())))?;
     let film = film::read(source).map_err(unread)?;
-    let is_sound_only = matches!(reel(source, LossyHistory::Original), Err(NoReel::Unfit(why)) if why == [Unfit::Sound]);
+    let is_sound_only =
+        matches!(reel(source, LossyHistory::Original, with_hevc), Err(NoReel::Unfit(why)) if why == [Unfit::Sound]);
     let arguments = if is_sound_only { recode::sound_arguments() } else { recode::arguments(&film.facts, ffmpeg.maps_tones) };
     let task = Task::Film { program: ffmpeg.program.clone(), arguments };
     let front = Arc::new(front(source).map_err(unread)?);
@@ -133,7 +135,13 @@ const PIECE_BYTES: u64 = 16 << 20;
 ///
 /// # Errors
 /// A [`Doubt`].
-pub(super) fn film(spool: &Spool, fence: &Fence, item: ItemId, watch: &mut dyn FnMut(u64, u64) -> bool) -> Result<(), Doubt> {
+pub(super) fn film(
+    spool: &Spool,
+    fence: &Fence,
+    item: ItemId,
+    with_hevc: bool,
+    watch: &mut dyn FnMut(u64, u64) -> bool,
+) -> Result<(), Doubt> {
     let unreadable = |e| wrap::unreadable(&e);
     // Who asked may have looked for it just before it was there.
     if sealed::derived_manifest(spool, item).map_err(unreadable)?.is_some() {
@@ -149,7 +157,7 @@ pub(super) fn film(spool: &Spool, fence: &Fence, item: ItemId, watch: &mut dyn F
         }
         draft.write(piece).map_err(io::Error::other)
     };
-    let recoded = recoded(fence, &source, &mut sink, watch)?;
+    let recoded = recoded(fence, &source, with_hevc, &mut sink, watch)?;
     let made = draft.read_back().map_err(unreadable)?;
     let Reel { picture, .. } = recoded.reel(&made)?;
     drop(made);

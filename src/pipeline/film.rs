@@ -3,11 +3,13 @@
 
 use std::sync::Arc;
 
+use super::forward::NamedArchive;
 use super::identify::Doubt;
-use crate::capture::FailureCode;
+use crate::capture::{FailureCode, MediaClass};
 use crate::dicom::video::{Unfit, carrier};
-use crate::dicom::{Cine, LossyHistory, Picture, Pixels};
-use crate::media::film::{self, Lasts, flat::Flat};
+use crate::dicom::{Cine, LossyHistory, Picture, Pixels, Syntax};
+use crate::media::film::coding::Family;
+use crate::media::film::{self, Facts, Lasts, flat::Flat};
 use crate::media::isobmff::ReadError;
 use crate::media::source::Source;
 
@@ -38,8 +40,16 @@ impl From<NoReel> for Doubt {
     }
 }
 
-/// Reads the index of a scrubbed film; `history`: whether its pictures are the camera's.
-pub(super) fn reel(source: &dyn Source, history: LossyHistory) -> Result<Reel, NoReel> {
+/// Whether some archive that takes films is offered HEVC. Where none is, such a film is coded anew as
+/// H.264, which is what an archive that takes films has.
+pub(super) fn goes_as_hevc(archives: &[NamedArchive]) -> bool {
+    let mut takers = archives.iter().filter(|to| to.takes.media.is_empty() || to.takes.media.contains(&MediaClass::Video));
+    takers.clone().next().is_none() || takers.any(|to| to.archive.offers(Syntax::HevcMain))
+}
+
+/// Reads the index of a scrubbed film; `history`: whether its pictures are the camera's; `with_hevc`:
+/// whether HEVC is taken for a form in which it can leave.
+pub(super) fn reel(source: &dyn Source, history: LossyHistory, with_hevc: bool) -> Result<Reel, NoReel> {
     let film = film::read(source).map_err(|error| {
         NoReel::Doubt(match error {
             ReadError::Source(error) => (FailureCode::SpoolUnreadable, error.to_string()),
@@ -48,11 +58,21 @@ pub(super) fn reel(source: &dyn Source, history: LossyHistory) -> Result<Reel, N
     })?;
     let flat = film.flat();
     let length = flat.as_ref().map_or(u64::MAX, Flat::length_bytes);
-    let syntax = carrier(&film.facts, length).map_err(NoReel::Unfit)?;
+    let syntax = offered(&film.facts, carrier(&film.facts, length), with_hevc).map_err(NoReel::Unfit)?;
     let flat = flat.map_err(|fault| NoReel::Doubt(unreadable(fault)))?;
     let (width, height) = film.facts.coding.as_ref().map_or((0, 0), |coding| (coding.width, coding.height));
     let picture = Picture { width, height, samples: 3, pixels: Pixels::Video { length, syntax }, history, icc_profile: None };
     Ok(Reel { picture, cine: Cine::of(&film.facts), lasts: film.lasts(), flat: Arc::new(flat) })
+}
+
+/// The carrier where it is one that an archive is offered, else every reason against it.
+fn offered(facts: &Facts, carrier: Result<Syntax, Vec<Unfit>>, with_hevc: bool) -> Result<Syntax, Vec<Unfit>> {
+    let is_hevc = facts.coding.as_ref().is_ok_and(|coding| coding.family == Family::Hevc);
+    match carrier {
+        carrier if with_hevc || !is_hevc => carrier,
+        Ok(syntax) => Err(vec![Unfit::NotOffered(syntax)]),
+        Err(reasons) => Err([&[Unfit::NotOffered(Syntax::HevcMain)], reasons.as_slice()].concat()),
+    }
 }
 
 fn unreadable(fault: crate::media::Fault) -> Doubt {

@@ -167,7 +167,7 @@ impl Offline {
         }
         let seen = container::see(file, Purpose::Object, &Limits::default()).map_err(|error| unscrubbed(error.into()))?;
         let scrubbed = seen.scrubbed();
-        let (reel, made) = match film::reel(&seen, LossyHistory::Original) {
+        let (reel, made) = match film::reel(&seen, LossyHistory::Original, true) {
             Ok(reel) => (reel, None),
             Err(NoReel::Unfit(_)) if self.fence.ffmpeg().is_some() => {
                 let (reel, made, essence) = self.code_anew(&seen, scratch)?;
@@ -190,7 +190,7 @@ impl Offline {
     fn code_anew(&self, seen: &Seen<'_>, scratch: &Path) -> Result<(Reel, Scratch, Essence), Unwrapped> {
         let mut file = unnamed_file(scratch, "film").map_err(|e| unwritable(&e))?;
         let mut sink = |piece: &[u8]| file.write_all(piece);
-        let recoded = develop::recoded(&self.fence, seen, &mut sink, &mut |_, _| true).map_err(held)?;
+        let recoded = develop::recoded(&self.fence, seen, true, &mut sink, &mut |_, _| true).map_err(held)?;
         let made = Scratch::of(file).map_err(|e| unwritable(&e))?;
         let reel = recoded.reel(&made).map_err(held)?;
         Ok((reel, made, recoded.essence()))

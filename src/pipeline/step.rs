@@ -18,6 +18,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::act::{self, Awaited, Decision, Inbox, Note, Verdict};
 use super::bind::Place;
 use super::commit;
+use super::film::goes_as_hevc;
 use super::forward::{self, NamedArchive, Wrapping};
 use super::inquire::{Inquirer, Source, Told};
 use super::lane::{IN_HAND_MAX, Lane};
@@ -415,8 +416,8 @@ impl Line {
 
     /// The thread that codes films anew, until [`Line::stop`].
     pub fn run_darkroom(&self) {
-        let Works { spool, journal, fence, observer, .. } = &self.works;
-        self.wrapping.darkroom.run(spool, fence, &|item, doubt| {
+        let Works { spool, journal, fence, observer, archives, .. } = &self.works;
+        self.wrapping.darkroom.run(spool, fence, goes_as_hevc(archives), &|item, doubt| {
             observer.transcoded(doubt.map(|(_, why)| why.as_str()));
             // It may have been given up meanwhile.
             if let Ok(Some(record)) = journal.get(item.capture)

@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 
 use super::bind::stand_in;
 use super::develop::{self, Recoded};
-use super::film::{Reel, reel};
+use super::film::{Reel, goes_as_hevc, reel};
 use super::identify::Doubt;
 use super::sealed;
 use super::step::Works;
 use crate::capture::media::Coding;
 use crate::capture::record::{ItemFacts, Manifest};
-use crate::capture::{Binding, Essence, Facts, FailureCode, Form, ItemId, MediaKind, Record};
+use crate::capture::{Binding, Class, Essence, Facts, FailureCode, Form, ItemId, Leg, MediaKind, Record, Stage};
 use crate::dicom::{self, Instance, LossyHistory, LossyMethod, LossyStep, Picture, Pixels};
 use crate::fence::Fence;
 use crate::media::film::flat::{Flat, Reader};
@@ -103,7 +103,7 @@ pub fn wrap(works: &Works, record: &Record, index: u16, binding: &Binding, form:
         return Err((why, why.advice().to_owned()));
     }
     if facts.media.is_video() {
-        return wrap_film(spool, record, index, binding, facts);
+        return wrap_film(works, record, index, binding, facts);
     }
     if facts.media == MediaKind::Pdf {
         let manifest = Manifest { version: Manifest::VERSION, acceptance: record.acceptance.clone(), index, item: facts.clone() };
@@ -128,9 +128,11 @@ pub fn wrap(works: &Works, record: &Record, index: u16, binding: &Binding, form:
     Ok(Wrapped { instance, essence, item: id, source })
 }
 
-fn wrap_film(spool: &Spool, record: &Record, index: u16, binding: &Binding, facts: &ItemFacts) -> Result<Wrapped, Doubt> {
-    let item = record.id().item(index);
+fn wrap_film(works: &Works, record: &Record, index: u16, binding: &Binding, facts: &ItemFacts) -> Result<Wrapped, Doubt> {
+    let (spool, item) = (&works.spool, record.id().item(index));
     let film = spool.read_at_any_place(item).map_err(|e| unreadable(&e))?;
+    let has_left = record.items.get(usize::from(index)).is_some_and(|item| item.any_leg(may_have_left));
+    let with_hevc = has_left || goes_as_hevc(&works.archives);
     let derived = match sealed::derived_manifest(spool, item).map_err(|e| unreadable(&e))? {
         None => None,
         Some(bytes) => Some(derived_of(&bytes)?),
@@ -140,9 +142,9 @@ fn wrap_film(spool: &Spool, record: &Record, index: u16, binding: &Binding, fact
         let made = spool.read_at_any_place(name).map_err(|e| unreadable(&e))?;
         let is_original = essence == Essence::Unchanged;
         let history = if is_original { LossyHistory::Original } else { develop::history_of(&film)? };
-        (reel(&made, history)?, name, essence)
+        (reel(&made, history, true)?, name, essence)
     } else {
-        (reel(&film, LossyHistory::Original)?, Name::Item(item), facts.essence)
+        (reel(&film, LossyHistory::Original, with_hevc)?, Name::Item(item), facts.essence)
     };
     let Reel { picture, cine, flat, .. } = reel;
     let manifest = Manifest { version: Manifest::VERSION, acceptance: record.acceptance.clone(), index, item: facts.clone() };
@@ -150,6 +152,13 @@ fn wrap_film(spool: &Spool, record: &Record, index: u16, binding: &Binding, fact
     let mut instance = built.map_err(|e| (e.failure_code(), e.to_string()))?;
     instance.notes.extend(derived.as_ref().filter(|derived| derived.has_flat_tones).map(|_| FLAT_TONES));
     Ok(Wrapped { instance, essence, item, source: Source::Film(name, flat) })
+}
+
+/// What an archive may have under a UID stays what it is, whatever the configuration says today.
+fn may_have_left(leg: &Leg) -> bool {
+    let is_there = matches!(leg.progress(), Stage::Forwarded | Stage::Committed);
+    let is_in_doubt = leg.failure.as_ref().is_some_and(|failure| failure.class == Class::Ambiguous);
+    is_there || is_in_doubt
 }
 
 /// Told on the capture.

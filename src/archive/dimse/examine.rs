@@ -87,6 +87,7 @@ fn told_of_class(options: &Options, association: &Association, iod: &iod::Iod) -
     if refused.is_empty() {
         return None;
     }
+    let is_hevc_alone = refused == [Syntax::HevcMain.uid()];
     let refused = refused.join(", ");
     let takes_native = association.context(class, &NATIVE).is_some();
     if options.profile.fallback && takes_native {
@@ -94,7 +95,11 @@ fn told_of_class(options: &Options, association: &Association, iod: &iod::Iod) -
         return Some(Finding::warn(says, "fallback", "enable the syntax at the archive: decoded objects are ten times as large"));
     }
     let says = format!("SOP class {class} is refused in transfer syntax {refused}: such objects will be held");
-    let fix = if takes_native { "enable it at the archive, or set fallback = true" } else { "enable it at the archive" };
+    let fix = match (takes_native, is_hevc_alone) {
+        (true, _) => "enable it at the archive, or set fallback = true",
+        (false, true) => "enable it at the archive, or leave it out in syntaxes: such films are then coded anew as H.264",
+        (false, false) => "enable it at the archive",
+    };
     // The first is the one that phones send.
     let is_main = contexts.first().is_some_and(|c| association.context(class, c).is_none());
     Some(if is_main { Finding::fail(says, "fallback", fix) } else { Finding::warn(says, "syntaxes", fix) })

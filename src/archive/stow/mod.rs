@@ -27,7 +27,7 @@ use super::sniff::tongue_at;
 use super::status::{Verdict, meaning};
 use super::{Archive, Asked, NO_SUCH_INSTANCE, Refused, Report, Stored};
 use crate::capture::{Commitment, FailureCode, MediaClass, SopRef, Uid};
-use crate::dicom::{Instance, file_prefix};
+use crate::dicom::{Instance, Syntax, file_prefix};
 use crate::seal::random::random;
 
 /// A bearer token has some kilobytes at most.
@@ -317,6 +317,10 @@ impl Archive for Stow {
             status if answers_as_stow(status) => Ok(()),
             status => Err(self.by_status(status, &answer)),
         }
+    }
+
+    fn offers(&self, syntax: Syntax) -> bool {
+        self.options.profile.offers(syntax)
     }
 
     fn takes_stand_ins(&self) -> bool {
