@@ -5,7 +5,6 @@ mod dicom_fixture;
 mod media_fixture;
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use dicom_core::value::Value as Held;
 use dicom_dictionary_std::tags;
@@ -53,21 +52,13 @@ fn profile() -> Vec<u8> {
 
 /// A line for each file.
 fn wrap(folder: &Path, files: &[(&str, Vec<u8>)], more: &[&str]) -> Vec<Value> {
-    let claim = folder.join("claim.json");
-    let patient = json!({"id": "4711", "issuer": "HOSP", "issuer_universal_id": "", "issuer_universal_id_type": "", "id_type": "MR",
-        "other_ids": [], "active": true, "deceased": false, "name": "Jo Doe", "name_dicom": "Doe^Jo", "birth_date": "1970-03-01",
-        "sex": "M", "visits": [], "orders": []});
-    let text = json!({"patient": {"id": "4711", "issuer": "HOSP"}, "department": "derm", "resolved": patient, "laterality": "L",
-        "body_site": {"code": "85562004", "scheme": "SCT", "meaning": "Hand"}});
-    std::fs::write(&claim, text.to_string()).unwrap();
-    let paths = files.iter().map(|(name, bytes)| {
+    for (name, bytes) in files {
         std::fs::write(folder.join(name), bytes).unwrap();
-        PathBuf::from(name)
-    });
-    let mut command = Command::new(env!("CARGO_BIN_EXE_shutterbridge"));
-    command.arg("wrap").args(paths).args(["--claim", "claim.json", "--out", "out"]).args(more).current_dir(folder);
-    let output = command.output().unwrap();
-    String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+    let names: Vec<&Path> = files.iter().map(|(name, _)| Path::new(*name)).collect();
+    dicom_fixture::wrap(folder, &names, &dicom_fixture::hand(), |command| {
+        command.args(more);
+    })
 }
 
 fn object_of(folder: &Path, line: &Value) -> (PathBuf, DefaultDicomObject) {

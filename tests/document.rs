@@ -140,21 +140,7 @@ fn it_goes_out_in_both_native_syntaxes_and_never_cut() {
 // ---------------------------------------------------------------- at the shell
 
 fn wrap(folder: &Path, files: &[&Path]) -> Vec<Value> {
-    let claim = folder.join("claim.json");
-    let patient = json!({"id": "4711", "issuer": "HOSP", "issuer_universal_id": "", "issuer_universal_id_type": "", "id_type": "MR",
-        "other_ids": [], "active": true, "deceased": false, "name": "Jo Doe", "name_dicom": "Doe^Jo", "birth_date": "1970-03-01",
-        "sex": "M", "visits": [], "orders": []});
-    let text = json!({"patient": {"id": "4711", "issuer": "HOSP"}, "department": "derm", "resolved": patient});
-    std::fs::write(&claim, text.to_string()).unwrap();
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_shutterbridge"))
-        .arg("wrap")
-        .args(files)
-        .args(["--claim".as_ref(), claim.as_os_str(), "--out".as_ref(), folder.join("out").as_os_str()])
-        .current_dir(folder)
-        .output()
-        .unwrap();
-    let lines = String::from_utf8(output.stdout).unwrap();
-    lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    dicom_fixture::wrap(folder, files, &json!({}), |_| ())
 }
 
 /// A page with a title that names somebody.

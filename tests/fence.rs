@@ -68,16 +68,7 @@ fn what_is_damaged_is_refused_with_a_reason() {
 // ---------------------------------------------------------------- at the shell
 
 fn wrap(folder: &Path, files: &[&Path]) -> Vec<Value> {
-    let claim = folder.join("claim.json");
-    let patient = json!({"id": "4711", "issuer": "HOSP", "issuer_universal_id": "", "issuer_universal_id_type": "", "id_type": "MR",
-        "other_ids": [], "active": true, "deceased": false, "name": "Jo Doe", "name_dicom": "Doe^Jo", "birth_date": "1970-03-01",
-        "sex": "M", "visits": [], "orders": []});
-    let text = json!({"patient": {"id": "4711", "issuer": "HOSP"}, "department": "derm", "resolved": patient});
-    std::fs::write(&claim, text.to_string()).unwrap();
-    let mut command = Command::new(BINARY);
-    command.arg("wrap").args(files).args(["--claim".as_ref(), claim.as_os_str()]);
-    let output = command.args(["--out".as_ref(), folder.join("out").as_os_str()]).current_dir(folder).output().unwrap();
-    String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    dicom_fixture::wrap(folder, files, &json!({}), |_| ())
 }
 
 #[test]

@@ -77,26 +77,12 @@ fn packets(file: &Path) -> Vec<String> {
 // ---------------------------------------------------------------- at the shell
 
 fn wrap(folder: &Path, file: &Path, has_body_site: bool) -> Value {
-    let claim = folder.join("claim.json");
-    let patient = json!({"id": "4711", "issuer": "HOSP", "issuer_universal_id": "", "issuer_universal_id_type": "", "id_type": "MR",
-        "other_ids": [], "active": true, "deceased": false, "name": "Jo Doe", "name_dicom": "Doe^Jo", "birth_date": "1970-03-01",
-        "sex": "M", "visits": [], "orders": []});
-    let mut text = json!({"patient": {"id": "4711", "issuer": "HOSP"}, "department": "derm", "resolved": patient,
-        "taken_at": "2026-03-01T10:15:30.5+01:00"});
-    if has_body_site {
-        text["body_site"] = json!({"code": "85562004", "scheme": "SCT", "meaning": "Hand"});
-        text["laterality"] = json!("L");
-    }
-    std::fs::write(&claim, text.to_string()).unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_shutterbridge"))
-        .arg("wrap")
-        .arg(file)
-        .args(["--claim".as_ref(), claim.as_os_str(), "--out".as_ref(), folder.join("out").as_os_str()])
-        .env("SHUTTERBRIDGE__TRANSCODE__FFMPEG", "off")
-        .current_dir(folder)
-        .output()
-        .unwrap();
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))
+    let mut claim = if has_body_site { dicom_fixture::hand() } else { json!({}) };
+    claim["taken_at"] = json!("2026-03-01T10:15:30.5+01:00");
+    let off = |command: &mut Command| {
+        command.env("SHUTTERBRIDGE__TRANSCODE__FFMPEG", "off");
+    };
+    dicom_fixture::wrap(folder, &[file], &claim, off).remove(0)
 }
 
 fn text(of: &DefaultDicomObject, tag: Tag) -> String {

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use browser_support::Browser;
 use dicom_dictionary_std::tags;
 use dicom_fixture::TempDir;
-use serde_json::{Value, json};
+use serde_json::Value;
 use support::is_installed;
 
 const SIDE: usize = 48;
@@ -77,17 +77,7 @@ impl Stage {
 }
 
 fn wrap(folder: &Path, file: &Path) -> Value {
-    let claim = folder.join("claim.json");
-    let text = json!({"patient": {"id": "4711", "issuer": "HOSP"}, "department": "derm", "laterality": "L",
-        "body_site": {"code": "85562004", "scheme": "SCT", "meaning": "Hand"},
-        "resolved": {"id": "4711", "issuer": "HOSP", "issuer_universal_id": "", "issuer_universal_id_type": "", "id_type": "MR",
-            "other_ids": [], "active": true, "deceased": false, "name": "Jo Doe", "name_dicom": "Doe^Jo",
-            "birth_date": "1970-03-01", "sex": "M", "visits": [], "orders": []}});
-    std::fs::write(&claim, text.to_string()).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_shutterbridge"));
-    command.arg("wrap").arg(file).args(["--claim".as_ref(), claim.as_os_str()]);
-    let output = command.args(["--out".as_ref(), folder.join("out").as_os_str()]).current_dir(folder).output().unwrap();
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))
+    dicom_fixture::wrap(folder, &[file], &dicom_fixture::hand(), |_| ()).remove(0)
 }
 
 /// The middle of a film as ffmpeg shows it, turned as its matrix says.

@@ -8,7 +8,6 @@ mod support;
 use std::io::{Cursor, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use archive_peer::web::orthanc;
 use dicom_dictionary_std::tags;
@@ -22,16 +21,7 @@ use shutterbridge::media::{jpeg, raster};
 // ---------------------------------------------------------------- from a file to its object, and back
 
 fn wrap(folder: &Path, file: &Path) -> PathBuf {
-    let claim = folder.join("claim.json");
-    let patient = json!({"id": "4711", "issuer": "HOSP", "issuer_universal_id": "", "issuer_universal_id_type": "", "id_type": "MR",
-        "other_ids": [], "active": true, "deceased": false, "name": "Jo Doe", "name_dicom": "Doe^Jo", "birth_date": "1970-03-01",
-        "sex": "M", "visits": [], "orders": []});
-    let text = json!({"patient": {"id": "4711", "issuer": "HOSP"}, "department": "derm", "resolved": patient});
-    std::fs::write(&claim, text.to_string()).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_shutterbridge"));
-    command.arg("wrap").arg(file).args(["--claim".as_ref(), claim.as_os_str()]);
-    let output = command.args(["--out".as_ref(), folder.join("out").as_os_str()]).current_dir(folder).output().unwrap();
-    let line: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+    let line = dicom_fixture::wrap(folder, &[file], &json!({}), |_| ()).remove(0);
     line["output"].as_str().unwrap_or_else(|| panic!("{line}")).into()
 }
 

@@ -47,17 +47,10 @@ fn portrait(folder: &Path) -> PathBuf {
 }
 
 fn wrap(folder: &Path, file: &Path, ffmpeg: &str) -> Value {
-    let claim = folder.join("claim.json");
-    let patient = json!({"id": "4711", "issuer": "HOSP", "issuer_universal_id": "", "issuer_universal_id_type": "", "id_type": "MR",
-        "other_ids": [], "active": true, "deceased": false, "name": "Jo Doe", "name_dicom": "Doe^Jo", "birth_date": "1970-03-01",
-        "sex": "M", "visits": [], "orders": []});
-    let mut text = claim_of_hand();
-    text["resolved"] = patient;
-    std::fs::write(&claim, text.to_string()).unwrap();
-    let mut command = Command::new(BINARY);
-    command.arg("wrap").arg(file).args(["--claim".as_ref(), claim.as_os_str()]).env("SHUTTERBRIDGE__TRANSCODE__FFMPEG", ffmpeg);
-    let output = command.args(["--out".as_ref(), folder.join("out").as_os_str()]).current_dir(folder).output().unwrap();
-    serde_json::from_slice(&output.stdout).unwrap()
+    let set = |command: &mut Command| {
+        command.env("SHUTTERBRIDGE__TRANSCODE__FFMPEG", ffmpeg);
+    };
+    dicom_fixture::wrap(folder, &[file], &dicom_fixture::hand(), set).remove(0)
 }
 
 fn claim_of_hand() -> Value {

@@ -16,6 +16,31 @@ use shutterbridge::capture::{
 };
 use shutterbridge::dicom::{self, Instance, LossyHistory, Picture, Pixels};
 
+/// The lines of `shutterbridge wrap` for files, whose objects go to `folder/out`. The members of `claim`
+/// join a claim of a patient; `set` says more of the command.
+pub fn wrap(folder: &Path, files: &[&Path], claim: &Value, set: impl FnOnce(&mut Command)) -> Vec<Value> {
+    let mut whole = json!({"patient": {"id": "4711", "issuer": "HOSP"}, "department": "derm",
+        "resolved": {"id": "4711", "issuer": "HOSP", "issuer_universal_id": "", "issuer_universal_id_type": "", "id_type": "MR",
+            "other_ids": [], "active": true, "deceased": false, "name": "Jo Doe", "name_dicom": "Doe^Jo",
+            "birth_date": "1970-03-01", "sex": "M", "visits": [], "orders": []}});
+    whole.as_object_mut().unwrap().extend(claim.as_object().unwrap().clone());
+    std::fs::write(folder.join("claim.json"), whole.to_string()).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_shutterbridge"));
+    command.arg("wrap").args(files).args(["--claim", "claim.json", "--out"]).arg(folder.join("out")).current_dir(folder);
+    set(&mut command);
+    let output = command.output().unwrap();
+    let lines: Result<Vec<Value>, _> =
+        output.stdout.split(|b| *b == b'\n').filter(|l| !l.is_empty()).map(serde_json::from_slice).collect();
+    let lines = lines.unwrap_or_else(|why| panic!("{why}: {output:?}"));
+    assert_eq!(lines.len(), files.len(), "{output:?}");
+    lines
+}
+
+/// What a claim says of where a film was taken.
+pub fn hand() -> Value {
+    json!({"body_site": {"code": "85562004", "scheme": "SCT", "meaning": "Hand"}, "laterality": "L"})
+}
+
 /// A directory that goes with its owner.
 pub struct TempDir(PathBuf);
 
