@@ -1,9 +1,10 @@
 //! How the gateway bears a deep queue: `cargo bench --bench scale -- 10000 100000`.
 //!
 //! For each number of captures that wait: how long `journal rebuild` takes, how long a start takes
-//! until photos can be taken, how much memory the queue needs, what one more capture costs beside
-//! what it costs in an almost empty gateway, and how long a page of the backlog takes. The files are
-//! made without syncs, everything that is measured syncs as always.
+//! until photos can be taken, by how much memory grows over it (and of that, above what the same steps
+//! take with an almost empty queue, how much for each capture), what one more capture costs beside what
+//! it costs in an almost empty gateway, and how long a page of the backlog takes. The files are made
+//! without syncs, everything that is measured syncs as always.
 //!
 //! Prints a table; ends with 1 where a figure that was promised does not hold.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::cast_precision_loss)]
@@ -54,19 +55,25 @@ fn main() {
     let numbers: Vec<usize> = words.iter().map(|word| word.parse().expect("numbers of captures")).collect();
     let numbers = if numbers.is_empty() { vec![10_000] } else { numbers };
     let few = measure(FEW);
-    println!("captures   rebuild s   ready s   bytes/item   enqueue ms   ratio   page ms   claim ms");
+    println!("captures   rebuild s   ready s   growth MiB   bytes/item   enqueue ms   ratio   page ms   claim ms");
     let mut holds = true;
     for captures in numbers {
         let m = measure(captures);
         let ratio = m.enqueue_ms / few.enqueue_ms;
+        let ram_per_item = (m.ram_bytes - few.ram_bytes) / (captures - FEW) as f64;
         println!(
-            "{captures:>8} {:>11.2} {:>9.2} {:>12.0} {:>12.2} {ratio:>7.2} {:>9.2} {:>10.2}",
-            m.rebuild_s, m.ready_s, m.ram_per_item, m.enqueue_ms, m.page_ms, m.claim_ms
+            "{captures:>8} {:>11.2} {:>9.2} {:>12.1} {ram_per_item:>12.0} {:>12.2} {ratio:>7.2} {:>9.2} {:>10.2}",
+            m.rebuild_s,
+            m.ready_s,
+            m.ram_bytes / f64::from(1 << 20),
+            m.enqueue_ms,
+            m.page_ms,
+            m.claim_ms
         );
         holds &= m.rebuild_s <= REBUILD_100K_MAX * (captures as f64 / 100_000.0).max(1.0);
         holds &= m.ready_s <= ready_max(captures) && ratio <= ENQUEUE_RATIO_MAX;
-        // Of fewer items the program itself is most, and what it holds of the index whatever its size.
-        holds &= captures < 1_000_000 || m.ram_per_item <= RAM_PER_ITEM_MAX;
+        // With fewer the engine's cache, which is bounded, still fills.
+        holds &= captures < 100_000 || ram_per_item <= RAM_PER_ITEM_MAX;
     }
     if !holds {
         eprintln!("a figure that was promised does not hold");
@@ -78,7 +85,7 @@ fn main() {
 struct Measured {
     rebuild_s: f64,
     ready_s: f64,
-    ram_per_item: f64,
+    ram_bytes: f64,
     enqueue_ms: f64,
     page_ms: f64,
     claim_ms: f64,
@@ -108,8 +115,8 @@ fn measure(captures: usize) -> Measured {
     assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
     let said = String::from_utf8(said.stdout).unwrap();
     let numbers: Vec<f64> = said.split_whitespace().map(|word| word.parse().unwrap()).collect();
-    let [ready_s, ram_per_item, enqueue_ms, page_ms, claim_ms] = numbers[..] else { panic!("{said}") };
-    Measured { rebuild_s, ready_s, ram_per_item, enqueue_ms, page_ms, claim_ms }
+    let [ready_s, ram_bytes, enqueue_ms, page_ms, claim_ms] = numbers[..] else { panic!("{said}") };
+    Measured { rebuild_s, ready_s, ram_bytes, enqueue_ms, page_ms, claim_ms }
 }
 
 /// Starts on what is there, and prints what it took.
@@ -135,9 +142,9 @@ fn child(folder: &Path, captures: usize) {
         journal.commit(Commit { insert: vec![record], ..Commit::default() }).unwrap();
         each.push(begun.elapsed());
     }
-    let ram_per_item = resident_bytes().saturating_sub(before) as f64 / captures as f64;
+    let ram_bytes = resident_bytes().saturating_sub(before);
     let ms = |d: Duration| d.as_secs_f64() * 1000.0;
-    println!("{ready_s} {ram_per_item} {} {} {}", ms(median(&mut each[ENQUEUED / 2..])), ms(page), ms(claim));
+    println!("{ready_s} {ram_bytes} {} {} {}", ms(median(&mut each[ENQUEUED / 2..])), ms(page), ms(claim));
 }
 
 fn time(times: usize, mut run: impl FnMut()) -> Duration {

@@ -504,6 +504,8 @@ struct Rotten {
     rows: Mutex<MemoryStore>,
     is_damaged: AtomicBool,
     renewed: AtomicUsize,
+    /// Happens once, while a commit is on its way to the disk.
+    meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
 impl Rotten {
@@ -527,6 +529,10 @@ impl Store for Rotten {
     }
 
     fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+        let meanwhile = if batch.is_empty() { None } else { self.meanwhile.lock().unwrap().take() };
+        if let Some(meanwhile) = meanwhile {
+            meanwhile();
+        }
         self.refuse()?;
         self.rows.lock().unwrap().commit(batch)
     }
@@ -596,6 +602,59 @@ fn an_index_that_is_found_damaged_while_it_is_completed_is_made_anew() {
     store.is_damaged.store(true, Ordering::SeqCst);
     assert_eq!(recover::recover(&spool, &journal, &place()).unwrap().inserted, 6);
     assert!(journal.is_sound());
+}
+
+#[test]
+fn a_commit_that_is_under_way_while_the_index_is_begun_anew_brings_nothing_of_the_old_one() {
+    let folder = Folder::new("under-way");
+    let records = waiting(&folder);
+    let store = Arc::new(Rotten::default());
+    let journal = Arc::new(Journal::open(store.clone(), &kek()).unwrap());
+    let (late, early) = records.split_last().unwrap();
+    journal.commit(Commit { insert: early.to_vec(), ..Commit::default() }).unwrap();
+    let (rotting, anew) = (store.clone(), journal.clone());
+    let (hand_over, begun) = std::sync::mpsc::channel();
+    *store.meanwhile.lock().unwrap() = Some(Box::new(move || {
+        rotting.is_damaged.store(true, Ordering::SeqCst);
+        let rebuilding = std::thread::spawn(move || anew.rebuild(|| Ok(())).unwrap());
+        // Either it waits for this commit, or it is through at once.
+        for _ in 0..50 {
+            if rebuilding.is_finished() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        hand_over.send(rebuilding).unwrap();
+    }));
+    let under_way = journal.commit(Commit { insert: vec![late.clone()], ..Commit::default() });
+    begun.recv().unwrap().join().unwrap();
+    assert!(matches!(under_way, Err(JournalError::Store(StoreError::Corrupt(_)))), "{under_way:?}");
+    assert_eq!(journal.ids(&Stage::ALL).unwrap(), [], "keys without captures");
+    assert_eq!(store.renewed.load(Ordering::SeqCst), 1);
+}
+
+/// First byte of the rows of keys.
+const KEYS: u8 = 0x1A;
+
+#[test]
+fn an_index_whose_rows_of_keys_do_not_open_is_made_anew_while_the_gateway_runs() {
+    let folder = Folder::new("sheet");
+    let records = waiting(&folder);
+    let store = Arc::new(SledStore::open(&folder.0.join("other-index"), &kek()).unwrap());
+    let spool = Spool::open(&folder.0.join("spool"), &kek(), spool::Options::default()).unwrap();
+    let journal = Journal::open(store.clone(), &kek()).unwrap();
+    recover::recover(&spool, &journal, &place()).unwrap();
+    // The first row of keys becomes rubbish.
+    let row = store.scan(&[KEYS], &[KEYS + 1], 1).unwrap().remove(0);
+    let mut batch = Batch::new();
+    batch.put(row.key, vec![7; 9]);
+    store.commit(batch).unwrap();
+    let looked: Vec<_> = Stage::ALL.into_iter().map(|stage| journal.staged(stage, None, 100)).collect();
+    let asked = journal.due_ids(records[0].acceptance.accepted_at, 100);
+    assert!(looked.iter().chain([&asked]).any(Result::is_err), "an empty answer would hide what waits");
+    assert!(matches!(journal.health(), Err(JournalError::Store(StoreError::Corrupt(_)))));
+    assert_eq!(recover::rebuild(&spool, &journal, &place()).unwrap().inserted, records.len());
+    assert_eq!((journal.health(), journal.ids(&Stage::ALL).unwrap().len()), (Ok(()), records.len()));
 }
 
 /// `SplitMix64`: the same places for the same seed.

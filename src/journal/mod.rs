@@ -56,6 +56,9 @@ pub struct Journal {
     miscounted: AtomicBool,
     /// How often an index that was put aside began, or was, made anew: odd while it is.
     rebuilds: AtomicU64,
+    /// Held over a commit, and while another index takes the place of this one: what a commit read
+    /// of the one is never written into the other.
+    turn: Mutex<()>,
     /// What was counted at opening, for the recovery that comes next: 16 bytes a capture.
     counted: Mutex<Option<Vec<CaptureId>>>,
     usage: Mutex<Usage>,
@@ -170,6 +173,7 @@ impl Journal {
             counts,
             miscounted: AtomicBool::new(false),
             rebuilds: AtomicU64::new(0),
+            turn: Mutex::default(),
             counted: Mutex::default(),
             usage: Mutex::default(),
             usage_wanted: AtomicBool::new(false),
@@ -216,10 +220,12 @@ impl Journal {
     pub fn rebuild<T>(&self, fill: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
         self.rebuilds.fetch_or(1, Ordering::SeqCst);
         *self.counted.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let turn = self.turn();
         let renewed = match self.store.health() {
             Err(StoreError::Corrupt(_)) => self.store.renew(),
             other => other,
         };
+        drop(turn);
         self.miscounted.store(true, Ordering::SeqCst);
         let filled = renewed.map_err(|e| e.to_string()).and_then(|()| fill())?;
         self.rebuilds.fetch_add(1, Ordering::SeqCst);
@@ -494,9 +500,18 @@ impl Journal {
         ids.into_iter().filter_map(|id| self.get(id).transpose()).collect()
     }
 
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Commits what many callers handed in with one flush. Only one thread is here at a time, so
     /// what it reads stays true until it writes.
     fn lead(&self, commits: &[Commit]) -> Vec<Result<(), JournalError>> {
+        let _turn = self.turn();
+        // What a store shows that is not sound need not be what it has.
+        if let Err(error) = self.store.commit(Batch::new()) {
+            return vec![Err(error.into()); commits.len()];
+        }
         if self.miscounted.swap(false, Ordering::SeqCst)
             && let Err(error) = self.recount()
         {

@@ -7,12 +7,15 @@
 //!
 //! Who changes them has to be alone (the leader of a group of commits is). Readers need not be: no key
 //! moves to a sheet before its own.
+//!
+//! Keys follow from records and no record from them: a row that is no sheet condemns the index, which is
+//! then made anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::JournalError;
 use crate::store::table::after_prefix;
-use crate::store::{Batch, Row, Store};
+use crate::store::{Batch, Row, Store, StoreError};
 
 /// First byte of the rows.
 pub(super) const SHEET: u8 = 0x1A;
@@ -55,13 +58,17 @@ pub(super) fn change(
 /// # Errors
 /// As for [`super::Journal::get`].
 pub(super) fn scan(store: &dyn Store, from: &[u8], until: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, JournalError> {
-    let mut found = Vec::new();
+    let mut found: Vec<Vec<u8>> = Vec::new();
     let (mut next, end) = (first_row(store, from)?, row_key(until));
     while found.len() < limit {
         let wanted = (limit - found.len()).div_ceil(SHEET_KEYS).saturating_add(1).min(SCAN_SHEETS);
-        let rows = store.scan(&next, &end, wanted)?;
+        let rows = sound(store, store.scan(&next, &end, wanted))?;
         for row in &rows {
-            found.extend(read(&row.value)?.filter(|key| *key >= from && *key < until).map(<[u8]>::to_vec));
+            let keys = sound(store, read(&row.value))?;
+            // A sheet that was divided meanwhile has keys that stood in the one before.
+            let is_new = |key: &Vec<u8>| found.last().is_none_or(|last| key > last);
+            let new: Vec<_> = keys.into_iter().filter(|key| key[..] >= *from && key[..] < *until && is_new(key)).collect();
+            found.extend(new);
         }
         match rows.last().filter(|_| rows.len() == wanted) {
             None => break,
@@ -133,8 +140,8 @@ impl Changed<'_> {
         let changed = self.sheets.range(..=place.clone()).next_back().map(|(row, _)| row.clone());
         let stored = last_row(self.store, key)?.filter(|stored| changed.as_ref().is_none_or(|changed| stored.key > *changed));
         let Some(stored) = stored else { return Ok(changed) };
-        let keys = read(&stored.value)?.map(<[u8]>::to_vec).collect();
-        self.sheets.insert(stored.key.clone(), keys);
+        let keys = sound(self.store, read(&stored.value))?;
+        self.sheets.insert(stored.key.clone(), keys.into_iter().collect());
         Ok(Some(stored.key))
     }
 }
@@ -145,7 +152,7 @@ fn row_key(key: &[u8]) -> Vec<u8> {
 
 /// The last sheet that begins at `key` or before it.
 fn last_row(store: &dyn Store, key: &[u8]) -> Result<Option<Row>, JournalError> {
-    Ok(store.last(&[SHEET], &[&row_key(key)[..], &[0]].concat())?)
+    sound(store, store.last(&[SHEET], &[&row_key(key)[..], &[0]].concat()))
 }
 
 /// Where a scan from `key` on begins.
@@ -153,27 +160,46 @@ fn first_row(store: &dyn Store, key: &[u8]) -> Result<Vec<u8>, JournalError> {
     Ok(last_row(store, key)?.map_or_else(|| row_key(key), |row| row.key))
 }
 
-/// Each behind its length.
-fn written(keys: &BTreeSet<Vec<u8>>) -> Result<Vec<u8>, JournalError> {
-    let mut value = Vec::new();
+/// A row that does not open, or is no sheet, hides many keys for good: the index is condemned.
+fn sound<T>(store: &dyn Store, read: Result<T, StoreError>) -> Result<T, JournalError> {
+    read.map_err(|error| match error {
+        StoreError::Sealed | StoreError::Unexpected => {
+            store.condemn(BROKEN);
+            JournalError::Store(StoreError::Corrupt(BROKEN.to_owned()))
+        }
+        other => JournalError::Store(other),
+    })
+}
+
+const BROKEN: &str = "a row of keys does not open";
+
+/// Each key as how many bytes it shares with the one before, how many follow, and these: keys of one
+/// sheet have most bytes in common.
+fn written(keys: &BTreeSet<Vec<u8>>) -> Result<Vec<u8>, StoreError> {
+    let (mut value, mut before) = (Vec::new(), &[][..]);
     for key in keys {
-        value.push(u8::try_from(key.len()).map_err(|_| BROKEN)?);
-        value.extend_from_slice(key);
+        let shared = before.iter().zip(key).take_while(|(a, b)| a == b).count();
+        let rest = key.get(shared..).unwrap_or_default();
+        for count in [shared, rest.len()] {
+            value.push(u8::try_from(count).map_err(|_| StoreError::TooLong)?);
+        }
+        value.extend_from_slice(rest);
+        before = key;
     }
     Ok(value)
 }
 
-const BROKEN: JournalError = JournalError::Broken("an index row that is no list of keys");
-
-fn read(value: &[u8]) -> Result<impl Iterator<Item = &[u8]>, JournalError> {
-    let mut keys = Vec::with_capacity(SHEET_KEYS);
+fn read(value: &[u8]) -> Result<Vec<Vec<u8>>, StoreError> {
+    let mut keys: Vec<Vec<u8>> = Vec::with_capacity(SHEET_KEYS);
     let mut rest = value;
-    while let Some((length, behind)) = rest.split_first() {
-        let (key, behind) = behind.split_at_checked(usize::from(*length)).ok_or(BROKEN)?;
-        keys.push(key);
+    while let Some(([shared, length], behind)) = rest.split_first_chunk() {
+        let before = keys.last().map(Vec::as_slice).unwrap_or_default();
+        let shared = before.get(..usize::from(*shared)).ok_or(StoreError::Unexpected)?;
+        let (key, behind) = behind.split_at_checked(usize::from(*length)).ok_or(StoreError::Unexpected)?;
+        keys.push([shared, key].concat());
         rest = behind;
     }
-    Ok(keys.into_iter())
+    if rest.is_empty() { Ok(keys) } else { Err(StoreError::Unexpected) }
 }
 
 #[cfg(test)]
@@ -252,11 +278,58 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_is_no_list_of_keys_is_told() {
-        let store = MemoryStore::new();
-        let mut batch = Batch::new();
-        batch.put(vec![SHEET, 0x11], vec![9, 0x11]);
-        store.commit(batch).unwrap();
-        assert_eq!(scan(&store, &[0x11], &[0x12], 1), Err(BROKEN));
+    fn a_row_that_is_no_list_of_keys_is_damage_to_the_index() {
+        for value in [&[0, 9, 0x11][..], &[1, 1, 0x11], &[0, 1, 0x11, 3, 1, 0x11], &[0]] {
+            let store = MemoryStore::new();
+            let mut batch = Batch::new();
+            batch.put(vec![SHEET, 0x11], value.to_vec());
+            store.commit(batch).unwrap();
+            let told = scan(&store, &[0x11], &[0x12], 1);
+            assert!(matches!(told, Err(JournalError::Store(StoreError::Corrupt(_)))), "{value:x?}");
+        }
+    }
+
+    /// Between the pages of one look somebody adds keys, so that sheets are divided.
+    struct Busy {
+        rows: MemoryStore,
+        looks: std::sync::atomic::AtomicU32,
+    }
+
+    impl Store for Busy {
+        fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+            self.rows.get(key)
+        }
+
+        fn scan(&self, from: &[u8], until: &[u8], limit: usize) -> Result<Vec<Row>, StoreError> {
+            let found = self.rows.scan(from, until, limit)?;
+            let look = self.looks.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            // Into the sheet that was looked at last.
+            let last = found.last().map(|row| read(&row.value).unwrap()[0].clone()).unwrap_or_default();
+            commit(
+                &self.rows,
+                &BTreeSet::new(),
+                &(0..40).map(|n| [&last[..], &[u8::try_from(look).unwrap(), n]].concat()).collect(),
+            );
+            Ok(found)
+        }
+
+        fn last(&self, from: &[u8], until: &[u8]) -> Result<Option<Row>, StoreError> {
+            self.rows.last(from, until)
+        }
+
+        fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+            self.rows.commit(batch)
+        }
+    }
+
+    #[test]
+    fn a_look_over_sheets_that_are_divided_meanwhile_has_every_key_once() {
+        let store = Busy { rows: MemoryStore::new(), looks: 0.into() };
+        let keys: BTreeSet<Vec<u8>> = (0..10_000u32).map(|n| [&[0x12][..], &n.to_be_bytes()].concat()).collect();
+        commit(&store.rows, &BTreeSet::new(), &keys);
+        let found = scan(&store, &[0x12], &[0x13], usize::MAX).unwrap();
+        assert!(store.looks.load(std::sync::atomic::Ordering::SeqCst) > 2, "one page is no test");
+        assert!(found.is_sorted_by(|a, b| a < b), "a key was found twice");
+        assert!(found.iter().filter(|key| key.len() == 5).eq(&keys), "a key was passed over");
     }
 }

@@ -15,7 +15,7 @@ use crate::spool::{Damage, Entry, Name, Present, Spool, SpoolError};
 use crate::store::StoreError;
 
 /// Rows in one flushed batch: bounds memory (a few KiB each), and one flush serves many.
-const BATCH: usize = 2_000;
+const BATCH: usize = 250;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovered {

@@ -62,6 +62,11 @@ pub trait Store: Send + Sync {
         Ok(())
     }
 
+    /// Notes that what is stored here is damaged, where its reader sees that first: from then on
+    /// [`Store::health`] says [`StoreError::Corrupt`], until [`Store::renew`]. A store that cannot
+    /// begin anew takes no note.
+    fn condemn(&self, _why: &str) {}
+
     /// Puts everything aside, for whoever looks into it, and begins empty: for what can be made
     /// anew from elsewhere.
     ///

@@ -264,6 +264,10 @@ impl Store for SledStore {
         }
     }
 
+    fn condemn(&self, why: &str) {
+        let _noted = self.note_damage::<()>(Err(StoreError::Corrupt(why.to_owned())));
+    }
+
     fn renew(&self) -> Result<(), StoreError> {
         self.begin_anew()
     }

@@ -13,7 +13,7 @@ use super::super::{Cause, StoreError, folder};
 
 /// Pages held in memory, as long as they are on the disk; in memory a page of small rows is several
 /// times as large. The journal's working set is the end of each index: small.
-const CACHE_BYTES: u64 = 4 * 1024 * 1024;
+const CACHE_BYTES: u64 = 2 * 1024 * 1024;
 /// sled tells the threads that wait for a flush of a write that failed only when the next write
 /// comes: after so long one is made. A healthy flush takes milliseconds.
 const NUDGE_AFTER: Duration = Duration::from_millis(500);
