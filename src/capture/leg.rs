@@ -67,6 +67,13 @@ impl Leg {
         self.schedule.attempts.saturating_sub(self.schedule.unsent)
     }
 
+    /// True where the archive may have the object, or had it; `is_in_hand`: its latest attempt has only been
+    /// begun, by this process, and does not count.
+    #[must_use]
+    pub fn may_be_there(&self, is_in_hand: bool) -> bool {
+        matches!(self.progress(), Stage::Forwarded | Stage::Committed) || self.sent() > u32::from(is_in_hand)
+    }
+
     /// As the transition table says; out of `Held` only what was at the archive before is there again.
     pub(super) fn may_become(&self, stage: Stage) -> bool {
         let was_there = self.resume == Stage::Forwarded;

@@ -151,7 +151,7 @@ impl Round<'_> {
         }
         let has_suspect = self.view.has_suspect_in_hand();
         let wait_until = self.view.suspects_wait_until(self.now);
-        let Some(view) = self.view.lanes.get_mut(lane) else { return };
+        let Some(view) = self.view.lanes.get(lane) else { return };
         let most = if view.breaker.is_probing() { 1 } else { usize::MAX };
         let (mut items, mut waiting, mut is_suspect) = (Vec::new(), Vec::new(), false);
         for (index, item) in (0..).zip(&record.items) {
@@ -174,14 +174,27 @@ impl Round<'_> {
         if items.is_empty() {
             return;
         }
-        view.claimed.insert(id, is_suspect);
+        let left = items.iter().copied().filter(|index| self.may_have_left(record, *index)).collect();
+        if let Some(view) = self.view.lanes.get_mut(lane) {
+            view.claimed.insert(id, is_suspect);
+        }
         for index in &items {
             change_leg(record, *index, &target.name, |leg| {
                 leg.schedule.attempts = leg.schedule.attempts.saturating_add(1);
                 leg.schedule.open = true;
             });
         }
-        self.jobs.push(Job { record: record.clone(), lane, items, is_suspect });
+        self.jobs.push(Job { record: record.clone(), lane, items, left, is_suspect });
+    }
+
+    /// True where some archive may have an item. An attempt that is in a worker's hands sends the same as
+    /// this one will; one that is open and in nobody's hands sent what the configuration said then.
+    fn may_have_left(&self, record: &Record, index: u16) -> bool {
+        let is_in_hand = |leg: &Leg| {
+            let mut lanes = self.view.lanes.iter().zip(&self.works.archives);
+            leg.schedule.open && lanes.any(|(view, target)| target.name == leg.archive && view.claimed.contains_key(&record.id()))
+        };
+        record.items.get(usize::from(index)).is_some_and(|item| item.any_leg(|leg| leg.may_be_there(is_in_hand(leg))))
     }
 
     /// An attempt that is open and in nobody's hands was open when the process died.

@@ -25,6 +25,8 @@ pub struct NamedArchive {
     pub takes: Takes,
 }
 
+const WORKER_BROKE: &str = "the worker broke; the cause is in the log";
+
 /// Items that are being wrapped: what goes to two archives is coded again once.
 #[derive(Default)]
 pub(super) struct Wrapping {
@@ -72,7 +74,7 @@ pub(super) fn deliver(works: &Works, wrapping: &Wrapping, job: &Job, go_on: &dyn
             continue;
         }
         let result = catch_unwind(AssertUnwindSafe(|| one(works, wrapping, job, *index)))
-            .unwrap_or_else(|_| Err(broke(works, false, FailureCode::WrapFailed, "the worker broke; the cause is in the log")));
+            .unwrap_or_else(|_| Err(broke(works, false, FailureCode::WrapFailed, WORKER_BROKE)));
         is_away = result.as_ref().is_err_and(|failed| failed.failure.code.concerns_the_archive());
         outcome.items.push(ItemOutcome { index: *index, at: works.clock.now(), result });
     }
@@ -85,7 +87,7 @@ fn one(works: &Works, wrapping: &Wrapping, job: &Job, index: u16) -> Result<Deli
     let form = job.record.leg(index, name).map_or(Form::Own, |leg| leg.form);
     let wrapped = {
         let _turn = wrapping.wait_for(job.record.id().item(index));
-        wrap::wrap(works, &job.record, index, &binding, form)
+        wrap::wrap(works, &job.record, index, &binding, form, job.left.contains(&index))
     };
     let wrapped = wrapped.map_err(|doubt| {
         let (code, detail) = coded_anew(works, wrapping, job, index, doubt);
@@ -97,7 +99,10 @@ fn one(works: &Works, wrapping: &Wrapping, job: &Job, index: u16) -> Result<Deli
     };
     let hasher = is_digested(job, index, wrapped.essence).then(Hasher::new);
     let mut payload = Digested { bytes: &mut payload, hasher };
-    match target.archive.store(&wrapped.instance, &mut payload) {
+    // Who breaks here may have sent all of it before.
+    let sent = catch_unwind(AssertUnwindSafe(|| target.archive.store(&wrapped.instance, &mut payload)))
+        .unwrap_or_else(|_| Err(Refused { code: FailureCode::WrapFailed, detail: WORKER_BROKE.to_owned() }));
+    match sent {
         Ok(Stored { warning }) => {
             let sent_sha256 = payload.hasher.map(Hasher::finish);
             if let Some(digest) = &sent_sha256 {
@@ -122,14 +127,14 @@ fn one(works: &Works, wrapping: &Wrapping, job: &Job, index: u16) -> Result<Deli
 
 /// The UID of an item's stand-in; none of what has no stand-in.
 fn stand_in(works: &Works, job: &Job, index: u16, binding: &Binding) -> Option<Uid> {
-    let wrapped = wrap::wrap(works, &job.record, index, binding, Form::StandIn).ok()?;
+    let wrapped = wrap::wrap(works, &job.record, index, binding, Form::StandIn, job.left.contains(&index)).ok()?;
     (wrapped.instance.sop_class.as_str() == iod::SECONDARY_CAPTURE).then_some(wrapped.instance.sop_instance)
 }
 
 /// Why an archive takes a picture neither as itself nor as its stand-in: what has to be enabled there is
 /// the first rather than the second.
 fn neither(works: &Works, job: &Job, index: u16, binding: &Binding, detail: String) -> String {
-    let Ok(own) = wrap::wrap(works, &job.record, index, binding, Form::Own) else { return detail };
+    let Ok(own) = wrap::wrap(works, &job.record, index, binding, Form::Own, job.left.contains(&index)) else { return detail };
     let (class, syntax) = (own.instance.sop_class.as_str(), own.instance.transfer_syntax().uid());
     format!("not taken as SOP class {class} in transfer syntax {syntax}, which is best enabled there; nor in its place: {detail}")
 }
