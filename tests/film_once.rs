@@ -3,33 +3,18 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may stop")]
 
 mod line_support;
-mod support;
 
-use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
-use std::time::Duration;
 
-use line_support::{House, Shelf, World, claim};
-use serde_json::{Value, json};
+use line_support::films::{develop, send, world};
+use line_support::{House, Shelf, World};
 use shutterbridge::capture::{CaptureId, FailureCode, Stage};
 use shutterbridge::dicom::Syntax;
-use shutterbridge::pipeline::Act;
-use support::wait_until;
 
-const LATER: Duration = Duration::from_secs(60);
 const SILENT: &[&str] = &["-an"];
 /// A sound that no syntax carries: it alone is coded anew.
 const MONO: &[&str] = &["-c:a", "aac", "-ar", "44100", "-ac", "1"];
-
-fn ffmpeg() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|folder| folder.join("ffmpeg")).find(|file| file.is_file());
-    if found.is_none() {
-        eprintln!("skipped: ffmpeg is not installed");
-    }
-    found
-}
 
 /// A second of HEVC that .107 carries.
 fn hevc(world: &World, sound: &[&str]) -> Vec<u8> {
@@ -40,47 +25,6 @@ fn hevc(world: &World, sound: &[&str]) -> Vec<u8> {
     let made = Command::new("ffmpeg").args(pictures).args(tone).args(coder).args(sound).arg(&file).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     std::fs::read(file).unwrap()
-}
-
-fn claim_of_hand() -> Value {
-    let mut claim = claim("4711");
-    claim["body_site"] = json!({"code": "85562004", "scheme": "SCT", "meaning": "Hand"});
-    claim["laterality"] = json!("L");
-    claim
-}
-
-fn world(name: &str) -> Option<World> {
-    let mut world = World::new(name);
-    world.ffmpeg = ffmpeg()?;
-    Some(world)
-}
-
-fn send(house: &House, film: &[u8]) -> CaptureId {
-    house.send(&claim_of_hand(), None, &[film]).unwrap().record.id()
-}
-
-/// Whoever is in the darkroom leaves it, also where the test fails.
-struct Leaving<'h>(&'h House);
-
-impl Drop for Leaving<'_> {
-    fn drop(&mut self) {
-        self.0.line.stop();
-    }
-}
-
-/// A person asks once; then time passes, with somebody in the darkroom, until it is `done`.
-fn develop(house: &House, id: CaptureId, done: impl Fn() -> bool) {
-    house.settle();
-    let _nothing_is_held = house.decide(id, Act::Retry);
-    std::thread::scope(|scope| {
-        let _leaving = Leaving(house);
-        scope.spawn(|| house.line.run_darkroom());
-        wait_until(LATER, "it is coded anew, or held", || {
-            house.clock.advance_ms(1_000);
-            house.settle();
-            done().then_some(())
-        });
-    });
 }
 
 /// Until it is at every archive, or held; how the leg to that one stands then.

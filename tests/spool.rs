@@ -328,7 +328,7 @@ fn a_capture_of_several_items_is_promised_whole_or_not_at_all() {
     let folder = Folder::new();
     let spool = open(&folder);
     spool.promise(finished(&spool, capture(1), 3)).unwrap();
-    let whole = Present { id: capture(1), items: vec![0, 1, 2], binding: false, stopped: false, derived: vec![] };
+    let whole = Present { id: capture(1), items: vec![0, 1, 2], binding: false, stopped: false, derived: vec![], stills: vec![] };
     assert_eq!(spool.list().unwrap().collect::<Vec<_>>(), [Entry::Capture(whole.clone())]);
     // The last file of the second capture cannot have its name: it is taken.
     promise(&spool, capture(2).item(2), b"", b"");
@@ -411,21 +411,22 @@ fn damage_is_listed_and_stops_nothing() {
 fn attachments_are_read_replaced_and_taken_away() {
     let folder = Folder::new();
     let (spool, item) = (open(&folder), capture(1).item(0));
-    let (binding, derived) = (Name::Binding(capture(1)), Name::Derived(item));
+    let (binding, derived, stills) = (Name::Binding(capture(1)), Name::Derived(item), Name::Stills(item));
     promise(&spool, item, b"photo", b"");
     assert_eq!(spool.has(binding), Ok(false));
     spool.attach(binding, b"first").unwrap();
     spool.attach(binding, b"second").unwrap();
     promise(&spool, derived, &payload(2 * CHUNK), b"");
+    promise(&spool, stills, b"stills", b"");
     assert_eq!(read(&spool, binding).unwrap(), b"second");
     assert_eq!(read(&spool, derived).unwrap(), payload(2 * CHUNK));
     let listed: Vec<Entry> = spool.list().unwrap().collect();
-    assert_eq!(
-        listed,
-        [Entry::Capture(Present { id: capture(1), items: vec![0], binding: true, stopped: false, derived: vec![0] })]
-    );
-    spool.detach(derived).unwrap();
-    assert_eq!(spool.has(derived), Ok(false));
+    let whole = Present { id: capture(1), items: vec![0], binding: true, stopped: false, derived: vec![0], stills: vec![0] };
+    assert_eq!(listed, [Entry::Capture(whole)]);
+    for name in [derived, stills] {
+        spool.detach(name).unwrap();
+        assert_eq!(spool.has(name), Ok(false));
+    }
     spool.detach(Name::Item(item)).unwrap();
     assert_eq!(spool.has(item), Ok(true), "an item goes with its capture only");
 }

@@ -204,7 +204,8 @@ fn a_file_that_came_while_the_folder_was_read_is_not_missing() {
         disk.0.0.lock().unwrap().passed_over = Some(name.to_string());
         assert_eq!(spool.sweep_orphans(&[], |_| true), Ok(Swept::default()));
         let found: Vec<Entry> = spool.list().unwrap().collect();
-        let whole = Present { id: capture, items: vec![0], binding: true, stopped: false, derived: Vec::new() };
+        let whole =
+            Present { id: capture, items: vec![0], binding: true, stopped: false, derived: Vec::new(), stills: Vec::new() };
         assert_eq!(found, [Entry::Capture(whole)], "{name}");
     }
     assert_eq!((spool.has(head), spool.has(binding)), (Ok(true), Ok(true)));

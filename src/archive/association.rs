@@ -329,7 +329,7 @@ fn put(output: &mut [u8], used: &mut usize, bytes: &[u8]) {
 fn contexts(profile: &Profile) -> Vec<PresentationContextProposed> {
     let native: &[Syntax] = &[Syntax::ExplicitLe, Syntax::ImplicitLe];
     let of = |syntaxes: &[Syntax]| syntaxes.iter().copied().filter(|s| profile.offers(*s)).collect::<Vec<_>>();
-    let wanted = iod::SENT.iter().filter(|iod| profile.fallback || !iod.is_stand_in());
+    let wanted = iod::ALL.iter().filter(|iod| profile.fallback || !iod.is_stand_in());
     let storage = wanted.flat_map(|iod| iod.contexts.iter().map(|syntaxes| (iod.sop_class, of(syntaxes))));
     let all: Vec<_> =
         storage.filter(|(_, syntaxes)| !syntaxes.is_empty()).chain([(iod::VERIFICATION, native.to_vec())]).collect();

@@ -346,7 +346,7 @@ fn lacking(association: &Association) -> Option<&'static iod::Iod> {
     let takes = |iod: &iod::Iod| association.takes_class(iod.sop_class);
     let has_stand_in = |iod: &iod::Iod| iod.stand_in.is_some_and(takes);
     let is_asked = |iod: &iod::Iod| !iod.is_stand_in() && iod.media != MediaClass::Video;
-    iod::SENT.iter().copied().find(|iod| is_asked(iod) && !takes(iod) && !has_stand_in(iod))
+    iod::ALL.iter().copied().find(|iod| is_asked(iod) && !takes(iod) && !has_stand_in(iod))
 }
 
 fn release(associations: Vec<Association>) {

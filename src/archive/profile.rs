@@ -50,10 +50,10 @@ impl Profile {
         }
     }
 
-    /// True where the object may go with its pixels decoded.
+    /// True where the object may go with its pixels decoded: one picture, and not the many of a burst.
     pub(super) fn can_decode(&self, instance: &Instance) -> bool {
         let is_jpeg = matches!(instance.pixels, Pixels::Jpeg { length } if length <= DECODED_JPEG_BYTES_MAX);
-        self.fallback && is_jpeg && NATIVE.iter().any(|s| self.offers(*s))
+        self.fallback && is_jpeg && instance.still_bytes.is_empty() && NATIVE.iter().any(|s| self.offers(*s))
     }
 
     /// Where nobody negotiates: sends the object as it is, or decoded where the profile leaves

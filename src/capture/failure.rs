@@ -66,6 +66,7 @@ failure_codes! {
     ArchiveNotCommitted "archive-not-committed" Transient "operations" "The archive has not said that it keeps the object; it is asked again.";
     ArchiveWillNotCommit "archive-will-not-commit" Permanent "operations" "The archive took the object and says that it will not keep it; look at its log, then retry, or discard what waits.";
     ArchiveRefusedClass "archive-refused-class" Permanent "operations" "The archive takes neither this SOP class nor this transfer syntax.";
+    ArchiveHasStills "archive-has-stills" Permanent "operations" "The archive does not take this video and has stills of it; the video is kept here. Have the archive take it, then retry; or discard the video.";
     ArchiveRefusedObject "archive-refused-object" Permanent "support" "The archive cannot accept the object as it is (A9xx, Cxxx).";
     ArchiveNotAuthorised "archive-not-authorised" Transient "operations" "The archive does not let this gateway store; ask its administrator.";
     ArchiveStumbles "archive-stumbles" Permanent "support" "The archive failed each time it was sent this object, and took others meanwhile; look at its log before you retry.";

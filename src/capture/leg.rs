@@ -8,13 +8,14 @@ use super::record::{ItemRecord, Schedule, progress};
 use super::stage::Stage;
 
 /// As what an item goes to an archive.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Form {
     /// As an object of its own class.
     #[default]
     Own,
-    /// As a Secondary Capture, another instance, because the archive does not take that class.
+    /// As a Secondary Capture, another instance, because the archive does not take that class; of a film
+    /// its stills.
     StandIn,
 }
 
@@ -40,6 +41,9 @@ pub struct Leg {
     /// Written down before anything is sent in it.
     #[serde(default, skip_serializing_if = "Form::is_own")]
     pub form: Form,
+    /// While something stands in for the object: why the archive does not take that as what it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
 }
 
 impl Leg {
@@ -103,6 +107,7 @@ impl ItemRecord {
             schedule: *schedule,
             failure: failure.clone(),
             form: Form::Own,
+            refused: None,
         }
     }
 

@@ -74,8 +74,9 @@ fn names(present: &Present) -> impl Iterator<Item = Name> {
     let item = |index: &u16| present.id.item(*index);
     let items = present.items.iter().map(item).map(Name::Item);
     let derived = present.derived.iter().map(item).map(Name::Derived);
+    let stills = present.stills.iter().map(item).map(Name::Stills);
     let beside = [(present.binding, Name::Binding(present.id)), (present.stopped, Name::Stopped(present.id))];
-    items.chain(derived).chain(beside.into_iter().filter_map(|(is_there, name)| is_there.then_some(name)))
+    items.chain(derived).chain(stills).chain(beside.into_iter().filter_map(|(is_there, name)| is_there.then_some(name)))
 }
 
 /// Reads all of it: every chunk is authenticated, and the end is the true end.

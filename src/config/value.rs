@@ -311,7 +311,7 @@ fn list(raw: &Raw) -> Option<Result<Vec<String>, String>> {
 }
 
 fn read_syntaxes(raw: &Raw) -> Result<Vec<String>, String> {
-    let mut known: Vec<&str> = iod::SENT.iter().flat_map(|i| i.contexts).flat_map(|c| c.iter()).map(|s| s.uid()).collect();
+    let mut known: Vec<&str> = iod::ALL.iter().flat_map(|i| i.contexts).flat_map(|c| c.iter()).map(|s| s.uid()).collect();
     known.sort_unstable();
     known.dedup();
     let uids = list(raw).ok_or_else(|| format!("must be a list of UIDs, such as [\"{}\"]", Syntax::JpegBaseline.uid()))??;

@@ -118,7 +118,7 @@ impl Iod {
     /// True where it is made only in place of another.
     #[must_use]
     pub fn is_stand_in(&self) -> bool {
-        self.sop_class == SECONDARY_CAPTURE
+        matches!(self.sop_class, SECONDARY_CAPTURE | MULTI_FRAME_TRUE_COLOUR)
     }
 
     /// True where the tables have every attribute of the object, those in sequences too.
@@ -218,14 +218,14 @@ pub static STAND_IN: Iod = Iod {
     ],
 };
 
-/// The stills of a burst (PS3.3 §A.8.5.1).
+/// The stills of a burst, or of a film (PS3.3 §A.8.5.1).
 pub static BURST: Iod = Iod {
     name: "Multi-frame True Color Secondary Capture Image",
     sop_class: MULTI_FRAME_TRUE_COLOUR,
     modality: "XC",
-    made_of: "all photos of one `wrap --burst`",
+    made_of: "all photos of one `wrap --burst`; stills of a video whose own class an archive does not take (`fallback`)",
     media: MediaClass::Photo,
-    contexts: &[],
+    contexts: &[&[Syntax::JpegBaseline]],
     stand_in: None,
     modules: &[
         &table::PATIENT,
@@ -255,7 +255,7 @@ pub static VIDEO: Iod = Iod {
     made_of: "a video",
     media: MediaClass::Video,
     contexts: &[&[Syntax::Avc41], &[Syntax::Avc42], &[Syntax::HevcMain]],
-    stand_in: None,
+    stand_in: Some(&BURST),
     modules: &[
         &table::PATIENT,
         &table::GENERAL_STUDY,
@@ -300,7 +300,5 @@ pub static DOCUMENT: Iod = Iod {
     ],
 };
 
-/// Everything that the gateway sends.
-pub static SENT: &[&Iod] = &[&PHOTOGRAPH, &DERMOSCOPIC, &VIDEO, &DOCUMENT, &STAND_IN];
-/// Everything that is made here.
+/// Everything that is made, and sent.
 pub static ALL: &[&Iod] = &[&PHOTOGRAPH, &DERMOSCOPIC, &VIDEO, &DOCUMENT, &STAND_IN, &BURST];

@@ -11,6 +11,7 @@ pub mod flat;
 pub mod front;
 pub mod recode;
 pub mod sound;
+pub mod stills;
 mod table;
 
 use self::coding::{Coding, Colour, Family};

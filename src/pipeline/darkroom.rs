@@ -1,4 +1,4 @@
-//! Films that have to be coded anew: one at a time, on a thread of their own, while everything else
+//! Films that have to be coded anew, or of which stills are wanted: one at a time, on a thread of their own, while everything else
 //! goes on.
 //!
 //! A worker that meets one asks here and gives it back: it waits as for an archive that is away, and
@@ -12,7 +12,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::develop;
 use super::identify::Doubt;
-use crate::capture::{FailureCode, ItemId};
+use super::wrap;
+use crate::capture::{FailureCode, Form, ItemId};
 use crate::fence::Fence;
 use crate::spool::Spool;
 
@@ -28,11 +29,14 @@ pub(super) struct Darkroom {
     stopping: AtomicBool,
 }
 
+/// An item, and the form in which it is to leave.
+type Wanted = (ItemId, Form);
+
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<ItemId>,
-    current: Option<(ItemId, Arc<Progress>)>,
-    failed: BTreeMap<ItemId, Doubt>,
+    waiting: VecDeque<Wanted>,
+    current: Option<(Wanted, Arc<Progress>)>,
+    failed: BTreeMap<Wanted, Doubt>,
 }
 
 /// How much of a film was read.
@@ -56,22 +60,27 @@ impl Darkroom {
 
     /// What to tell of an item that has to be coded anew: that it waits, how far it is, or why it
     /// cannot be.
-    pub fn ask(&self, item: ItemId) -> Doubt {
+    pub fn ask(&self, item: ItemId, form: Form) -> Doubt {
+        let wanted = (item, form);
+        let (is_made, has_to_be_made) = match form {
+            Form::Own => ("the video is being coded anew", "the video has to be coded anew"),
+            Form::StandIn => ("stills of the video are being made", "stills of the video have to be made"),
+        };
         let mut state = self.state();
-        if let Some(doubt) = state.failed.remove(&item) {
+        if let Some(doubt) = state.failed.remove(&wanted) {
             return doubt;
         }
         let waits = |how: String| (FailureCode::Transcoding, how);
-        if let Some((_, progress)) = state.current.as_ref().filter(|(current, _)| *current == item) {
-            return waits(format!("the video is being coded anew: {} % of it is read", progress.percent()));
+        if let Some((_, progress)) = state.current.as_ref().filter(|(current, _)| *current == wanted) {
+            return waits(format!("{is_made}: {} % of it is read", progress.percent()));
         }
-        let at = state.waiting.iter().position(|waiting| *waiting == item);
+        let at = state.waiting.iter().position(|waiting| *waiting == wanted);
         if at.is_none() && state.waiting.len() < WAITING_MAX {
-            state.waiting.push_back(item);
+            state.waiting.push_back(wanted);
             self.work.notify_one();
         }
         let before = at.unwrap_or(state.waiting.len().saturating_sub(1)) + usize::from(state.current.is_some());
-        waits(format!("the video has to be coded anew; {before} videos are before it"))
+        waits(format!("{has_to_be_made}; {before} videos are before it"))
     }
 
     /// The thread: one film after the other until [`Darkroom::stop`]. `with_hevc` as for
@@ -90,19 +99,24 @@ impl Darkroom {
 
     fn develop_one(&self, spool: &Spool, fence: &Fence, with_hevc: bool, done: &dyn Fn(ItemId, Option<&Doubt>)) {
         let progress = Arc::new(Progress::default());
-        let item = {
+        let wanted = {
             let mut state = self.state();
-            let Some(item) = state.waiting.pop_front() else { return };
-            state.current = Some((item, Arc::clone(&progress)));
-            item
+            let Some(wanted) = state.waiting.pop_front() else { return };
+            state.current = Some((wanted, Arc::clone(&progress)));
+            wanted
         };
+        let (item, form) = wanted;
         let mut watch = |read_bytes, all_bytes| {
             progress.all_bytes.store(all_bytes, Ordering::Relaxed);
             progress.read_bytes.store(read_bytes, Ordering::Relaxed);
             !self.is_stopping()
         };
         // The next film is not to suffer from this one.
-        let made = catch_unwind(AssertUnwindSafe(|| develop::film(spool, fence, item, with_hevc, &mut watch)))
+        let develop = || match form {
+            Form::Own => develop::film(spool, fence, item, with_hevc, &mut watch),
+            Form::StandIn => develop::stills(spool, fence, item, wrap::QUALITY, &mut watch),
+        };
+        let made = catch_unwind(AssertUnwindSafe(develop))
             .unwrap_or_else(|_| Err((FailureCode::WrapFailed, "coding it anew broke; the cause is in the log".to_owned())));
         let mut state = self.state();
         state.current = None;
@@ -114,7 +128,7 @@ impl Darkroom {
             if state.failed.len() >= FAILED_MAX {
                 state.failed.pop_first();
             }
-            state.failed.insert(item, doubt.clone());
+            state.failed.insert(wanted, doubt.clone());
         }
         drop(state);
         done(item, made.as_ref().err());
@@ -142,18 +156,19 @@ mod tests {
         let room = Darkroom::default();
         let item = |n| CaptureId::new(1, [n; 10]).item(0);
         for _ in 0..3 {
-            assert_eq!(room.ask(item(1)).0, FailureCode::Transcoding);
+            assert_eq!(room.ask(item(1), Form::Own).0, FailureCode::Transcoding);
         }
-        assert!(room.ask(item(2)).1.contains("1 videos are before it"));
+        assert!(room.ask(item(2), Form::Own).1.contains("1 videos are before it"));
         assert_eq!(room.state().waiting.len(), 2);
+        assert!(room.ask(item(1), Form::StandIn).1.contains("stills of the video"));
         room.state().waiting.clear();
-        room.state().failed.insert(item(1), (FailureCode::WrapFailed, "why".to_owned()));
-        assert_eq!(room.ask(item(1)), (FailureCode::WrapFailed, "why".to_owned()));
-        assert_eq!(room.ask(item(1)).0, FailureCode::Transcoding, "a person may try again");
+        room.state().failed.insert((item(1), Form::Own), (FailureCode::WrapFailed, "why".to_owned()));
+        assert_eq!(room.ask(item(1), Form::Own), (FailureCode::WrapFailed, "why".to_owned()));
+        assert_eq!(room.ask(item(1), Form::Own).0, FailureCode::Transcoding, "a person may try again");
         let progress = Progress::default();
         progress.all_bytes.store(200, Ordering::Relaxed);
         progress.read_bytes.store(90, Ordering::Relaxed);
-        room.state().current = Some((item(3), Arc::new(progress)));
-        assert!(room.ask(item(3)).1.contains("45 %"));
+        room.state().current = Some(((item(3), Form::Own), Arc::new(progress)));
+        assert!(room.ask(item(3), Form::Own).1.contains("45 %"));
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::film::{NoReel, Reel, reel};
 use super::identify::Doubt;
 use super::{sealed, wrap};
+use crate::capture::media::Orientation;
 use crate::capture::{Essence, FailureCode, ItemId};
 use crate::dicom::video::Unfit;
 use crate::dicom::{Cine, LossyHistory, LossyMethod, LossyStep};
@@ -13,11 +14,13 @@ use crate::fence::{Ended, Fence, Sink, Task};
 use crate::media::film::coding::Family;
 use crate::media::film::flat::Reader;
 use crate::media::film::front::front;
+use crate::media::film::stills::{Plan, Stream};
 use crate::media::film::{self, Facts, Lasts, recode};
 use crate::media::isobmff::ReadError;
+use crate::media::jpeg;
 use crate::media::source::Source;
 use crate::scrub::Scrubbed;
-use crate::spool::{Name, Spool};
+use crate::spool::{Draft, Name, Spool};
 
 /// The picture of a sealed HEIC as an upright baseline JPEG, and what there was to scrub from it. It is
 /// read to its last code as if a phone had sent it: whoever broke the decoder gets no further than this.
@@ -117,14 +120,25 @@ pub(super) fn recoded(
         matches!(reel(source, LossyHistory::Original, with_hevc), Err(NoReel::Unfit(why)) if why == [Unfit::Sound]);
     let arguments = if is_sound_only { recode::sound_arguments() } else { recode::arguments(&film.facts, ffmpeg.maps_tones) };
     let task = Task::Film { program: ffmpeg.program.clone(), arguments };
-    let front = Arc::new(front(source).map_err(unread)?);
-    let all_bytes = front.length_bytes();
-    let mut input = Watched { film: Reader::new(front, source), read_bytes: 0, all_bytes, watch };
-    fence.run(&task, &mut input, sink).map_err(|ended| doubt(&ended))?;
+    run(fence, &task, source, sink, watch)?;
     let history = if is_sound_only { LossyHistory::Original } else { history(&film.facts) };
     let has_flat_tones = !is_sound_only && recode::is_high_range(&film.facts) && !ffmpeg.maps_tones;
     let pictures = is_sound_only.then_some((film.facts.frames, film.facts.picture_bytes));
     Ok(Recoded { history, has_flat_tones, whole: Whole { lasts: film.lasts(), pictures } })
+}
+
+/// Runs a program over a film, whose index it is shown first.
+fn run(
+    fence: &Fence,
+    task: &Task,
+    source: &dyn Source,
+    sink: &mut Sink<'_>,
+    watch: &mut dyn FnMut(u64, u64) -> bool,
+) -> Result<(), Doubt> {
+    let front = Arc::new(front(source).map_err(unread)?);
+    let all_bytes = front.length_bytes();
+    let mut input = Watched { film: Reader::new(front, source), read_bytes: 0, all_bytes, watch };
+    fence.run(task, &mut input, sink).map_err(|ended| doubt(&ended))
 }
 
 /// Written between two looks at the room that is left.
@@ -145,7 +159,7 @@ pub(super) fn film(
     let unreadable = |e| wrap::unreadable(&e);
     // Who asked may have looked for it just before it was there. One whose pictures are still in HEVC, which
     // no archive is offered any more, is replaced.
-    if sealed::derived_manifest(spool, item).map_err(unreadable)?.is_some() {
+    if sealed::made_manifest(spool, Name::Derived(item)).map_err(unreadable)?.is_some() {
         let made = spool.read_at_any_place(Name::Derived(item)).map_err(unreadable)?;
         match reel(&made, LossyHistory::Original, with_hevc) {
             Ok(_) => return Ok(()),
@@ -155,20 +169,77 @@ pub(super) fn film(
     }
     let source = spool.read_at_any_place(item).map_err(unreadable)?;
     let mut draft = spool.unkeyed_draft(Name::Derived(item)).map_err(unreadable)?;
-    let mut spared_bytes = 0;
-    let mut sink = |piece: &[u8]| {
-        if draft.payload_bytes() >= spared_bytes {
-            spool.spare(PIECE_BYTES).map_err(io::Error::other)?;
-            spared_bytes = draft.payload_bytes().saturating_add(PIECE_BYTES);
-        }
-        draft.write(piece).map_err(io::Error::other)
-    };
+    let mut room = Room { spool, spared_bytes: 0 };
+    let mut sink = |piece: &[u8]| room.write(&mut draft, piece);
     let recoded = recoded(fence, &source, with_hevc, &mut sink, watch)?;
     let made = draft.read_back().map_err(unreadable)?;
     let Reel { picture, .. } = recoded.reel(&made)?;
     drop(made);
     let manifest = wrap::film_manifest(item, &picture, draft.payload_bytes(), &recoded);
     spool.promise(vec![draft.finish(&manifest).map_err(unreadable)?]).map_err(unreadable)
+}
+
+/// Stills of the film of one item, sealed beside it. Each is coded here, from pixels: whoever broke the
+/// program gets no further than a picture.
+///
+/// # Errors
+/// A [`Doubt`].
+pub(super) fn stills(
+    spool: &Spool,
+    fence: &Fence,
+    item: ItemId,
+    quality: u8,
+    watch: &mut dyn FnMut(u64, u64) -> bool,
+) -> Result<(), Doubt> {
+    let unreadable = |e| wrap::unreadable(&e);
+    if sealed::made_manifest(spool, Name::Stills(item)).map_err(unreadable)?.is_some() {
+        return Ok(());
+    }
+    let ffmpeg = fence.ffmpeg().ok_or_else(|| doubt(&Ended::NotStarted(io::ErrorKind::NotFound.into())))?;
+    let source = spool.read_at_any_place(item).map_err(unreadable)?;
+    let film = film::read(&source).map_err(unread)?;
+    let plan = Plan::of(film.lasts().picture);
+    let arguments = recode::stills_arguments(&film.facts, ffmpeg.maps_tones, plan);
+    let mut draft = spool.unkeyed_draft(Name::Stills(item)).map_err(unreadable)?;
+    let mut room = Room { spool, spared_bytes: 0 };
+    let (mut stream, mut still_bytes, mut size) = (Stream::new(plan.count), Vec::new(), (0, 0));
+    let mut sink = |piece: &[u8]| {
+        stream.push(piece, &mut |planes| {
+            size = planes.first().map_or((0, 0), |luma| (luma.width, luma.height));
+            let jpeg = jpeg::encode_planes(planes, Orientation::UPRIGHT, quality).map_err(|_| io::ErrorKind::InvalidData)?;
+            still_bytes.push(u64::try_from(jpeg.len()).unwrap_or(u64::MAX));
+            room.write(&mut draft, &jpeg)
+        })
+    };
+    let task = Task::Film { program: ffmpeg.program.clone(), arguments };
+    run(fence, &task, &source, &mut sink, watch)?;
+    stream.finish().map_err(|_| strange_stills("the last of them is not whole"))?;
+    if still_bytes.len() < 2 {
+        return Err(strange_stills("there are fewer than two"));
+    }
+    let manifest = wrap::stills_manifest(item, size, still_bytes, plan.apart_ms);
+    spool.promise(vec![draft.finish(&manifest).map_err(unreadable)?]).map_err(unreadable)
+}
+
+fn strange_stills(why: &str) -> Doubt {
+    (FailureCode::WrapFailed, format!("stills of the video were made, and {why}"))
+}
+
+/// The room on the disk for what is written while phones send.
+struct Room<'s> {
+    spool: &'s Spool,
+    /// Up to which room was found.
+    spared_bytes: u64,
+}
+
+impl Room<'_> {
+    fn write(&mut self, draft: &mut Draft, piece: &[u8]) -> io::Result<()> {
+        if draft.payload_bytes() >= self.spared_bytes {
+            self.spool.spare(PIECE_BYTES).map_err(io::Error::other)?;
+            self.spared_bytes = draft.payload_bytes().saturating_add(PIECE_BYTES);
+        }
+        draft.write(piece).map_err(io::Error::other)
+    }
 }
 
 /// What a film has lost before it was coded anew: the step of the camera, where DICOM has a word for it.

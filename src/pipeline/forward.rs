@@ -10,8 +10,8 @@ use super::identify::Doubt;
 use super::step::{Delivery, Failed, ItemOutcome, Job, Outcome, Works};
 use super::{sealed, wrap};
 use crate::archive::{Archive, Refused, Stored};
-use crate::capture::{Binding, CaptureId, Commitment, Essence, Failure, FailureCode, Form, ItemId, Takes, Uid};
-use crate::dicom::iod;
+use crate::capture::{Binding, CaptureId, Commitment, Essence, Failure, FailureCode, Form, ItemId, Takes};
+use crate::dicom::Instance;
 use crate::seal::digest::Hasher;
 
 /// An archive under the name that the configuration gives it.
@@ -84,13 +84,16 @@ pub(super) fn deliver(works: &Works, wrapping: &Wrapping, job: &Job, go_on: &dyn
 fn one(works: &Works, wrapping: &Wrapping, job: &Job, index: u16) -> Result<Delivery, Failed> {
     let binding = binding(works, job.record.id())?;
     let name = works.archives.get(job.lane).map(|target| target.name.as_str()).unwrap_or_default();
-    let form = job.record.leg(index, name).map_or(Form::Own, |leg| leg.form);
+    let leg = job.record.leg(index, name);
+    let (form, refused) = leg.map_or((Form::Own, None), |leg| (leg.form, leg.refused.as_deref()));
+    let refused = refused.unwrap_or("the archive does not take it as what it is");
     let wrapped = {
         let _turn = wrapping.wait_for(job.record.id().item(index));
         wrap::wrap(works, &job.record, index, &binding, form, job.left.contains(&index))
     };
     let wrapped = wrapped.map_err(|doubt| {
-        let (code, detail) = coded_anew(works, wrapping, job, index, doubt);
+        let (code, detail) = coded_anew(works, wrapping, job, (index, form), doubt);
+        let (code, detail) = if form == Form::StandIn { without_stand_in(code, detail, refused) } else { (code, detail) };
         broke(works, false, code, &detail)
     })?;
     let mut payload = wrapped.open(&works.spool).map_err(|(code, detail)| broke(works, true, code, &detail))?;
@@ -112,43 +115,55 @@ fn one(works: &Works, wrapping: &Wrapping, job: &Job, index: u16) -> Result<Deli
                 works.observer.stood_in(job.record.id().item(index), &wrapped.instance.sop_instance);
             }
             works.observer.attempted(&target.name, Ok(warning.is_some()));
+            if form == Form::StandIn && is_film(job, index) {
+                // Stills are not the film: that stays here until a person has seen to it.
+                return Err(broke(works, true, FailureCode::ArchiveHasStills, &told_of_stills(&wrapped.instance, refused)));
+            }
             Ok(Delivery { warning, notes: wrapped.instance.notes, sent_sha256 })
         }
         Err(Refused { code, detail }) => {
             works.observer.attempted(&target.name, Err(code));
             let may_stand_in = code == FailureCode::ArchiveRefusedClass && form == Form::Own && target.archive.takes_stand_ins();
-            let stand_in = if may_stand_in { stand_in(works, job, index, &binding) } else { None };
+            let has_left = job.left.contains(&index);
+            let stand_in = may_stand_in.then(|| wrap::stand_in_uid(works, &job.record, index, &binding, has_left)).flatten();
             let is_last = code == FailureCode::ArchiveRefusedClass && form == Form::StandIn;
-            let detail = if is_last { neither(works, job, index, &binding, detail) } else { detail };
+            // What has to be enabled there is the first rather than the second.
+            let detail = if is_last { format!("{refused}; nor anything in its place: {detail}") } else { detail };
             Err(Failed { stand_in, ..broke(works, true, code, &detail) })
         }
     }
 }
 
-/// The UID of an item's stand-in; none of what has no stand-in.
-fn stand_in(works: &Works, job: &Job, index: u16, binding: &Binding) -> Option<Uid> {
-    let wrapped = wrap::wrap(works, &job.record, index, binding, Form::StandIn, job.left.contains(&index)).ok()?;
-    (wrapped.instance.sop_class.as_str() == iod::SECONDARY_CAPTURE).then_some(wrapped.instance.sop_instance)
-}
-
-/// Why an archive takes a picture neither as itself nor as its stand-in: what has to be enabled there is
-/// the first rather than the second.
-fn neither(works: &Works, job: &Job, index: u16, binding: &Binding, detail: String) -> String {
-    let Ok(own) = wrap::wrap(works, &job.record, index, binding, Form::Own, job.left.contains(&index)) else { return detail };
-    let (class, syntax) = (own.instance.sop_class.as_str(), own.instance.transfer_syntax().uid());
-    format!("not taken as SOP class {class} in transfer syntax {syntax}, which is best enabled there; nor in its place: {detail}")
+/// What a person has to know of a film of which an archive has stills.
+fn told_of_stills(stills: &Instance, refused: &str) -> String {
+    let (count, class, uid) = (stills.still_bytes.len(), stills.sop_class.as_str(), stills.sop_instance.as_str());
+    format!("{refused}; in its place it took {count} stills, as SOP class {class}, instance {uid}")
 }
 
 /// A film that no syntax carries waits until it was coded anew, where something here does that.
-fn coded_anew(works: &Works, wrapping: &Wrapping, job: &Job, index: u16, doubt: Doubt) -> Doubt {
-    let is_film = job.record.items.get(usize::from(index)).is_some_and(|item| item.facts.media.is_video());
+fn coded_anew(works: &Works, wrapping: &Wrapping, job: &Job, (index, form): (u16, Form), doubt: Doubt) -> Doubt {
+    let is_film = is_film(job, index);
     match (doubt, works.fence.ffmpeg()) {
-        ((FailureCode::NeedsTranscoding, _), Some(_)) if is_film => wrapping.darkroom.ask(job.record.id().item(index)),
+        ((FailureCode::NeedsTranscoding, _), Some(_)) if is_film => wrapping.darkroom.ask(job.record.id().item(index), form),
         ((FailureCode::NeedsTranscoding, detail), None) if is_film => {
             (FailureCode::NeedsTranscoding, format!("{detail}. Nothing here codes it anew: see transcode.ffmpeg"))
         }
         (doubt, _) => doubt,
     }
+}
+
+/// That nothing can be made in its place is not what is wrong: the archive does not take it.
+fn without_stand_in(code: FailureCode, why: String, refused: &str) -> Doubt {
+    match code {
+        FailureCode::WrapFailed | FailureCode::NeedsTranscoding => {
+            (FailureCode::ArchiveRefusedClass, format!("{refused}; and nothing can be made in its place: {why}"))
+        }
+        code => (code, why),
+    }
+}
+
+fn is_film(job: &Job, index: u16) -> bool {
+    job.record.items.get(usize::from(index)).is_some_and(|item| item.facts.media.is_video())
 }
 
 /// A photo that leaves as it came, less what was cut out, is not digested a second time: it would cost

@@ -197,7 +197,7 @@ impl Batch<'_> {
 /// beside. Whether it was forwarded nobody knows; it is sent again under the same UIDs.
 fn read(spool: &Spool, present: &Present, damaged: &[(Name, Damage)], place: &Place) -> Result<(Record, Option<Binding>), Lost> {
     let id = present.id;
-    let seen = present.items.iter().chain(&present.derived).copied();
+    let seen = present.items.iter().chain(&present.derived).chain(&present.stills).copied();
     let seen = seen.chain(damaged.iter().filter_map(|(name, _)| index_of(*name)));
     let items_seen = seen.max().map_or(1, |last| last.saturating_add(1));
     let lost = |(why, for_good): (String, bool)| Lost { why, for_good, items: items_seen };
@@ -258,7 +258,7 @@ fn read(spool: &Spool, present: &Present, damaged: &[(Name, Damage)], place: &Pl
 
 fn index_of(name: Name) -> Option<u16> {
     match name {
-        Name::Item(item) | Name::Derived(item) => Some(item.index),
+        Name::Item(item) | Name::Derived(item) | Name::Stills(item) => Some(item.index),
         Name::Binding(_) | Name::Stopped(_) => None,
     }
 }

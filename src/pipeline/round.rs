@@ -333,9 +333,9 @@ impl<'w> Round<'w> {
             }
             Next::Hold => {
                 self.hold(record, index, Some(&archive), &failure, |leg| leg.archive == archive);
-                if failure.code == FailureCode::ArchiveRefusedClass {
+                if matches!(failure.code, FailureCode::ArchiveRefusedClass | FailureCode::ArchiveHasStills) {
                     // Not as the one and not as the other: once a person has it tried again, from the start.
-                    change_leg(record, index, &archive, |leg| leg.form = Form::Own);
+                    change_leg(record, index, &archive, |leg| (leg.form, leg.refused) = (Form::Own, None));
                 }
             }
         }
@@ -345,12 +345,17 @@ impl<'w> Round<'w> {
     /// That is written down before it is sent, so that a crash makes no third.
     fn let_stand_in(&self, record: &mut Record, index: u16, archive: &str, detail: &str, uid: &Uid) {
         let due = self.now.max(later(record.acceptance.accepted_at, 1));
-        let why = Some(format!("{detail}; it goes as a Secondary Capture, {uid}"));
+        let is_film = record.items.get(usize::from(index)).is_some_and(|item| item.facts.media.is_video());
+        let what = if is_film { "stills of it go" } else { "it goes" };
+        let why = Some(format!("{detail}; {what} as a Secondary Capture, {uid}"));
         let event = Event { at: self.now, item: index, stage: Stage::Wrapped, why, by: None, archive: Some(archive.to_owned()) };
         let _legal = record.enter_where(
             event,
             |leg| leg.archive == archive,
-            |leg| (leg.form, leg.failure, leg.schedule.due) = (Form::StandIn, None, Some(due)),
+            |leg| {
+                (leg.form, leg.refused) = (Form::StandIn, Some(detail.to_owned()));
+                (leg.failure, leg.schedule.due) = (None, Some(due));
+            },
         );
     }
 

@@ -91,9 +91,10 @@ pub fn item_facts(spool: &Spool, id: ItemId) -> Result<ItemFacts, Doubt> {
         .ok_or_else(|| (FailureCode::SpoolUnreadable, "the sealed manifest cannot be read by this version".to_owned()))
 }
 
-/// The manifest of a derived picture; `None` where none was made yet.
-pub fn derived_manifest(spool: &Spool, id: ItemId) -> Result<Option<Vec<u8>>, SpoolError> {
-    match spool.manifest(Name::Derived(id)) {
+/// The manifest of what was made of an item, a [`Name::Derived`] or [`Name::Stills`]; `None` where it was not
+/// made yet.
+pub fn made_manifest(spool: &Spool, name: Name) -> Result<Option<Vec<u8>>, SpoolError> {
+    match spool.manifest(name) {
         Err(SpoolError::Missing) => Ok(None),
         other => other.map(Some),
     }

@@ -16,8 +16,8 @@ use super::sealed;
 use super::step::Works;
 use crate::capture::media::Coding;
 use crate::capture::record::{ItemFacts, Manifest};
-use crate::capture::{Binding, Essence, Facts, FailureCode, Form, ItemId, Leg, MediaKind, Record, Stage};
-use crate::dicom::{self, Instance, LossyHistory, LossyMethod, LossyStep, Picture, Pixels};
+use crate::capture::{Binding, Essence, Facts, FailureCode, Form, ItemId, Leg, MediaKind, Record, Stage, Uid};
+use crate::dicom::{self, Burst, Instance, LossyHistory, LossyMethod, LossyStep, Picture, Pixels};
 use crate::fence::Fence;
 use crate::media::film::flat::{Flat, Reader};
 use crate::media::jpeg::{self, Process};
@@ -27,7 +27,7 @@ use crate::spool::{Name, Spool, SpoolError};
 
 /// JPEG quality of a picture that has to be coded again: differences stay below what an eye finds
 /// at twice the size.
-const QUALITY: u8 = 95;
+pub(super) const QUALITY: u8 = 95;
 
 /// One picture is turned or decoded at a time: it may hold 384 MiB of coefficients.
 static RASTER: Mutex<()> = Mutex::new(());
@@ -43,6 +43,8 @@ pub struct Wrapped {
 enum Source {
     Sealed,
     Derived,
+    /// Of a film.
+    Stills,
     /// A sealed film, put in order as it is read.
     Film(Name, Arc<Flat>),
 }
@@ -56,6 +58,7 @@ impl Wrapped {
         let payload: Result<Box<dyn Read>, SpoolError> = match &self.source {
             Source::Sealed => spool.payload(self.item).map(|payload| Box::new(payload) as _),
             Source::Derived => spool.payload(Name::Derived(self.item)).map(|payload| Box::new(payload) as _),
+            Source::Stills => spool.payload(Name::Stills(self.item)).map(|payload| Box::new(payload) as _),
             Source::Film(name, flat) => {
                 spool.read_at_any_place(*name).map(|film| Box::new(Reader::new(Arc::clone(flat), film)) as _)
             }
@@ -111,10 +114,13 @@ pub fn wrap(
         return Err((why, why.advice().to_owned()));
     }
     if facts.media.is_video() {
+        if form == Form::StandIn {
+            return wrap_stills(works, record, index, binding, facts);
+        }
         return wrap_film(works, record, index, binding, facts, may_have_left);
     }
     if facts.media == MediaKind::Pdf {
-        let manifest = Manifest { version: Manifest::VERSION, acceptance: record.acceptance.clone(), index, item: facts.clone() };
+        let manifest = manifest_of(record, index, facts);
         let instance = dicom::build_document(binding, &manifest).map_err(|e| (e.failure_code(), e.to_string()))?;
         return Ok(Wrapped { instance, essence: Essence::Unchanged, item: id, source: Source::Sealed });
     }
@@ -124,7 +130,7 @@ pub fn wrap(
         let derived = derived(spool, fence, id, facts)?;
         (coded_again(facts, &derived), Source::Derived, essence_of(&derived))
     };
-    let manifest = Manifest { version: Manifest::VERSION, acceptance: record.acceptance.clone(), index, item: facts.clone() };
+    let manifest = manifest_of(record, index, facts);
     let instance = match form {
         Form::Own => dicom::build(binding, &manifest, &picture),
         Form::StandIn => {
@@ -148,7 +154,7 @@ fn wrap_film(
     let (spool, item) = (&works.spool, record.id().item(index));
     let film = spool.read_at_any_place(item).map_err(|e| unreadable(&e))?;
     let with_hevc = may_have_left || goes_as_hevc(&works.archives);
-    let derived = match sealed::derived_manifest(spool, item).map_err(|e| unreadable(&e))? {
+    let derived = match sealed::made_manifest(spool, Name::Derived(item)).map_err(|e| unreadable(&e))? {
         None => None,
         Some(bytes) => Some(derived_of(&bytes)?),
     };
@@ -165,11 +171,81 @@ fn wrap_film(
     let was_built = derived.is_some() || record.items.get(usize::from(index)).is_some_and(|item| item.any_leg(is_built));
     let Reel { picture, cine, flat, .. } =
         reel.map_err(|why| if may_have_left && was_built { stuck(why) } else { why.into() })?;
-    let manifest = Manifest { version: Manifest::VERSION, acceptance: record.acceptance.clone(), index, item: facts.clone() };
+    let manifest = manifest_of(record, index, facts);
     let built = dicom::build_video(binding, &manifest, &picture, &cine);
     let mut instance = built.map_err(|e| (e.failure_code(), e.to_string()))?;
     instance.notes.extend(derived.as_ref().filter(|derived| derived.has_flat_tones).map(|_| FLAT_TONES));
     Ok(Wrapped { instance, essence, item, source: Source::Film(name, flat) })
+}
+
+/// Sealed behind the stills of a film.
+#[derive(Serialize, Deserialize)]
+struct StillsManifest {
+    version: u16,
+    item: String,
+    width: u32,
+    height: u32,
+    /// Of each JPEG, in their order.
+    still_bytes: Vec<u64>,
+    /// Milliseconds from one to the next.
+    apart_ms: u32,
+}
+
+impl StillsManifest {
+    const VERSION: u16 = 1;
+}
+
+/// `size`: width and height.
+pub(super) fn stills_manifest(item: ItemId, size: (u32, u32), still_bytes: Vec<u64>, apart_ms: u32) -> Vec<u8> {
+    let (width, height) = size;
+    let version = StillsManifest::VERSION;
+    let manifest = StillsManifest { version, item: item.to_string(), width, height, still_bytes, apart_ms };
+    serde_json::to_vec(&manifest).unwrap_or_default()
+}
+
+/// The stills of a film, in its place.
+fn wrap_stills(works: &Works, record: &Record, index: u16, binding: &Binding, facts: &ItemFacts) -> Result<Wrapped, Doubt> {
+    let (spool, item) = (&works.spool, record.id().item(index));
+    let made = sealed::made_manifest(spool, Name::Stills(item)).map_err(|e| unreadable(&e))?;
+    let made = made.ok_or_else(|| (FailureCode::NeedsTranscoding, "its stills are not made yet".to_owned()))?;
+    let stills: Option<StillsManifest> = serde_json::from_slice(&made).ok();
+    let stills = stills.filter(|stills| stills.version <= StillsManifest::VERSION);
+    let StillsManifest { width, height, still_bytes, apart_ms, .. } =
+        stills.ok_or_else(|| failed("the stills of the video cannot be read"))?;
+    let film = spool.read_at_any_place(item).map_err(|e| unreadable(&e))?;
+    let picture = Picture {
+        width,
+        height,
+        samples: 3,
+        pixels: Pixels::Jpeg { length: still_bytes.iter().fold(0, |all, n| n.saturating_add(all)) },
+        history: develop::history_of(&film)?,
+        icc_profile: None,
+    };
+    let later = std::iter::repeat_n(u64::from(apart_ms), still_bytes.len().saturating_sub(1));
+    let burst = Burst { apart_ms: Some(std::iter::once(0).chain(later).collect()), still_bytes };
+    let (binding, manifest) = stand_in(binding, manifest_of(record, index, facts), &works.place);
+    let built = dicom::build_burst(&binding, &manifest, &picture, &burst);
+    let instance = built.map_err(|e| (e.failure_code(), e.to_string()))?;
+    Ok(Wrapped { instance, essence: Essence::Reencoded, item, source: Source::Stills })
+}
+
+/// The UID under which something may stand in for an item; `None` where nothing does.
+pub(super) fn stand_in_uid(works: &Works, record: &Record, index: u16, binding: &Binding, may_have_left: bool) -> Option<Uid> {
+    let facts = sealed::item_facts(&works.spool, record.id().item(index)).ok()?;
+    if facts.media == MediaKind::Pdf || facts.media.is_video() && works.fence.ffmpeg().is_none() {
+        return None;
+    }
+    if facts.media.is_video() {
+        // Its stills are made when they are to be sent.
+        let (_, manifest) = stand_in(binding, manifest_of(record, index, &facts), &works.place);
+        return Some(manifest.item.sop_instance_uid);
+    }
+    let wrapped = wrap(works, record, index, binding, Form::StandIn, may_have_left).ok()?;
+    Some(wrapped.instance.sop_instance)
+}
+
+fn manifest_of(record: &Record, index: u16, facts: &ItemFacts) -> Manifest {
+    Manifest { version: Manifest::VERSION, acceptance: record.acceptance.clone(), index, item: facts.clone() }
 }
 
 fn is_built(leg: &Leg) -> bool {
@@ -280,7 +356,7 @@ fn ratio(facts: &ItemFacts, samples: u8) -> f64 {
 
 /// The derived picture, made now or found from an earlier attempt.
 fn derived(spool: &Spool, fence: &Fence, id: ItemId, facts: &ItemFacts) -> Result<DerivedPicture, Doubt> {
-    if let Some(bytes) = sealed::derived_manifest(spool, id).map_err(|e| unreadable(&e))? {
+    if let Some(bytes) = sealed::made_manifest(spool, Name::Derived(id)).map_err(|e| unreadable(&e))? {
         return derived_of(&bytes);
     }
     if facts.media.is_video() {

@@ -49,6 +49,7 @@ impl Header {
             Name::Binding(capture) => (2, capture, 0),
             Name::Derived(item) => (3, item.capture, item.index),
             Name::Stopped(capture) => (4, capture, 0),
+            Name::Stills(item) => (5, item.capture, item.index),
         };
         let mut out = Vec::with_capacity(HEADER_BYTES);
         out.extend_from_slice(&MAGIC);
@@ -92,6 +93,7 @@ impl Header {
             2 => Name::Binding(capture),
             3 => Name::Derived(item),
             4 => Name::Stopped(capture),
+            5 => Name::Stills(item),
             _ => return Err(Damage::Altered),
         };
         let header = Self { name, chunk_bytes, kek_id: fields.take()?, prefix: fields.take()? };

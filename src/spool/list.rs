@@ -29,6 +29,8 @@ pub struct Present {
     pub stopped: bool,
     /// Items that have a derived file.
     pub derived: Vec<u16>,
+    /// Items of which there are stills.
+    pub stills: Vec<u16>,
 }
 
 /// The spool as it was when the listing began, by capture, oldest first. Files are looked at one
@@ -225,13 +227,14 @@ fn damage_of(error: SpoolError) -> Damage {
 
 impl Present {
     fn new(id: CaptureId, names: Vec<Name>) -> Self {
-        let mut present = Self { id, items: Vec::new(), binding: false, stopped: false, derived: Vec::new() };
+        let mut present = Self { id, items: Vec::new(), binding: false, stopped: false, derived: Vec::new(), stills: Vec::new() };
         for name in names {
             match name {
                 Name::Item(item) => present.items.push(item.index),
                 Name::Binding(_) => present.binding = true,
                 Name::Stopped(_) => present.stopped = true,
                 Name::Derived(item) => present.derived.push(item.index),
+                Name::Stills(item) => present.stills.push(item.index),
             }
         }
         present

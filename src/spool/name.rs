@@ -20,13 +20,15 @@ pub enum Name {
     Stopped(CaptureId),
     /// `ULID-0.derived`: what goes into the object where that is not the item itself.
     Derived(ItemId),
+    /// `ULID-0.stills`: of a film, for an archive that takes no films.
+    Stills(ItemId),
 }
 
 impl Name {
     #[must_use]
     pub fn capture(self) -> CaptureId {
         match self {
-            Self::Item(item) | Self::Derived(item) => item.capture,
+            Self::Item(item) | Self::Derived(item) | Self::Stills(item) => item.capture,
             Self::Binding(capture) | Self::Stopped(capture) => capture,
         }
     }
@@ -44,6 +46,7 @@ impl Name {
             Self::Binding(_) => (2, 0),
             Self::Derived(item) => (3, item.index),
             Self::Stopped(_) => (4, 0),
+            Self::Stills(item) => (5, item.index),
         };
         let mut packed = [0; PACKED_BYTES];
         let bytes = self.capture().to_bytes().into_iter().chain([kind]).chain(index.to_be_bytes());
@@ -60,13 +63,15 @@ impl Name {
             2 => Some(Self::Binding(capture)),
             3 => Some(Self::Derived(item)),
             4 => Some(Self::Stopped(capture)),
+            5 => Some(Self::Stills(item)),
             _ => None,
         }
     }
 
     /// All names a capture of so many items may have, its head first.
     pub(super) fn all_of(capture: CaptureId, items: u16) -> impl Iterator<Item = Self> {
-        let each = (0..items).flat_map(move |n| [Self::Item(capture.item(n)), Self::Derived(capture.item(n))]);
+        let each = (0..items).map(move |n| capture.item(n));
+        let each = each.flat_map(|item| [Self::Item(item), Self::Derived(item), Self::Stills(item)]);
         each.chain([Self::Binding(capture), Self::Stopped(capture)])
     }
 }
@@ -84,6 +89,7 @@ impl fmt::Display for Name {
             Self::Binding(capture) => write!(f, "{capture}.binding"),
             Self::Stopped(capture) => write!(f, "{capture}.stopped"),
             Self::Derived(item) => write!(f, "{item}.derived"),
+            Self::Stills(item) => write!(f, "{item}.stills"),
         }
     }
 }
@@ -102,6 +108,7 @@ impl FromStr for Name {
             "binding" => id.parse().map(Self::Binding).map_err(|_| BadName),
             "stopped" => id.parse().map(Self::Stopped).map_err(|_| BadName),
             "derived" => id.parse().map(Self::Derived).map_err(|_| BadName),
+            "stills" => id.parse().map(Self::Stills).map_err(|_| BadName),
             _ => Err(BadName),
         }
     }
@@ -114,8 +121,9 @@ mod tests {
     #[test]
     fn a_name_reads_back_and_nothing_else_is_one() {
         let capture = CaptureId::new(1_772_000_000_123, [7; 10]);
-        for name in [Name::Item(capture.item(0)), Name::Binding(capture), Name::Stopped(capture), Name::Derived(capture.item(12))]
-        {
+        let (item, other) = (capture.item(0), capture.item(12));
+        let beside = [Name::Binding(capture), Name::Stopped(capture)];
+        for name in [Name::Item(item), Name::Derived(other), Name::Stills(other)].into_iter().chain(beside) {
             assert_eq!(name.to_string().parse(), Ok(name));
             assert_eq!(Name::unpack(&name.pack()), Some(name));
         }

@@ -143,7 +143,7 @@ fn withdraw(inner: &Inner, placed: &[Placed], error: SpoolError) {
 fn take_back(inner: &Inner, name: Name) -> Result<(), SpoolError> {
     match name {
         Name::Item(_) => erase(inner, [name]),
-        Name::Binding(_) | Name::Stopped(_) | Name::Derived(_) => {
+        Name::Binding(_) | Name::Stopped(_) | Name::Derived(_) | Name::Stills(_) => {
             inner.disk.remove(&inner.live_path(name)).map_err(SpoolError::io("taking back a promise that failed"))
         }
     }
@@ -157,7 +157,7 @@ fn renew(inner: &Inner) -> Result<(), SpoolError> {
         let done = match name {
             // Nobody was promised it, and its sender may have sent it again since.
             Name::Item(_) => take_back(inner, *name),
-            Name::Binding(_) | Name::Stopped(_) | Name::Derived(_) => renew_file(inner, &path),
+            Name::Binding(_) | Name::Stopped(_) | Name::Derived(_) | Name::Stills(_) => renew_file(inner, &path),
         };
         match done {
             // It was withdrawn at once.

@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test takes what it needs")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may stop")]
 
+pub mod films;
+
 use std::collections::HashMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};

@@ -22,7 +22,7 @@ pub(super) fn examine(options: &Options, commitment: Commitment, named: &[MediaC
     };
     let mut findings = vec![told_of_echo(options, &mut association)];
     let is_sent = |iod: &&&iod::Iod| !iod.is_stand_in() && (named.is_empty() || named.contains(&iod.media));
-    findings.extend(iod::SENT.iter().filter(is_sent).filter_map(|iod| {
+    findings.extend(iod::ALL.iter().filter(is_sent).filter_map(|iod| {
         let found = told_of_class(options, &association, iod)?;
         // Few archives have it, and few photos are of it; and many take no video, unless it is sent
         // there by name.
@@ -74,7 +74,12 @@ fn told_of_class(options: &Options, association: &Association, iod: &iod::Iod) -
     }
     let stand_in = iod.stand_in.filter(|other| options.profile.fallback && association.takes_class(other.sop_class));
     if let Some(other) = stand_in.filter(|_| !association.takes_class(class)) {
-        let says = format!("SOP class {class} is refused: such pictures will go as {} ({})", other.name, other.sop_class);
+        let (name, class_of_other) = (other.name, other.sop_class);
+        let says = if iod.media == MediaClass::Video {
+            format!("SOP class {class} is refused: stills of such videos will go as {name} ({class_of_other}), and each is held")
+        } else {
+            format!("SOP class {class} is refused: such pictures will go as {name} ({class_of_other})")
+        };
         return Some(Finding::warn(says, "fallback", "enable the class at the archive for this AE title"));
     }
     if !association.takes_class(class) {

@@ -5,10 +5,11 @@
 //! Source: PS3.5 §8.2.7, §8.2.8; ITU-T H.264 table A-1.
 
 use super::Facts;
+use super::stills::Plan;
 use crate::media::film::coding::Coding;
 
 /// Sides of the largest picture of level 4.1, and of one held upright.
-const LONG_SIDE: u16 = 1920;
+pub(super) const LONG_SIDE: u16 = 1920;
 const SHORT_SIDE: u16 = 1080;
 /// What is usual, pictures a second: over, under.
 const RATES: [(u32, u32); 8] = [(24_000, 1001), (24, 1), (25, 1), (30_000, 1001), (30, 1), (50, 1), (60_000, 1001), (60, 1)];
@@ -40,6 +41,31 @@ pub fn sound_arguments() -> Vec<String> {
 pub fn arguments(facts: &Facts, maps_tones: bool) -> Vec<String> {
     let (over, under) = rate(facts.rate());
     let is_fast = f64::from(over) / f64::from(under) > RATE_OF_41;
+    let filters = format!("fps={over}/{under},{}:out_range=tv,setsar=1,format=yuv420p", scaled(facts, maps_tones));
+    let level = if is_fast { "4.2" } else { "4.1" };
+    // No picture refers to a later one, so each is shown when it is read. Messages between the
+    // pictures tell what coded them, and go.
+    let coding = "-bf 0 -g 60 -maxrate 40M -bufsize 60M -bsf:v filter_units=remove_types=6";
+    let coder = format!("-c:v libx264 -threads 2 -profile:v high -level:v {level} -preset {PRESET} -crf {QUALITY} {coding}");
+    split(&[INPUT, STREAMS, "-vf", &filters, &coder, SOUND, OUTPUT])
+}
+
+/// The arguments of `ffmpeg` for stills of a film, as `YUV4MPEG2` in the colours of a JPEG (T.871 §7).
+/// `maps_tones` as for [`arguments`].
+#[must_use]
+pub fn stills_arguments(facts: &Facts, maps_tones: bool, plan: Plan) -> Vec<String> {
+    let Plan { count, apart_ms } = plan;
+    // A film that has fewer pictures shows its last one for longer.
+    let filters = format!(
+        "fps=1000/{apart_ms},tpad=stop_mode=clone:stop={count},{}:out_range=pc:out_color_matrix=bt601,setsar=1,format=yuvj420p",
+        scaled(facts, maps_tones)
+    );
+    split(&[INPUT, "-map 0:v:0 -an -sn -dn", "-vf", &filters, &format!("-frames:v {count} -f yuv4mpegpipe pipe:1")])
+}
+
+/// Filters that make the pixels square and the picture small enough: what is smaller stays so; both sides
+/// are even. Further options of the last one, `scale`, may follow.
+fn scaled(facts: &Facts, maps_tones: bool) -> String {
     let tones = if is_high_range(facts) && maps_tones {
         // To linear light of 100 nits for white, to the colours of BT.709, brought into range, back.
         "zscale=t=linear:npl=100,format=gbrpf32le,zscale=p=bt709,tonemap=tonemap=hable:desat=0,\
@@ -47,18 +73,11 @@ pub fn arguments(facts: &Facts, maps_tones: bool) -> Vec<String> {
     } else {
         ""
     };
-    // Square pixels first. What is smaller stays so; both sides are even.
-    let filters = format!(
-        "fps={over}/{under},scale=w=trunc(iw*sar/2)*2:h=trunc(ih/2)*2,setsar=1,{tones}\
+    format!(
+        "scale=w=trunc(iw*sar/2)*2:h=trunc(ih/2)*2,setsar=1,{tones}\
          scale=w=min(iw\\,if(gte(iw\\,ih)\\,{LONG_SIDE}\\,{SHORT_SIDE})):h=min(ih\\,if(gte(iw\\,ih)\\,{SHORT_SIDE}\\,{LONG_SIDE})):\
-         force_original_aspect_ratio=decrease:force_divisible_by=2:out_range=tv,setsar=1,format=yuv420p"
-    );
-    let level = if is_fast { "4.2" } else { "4.1" };
-    // No picture refers to a later one, so each is shown when it is read. Messages between the
-    // pictures tell what coded them, and go.
-    let coding = "-bf 0 -g 60 -maxrate 40M -bufsize 60M -bsf:v filter_units=remove_types=6";
-    let coder = format!("-c:v libx264 -threads 2 -profile:v high -level:v {level} -preset {PRESET} -crf {QUALITY} {coding}");
-    split(&[INPUT, STREAMS, "-vf", &filters, &coder, SOUND, OUTPUT])
+         force_original_aspect_ratio=decrease:force_divisible_by=2"
+    )
 }
 
 const INPUT: &str =
