@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use shutterbridge::archive::studies::{Entry, Studies, Unanswered};
+use shutterbridge::capture::order::Code;
 use shutterbridge::capture::{CaptureId, FailureCode, Identifier, Order, Phi, Stage};
 use shutterbridge::pipeline::inquire::SourceKind::{self, Archive, Worklist};
 use shutterbridge::pipeline::{Act, RefusalCode};
@@ -141,6 +142,8 @@ fn what_the_worklist_has_for_another_patient_or_twice_stops_a_capture_until_it_i
         (vec![nameless], another),
         (vec![elsewhere(entry("4711", "1.2.2"))], another),
         (vec![entry("4711", "1.2.2"), entry("4711", "1.2.3")], unclear),
+        (vec![entry("4711", "1.2.2"), entry("4711", "")], unclear),
+        (vec![entry("4711", ""), entry("4711", "1.2.2")], unclear),
         (vec![entry("4711", "1.02.3")], unclear),
     ];
     for (number, (entries, code)) in table.into_iter().enumerate() {
@@ -185,6 +188,118 @@ fn steps_of_one_study_are_one_and_of_several_procedures_the_ordered_one_counts()
     let house = world.start();
     let id = send(&house, 1);
     assert_eq!(study(&house, id), "1.2.3");
+}
+
+/// What is filed under accession number A7: one request, two procedures, a study each.
+fn two_procedures() -> Vec<Entry> {
+    vec![numbered(entry("4711", "1.2.2"), "RP1", "S1"), numbered(entry("4711", "1.2.3"), "RP2", "S1")]
+}
+
+fn send_for(house: &House, filler: &str, number: u8) -> CaptureId {
+    let claim = json!({"patient": {"id": "4711", "issuer": "HOSP"}, "order": {"filler": filler}, "department": "derm"});
+    house.send(&claim, None, &[&photo(number)]).unwrap().record.id()
+}
+
+#[test]
+fn procedures_of_one_accession_number_keep_a_study_each_also_through_a_lost_index() {
+    let worklist = Peer::of(two_procedures());
+    let mut world = open("inquire-both", "", &[(Worklist, &worklist)]);
+    world.hospital.order_of_procedure("F1", "A7", "RP1", "4711");
+    world.hospital.order_of_procedure("F2", "A7", "RP2", "4711");
+    let house = world.start();
+    let both = [send_for(&house, "F1", 1), send_for(&house, "F2", 2)];
+    house.settle();
+    assert_eq!(both.map(|id| study(&house, id)), ["1.2.2", "1.2.3"]);
+    worklist.says(vec![entry("4711", "1.2.9")]);
+    for number in [3, 5] {
+        let both = [send_for(&house, "F2", number), send_for(&house, "F1", number + 1)];
+        house.settle();
+        assert_eq!(both.map(|id| study(&house, id)), ["1.2.3", "1.2.2"]);
+    }
+    drop(house);
+    world.store = Arc::default();
+    let house = world.start();
+    let both = [send_for(&house, "F2", 7), send_for(&house, "F1", 8)];
+    house.settle();
+    assert_eq!(both.map(|id| study(&house, id)), ["1.2.3", "1.2.2"]);
+    assert_eq!(worklist.questions(), 2);
+}
+
+#[test]
+fn a_procedure_that_is_off_the_worklist_does_not_get_the_study_of_the_one_that_is_left() {
+    let worklist = Peer::of(two_procedures().split_off(1));
+    let world = open("inquire-off", "", &[(Worklist, &worklist)]);
+    world.hospital.order_of_procedure("F1", "A7", "RP1", "4711");
+    let house = world.start();
+    let id = send_for(&house, "F1", 1);
+    house.settle();
+    assert_eq!((house.stage(id), failure(&house, id).0), (Stage::Held, FailureCode::StudyUnclear));
+    assert!(failure(&house, id).1.contains("other requested procedures"), "{}", failure(&house, id).1);
+    worklist.says(two_procedures());
+    house.clock.advance_ms(6 * 60_000);
+    house.settle();
+    assert_eq!((house.stage(id), study(&house, id)), (Stage::Forwarded, "1.2.2".to_owned()));
+}
+
+#[test]
+fn what_was_said_before_the_procedure_was_named_is_not_said_of_another_one() {
+    let worklist = Peer::of(two_procedures().drain(..1).collect());
+    let world = open("inquire-named", "", &[(Worklist, &worklist)]);
+    let house = world.start();
+    let study_under = |procedure: &str, number| {
+        world.hospital.1.lock().unwrap().get_mut("A7").unwrap().1.requested_procedure_id = procedure.into();
+        let id = send(&house, number);
+        study(&house, id)
+    };
+    assert_eq!(study_under("", 1), "1.2.2");
+    worklist.says(two_procedures().split_off(1));
+    assert_eq!((study_under("RP1", 2).as_str(), worklist.questions()), ("1.2.2", 1));
+    assert_eq!((study_under("RP2", 3).as_str(), worklist.questions()), ("1.2.3", 2));
+    assert_eq!((study_under("", 4).as_str(), worklist.questions()), ("1.2.2", 2));
+}
+
+#[test]
+fn a_study_that_was_begun_here_for_one_procedure_keeps_no_other_from_its_own() {
+    let worklist = Peer::of(vec![]);
+    let mut world = open("inquire-begun-one", "", &[(Worklist, &worklist)]);
+    world.hospital.order_of_procedure("F1", "A7", "RP1", "4711");
+    world.hospital.order_of_procedure("F2", "A7", "RP2", "4711");
+    let house = world.start();
+    let first = send_for(&house, "F1", 1);
+    house.settle();
+    assert!(study(&house, first).starts_with("2.25."));
+    worklist.says(two_procedures());
+    drop(house);
+    world.store = Arc::default();
+    let house = world.start();
+    let both = [send_for(&house, "F2", 2), send_for(&house, "F1", 3)];
+    house.settle();
+    assert_eq!(both.map(|id| study(&house, id)), ["1.2.3".to_owned(), study(&house, first)]);
+}
+
+#[test]
+fn of_procedures_that_share_a_study_only_what_is_alike_enters_the_object() {
+    let with = |procedure: &str, description: &str, code: &str| {
+        let mut entry = numbered(entry("4711", "1.2.2"), procedure, "S77");
+        entry.order.procedure = Code { code: code.to_owned(), scheme: "L".to_owned(), meaning: description.to_owned() };
+        entry
+    };
+    let table = [
+        (vec![with("RP1", "Left ulcer", "CODE-L"), with("RP2", "Right ulcer", "CODE-R")], [false; 4]),
+        (vec![with("RP1", "Left ulcer", "CODE-L"), with("RP1", "Right ulcer", "CODE-R")], [true, true, false, false]),
+        (vec![with("RP1", "Left ulcer", "CODE-L"), with("RP1", "Left ulcer", "CODE-L")], [true; 4]),
+    ];
+    for (number, (entries, then)) in table.into_iter().enumerate() {
+        let world = open(&format!("inquire-alike-{number}"), "", &[(Worklist, &Peer::of(entries))]);
+        let house = world.start();
+        let id = send(&house, 1);
+        assert_eq!((house.stage(id), study(&house, id)), (Stage::Forwarded, "1.2.2".to_owned()));
+        let stored = world.shelf.stored.lock().unwrap();
+        let object = &stored.values().next().unwrap()[0];
+        let says = |text: &str| object.windows(text.len()).any(|piece| piece == text.as_bytes());
+        assert_eq!(["RP1", "S77", "Left ulcer", "CODE-L"].map(says), then, "{number}");
+        assert!(!["RP2", "Right ulcer", "CODE-R"].iter().any(|text| says(text)), "{number}");
+    }
 }
 
 #[test]

@@ -101,31 +101,32 @@ fn told_by_worklist(question: &Question, entries: &[Entry]) -> Result<Option<Ord
         let why = "the worklist has the accession number of this order for another patient";
         return Err((FailureCode::IdentityDisagrees, why.to_owned()));
     }
-    // One request may be for several procedures, each with a study of its own.
+    // One request may be for several procedures, each with a study of its own. What was done may be off the
+    // list already, so the only one that is left need not be the one that was ordered.
     let is_named = |entry: &&&Entry| entry.order.requested_procedure_id == question.procedure_id;
     let named: Vec<&Entry> = entries.iter().filter(is_named).copied().collect();
+    if named.is_empty() && entries.iter().any(|entry| !entry.order.may_be_of_procedure(&question.procedure_id)) {
+        let why = "the worklist has the accession number of this order for other requested procedures only";
+        return Err((FailureCode::StudyUnclear, why.to_owned()));
+    }
     let entries = if question.procedure_id.is_empty() || named.is_empty() { entries } else { named };
     one_study(&entries, "the worklist")?.map(|(_, order)| Ok(order)).transpose()
 }
 
-/// The one study of these entries, with what they say alike. Steps of one procedure are entries of their own.
+/// The one study of these entries, with what they say alike; `None` where none names a study. Steps of one
+/// procedure are entries of their own.
 fn one_study(entries: &[&Entry], who: &str) -> Result<Option<(Uid, Order)>, Doubt> {
-    let mut named = entries.iter().map(|entry| &entry.order).filter(|order| !order.study_instance_uid.is_empty());
-    let Some(first) = named.next() else { return Ok(None) };
-    let mut order = first.clone();
-    for other in named {
+    let mut orders = entries.iter().map(|entry| &entry.order);
+    let Some(mut order) = orders.next().cloned() else { return Ok(None) };
+    for other in orders {
         if other.study_instance_uid != order.study_instance_uid {
-            let why = format!("{who} has more than one study under the accession number of this order");
+            let why = format!("{who} has not one and the same study in all it has under the accession number of this order");
             return Err((FailureCode::StudyUnclear, why));
         }
-        for (ours, theirs) in [
-            (&mut order.requested_procedure_id, &other.requested_procedure_id),
-            (&mut order.scheduled_step_id, &other.scheduled_step_id),
-        ] {
-            if ours != theirs {
-                *ours = Phi::default();
-            }
-        }
+        order.keep_alike(other);
+    }
+    if order.study_instance_uid.is_empty() {
+        return Ok(None);
     }
     let uid = Uid::parse(&order.study_instance_uid)
         .map_err(|e| (FailureCode::StudyUnclear, format!("the Study Instance UID that {who} has for this order is {e}")))?;

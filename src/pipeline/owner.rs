@@ -1,7 +1,7 @@
 //! Whose a capture is: found, looked at again, withdrawn, decided by a person.
 
 use super::act::{self, Act, Decision, Verdict};
-use super::bind::{self, StudyKey};
+use super::bind::{self, OrderKeys, StudyKey};
 use super::identify::{self, Doubt, Match};
 use super::inquire::{Question, Told};
 use super::refusal::Refusal;
@@ -12,7 +12,7 @@ use crate::capture::claim::PatientKey;
 use crate::capture::record::{Digest, Event, Schedule};
 use crate::capture::retry::Next;
 use crate::capture::{Binding, CaptureId, Claim, Class, Failure, FailureCode, Leg, Order, Phi, Record, Stage};
-use crate::journal::{JournalError, StudyRow};
+use crate::journal::StudyRow;
 
 impl Round<'_> {
     /// What a person decided. A row that cannot be read refuses its own decision and stops nobody.
@@ -48,12 +48,12 @@ impl Round<'_> {
     fn assign(&mut self, record: &mut Record, key: &PatientKey, decision: &Decision) -> Result<(), Refusal> {
         act::may_be_assigned(record)?;
         let mut found = self.identify(record, Some(key)).map_err(act::refuse_doubt)?;
-        self.complete_order(&mut found, record.id()).map_err(act::refuse_doubt)?;
+        let told_for = self.complete_order(&mut found, record.id()).map_err(act::refuse_doubt)?;
         let notes = found.notes.clone();
         let (study, row) = self.study_of(&found, record).map_err(act::refuse_doubt)?;
         let (mut binding, row) =
             bind::bind(found, record, &study, row, &self.works.place, self.now).map_err(act::refuse_doubt)?;
-        binding.assigned = Some(key.clone());
+        (binding.assigned, binding.told_for) = (Some(key.clone()), told_for);
         record.notes = record.turn_notes().chain(notes).collect();
         self.name(record, &binding);
         act::assigned(record, self.now, decision)?;
@@ -181,12 +181,12 @@ impl Round<'_> {
             Some(binding) => self.same_person(record, binding)?,
             None => self.identify(record, None)?,
         };
-        self.complete_order(&mut found, record.id())?;
+        let told_for = self.complete_order(&mut found, record.id())?;
         let assigned = sealed.and_then(|binding| binding.assigned);
         let (key, row) = self.study_of(&found, record)?;
         let notes = found.notes.clone();
         let (mut binding, row) = bind::bind(found, record, &key, row, &self.works.place, self.now)?;
-        binding.assigned = assigned;
+        (binding.assigned, binding.told_for) = (assigned, told_for);
         record.notes = record.turn_notes().chain(notes).collect();
         self.studies.insert(key.row, row);
         self.seal(record.id(), binding.clone());
@@ -195,28 +195,27 @@ impl Round<'_> {
 
     /// Has an order say which study it has, where the hospital's messages do not: as somebody else said
     /// once and for all, else as one is asked now. An order whose study was begun here without keeps it.
-    fn complete_order(&mut self, found: &mut Match, id: CaptureId) -> Result<(), Doubt> {
+    /// `Some`: somebody else said it, of the procedure that the hospital names so.
+    fn complete_order(&mut self, found: &mut Match, id: CaptureId) -> Result<Option<Phi>, Doubt> {
         let is_open = |order: &Order| order.study_instance_uid.is_empty() && !order.accession.is_empty();
-        let Some(order) = found.order.clone().filter(is_open) else { return Ok(()) };
-        let (key, before) = bind::order_keys(found, &order.accession, &self.works.place);
-        let unavailable = |e: JournalError| (FailureCode::StoreUnavailable, e.to_string());
-        for key in std::iter::once(&key).chain(&before) {
-            let told = self.orders.get(key).cloned().map_or_else(|| self.works.journal.order(key), |told| Ok(Some(told)));
-            if let Some(told) = told.map_err(unavailable)? {
+        let Some(order) = found.order.clone().filter(is_open) else { return Ok(None) };
+        let procedure_id = order.requested_procedure_id.clone();
+        let keys: Vec<OrderKeys> = bind::order_keys(found, &order, &self.works.place).collect();
+        for key in &keys {
+            if let Some(told) = self.told_of(key, &procedure_id)? {
                 found.order = Some(completed(order, &told));
-                return Ok(());
+                return Ok(Some(procedure_id));
             }
-            if self.study(key)?.is_some() {
-                return Ok(());
+            if self.study(&key.begun)?.is_some_and(|row| row.may_be_of_procedure(&procedure_id)) {
+                return Ok(None);
             }
         }
-        if self.works.sources.is_empty() {
-            return Ok(());
-        }
+        let Some(key) = keys.first().map(|key| key.told).filter(|_| !self.works.sources.is_empty()) else { return Ok(None) };
         match self.told.get(&key) {
             Some(Told::Order(told)) => {
                 self.orders.insert(key, Order::clone(told));
                 found.order = Some(completed(order, told));
+                return Ok(Some(procedure_id));
             }
             Some(Told::Nowhere(notes)) => found.notes.extend(notes.iter().cloned()),
             Some(Told::Doubt(doubt)) => return Err(doubt.clone()),
@@ -226,7 +225,22 @@ impl Round<'_> {
                 return Err((FailureCode::StudyUnknown, why.to_owned()));
             }
         }
-        Ok(())
+        Ok(None)
+    }
+
+    /// What somebody else said of an order, once and for all. What was said before the hospital named its
+    /// procedure is not said of another one.
+    fn told_of(&self, key: &OrderKeys, procedure_id: &Phi) -> Result<Option<Order>, Doubt> {
+        for key in [key.told, key.told_of_any] {
+            let told = match self.orders.get(&key) {
+                Some(told) => Some(told.clone()),
+                None => self.works.journal.order(&key).map_err(|e| (FailureCode::StoreUnavailable, e.to_string()))?,
+            };
+            if let Some(told) = told.filter(|told| told.may_be_of_procedure(procedure_id)) {
+                return Ok(Some(told));
+            }
+        }
+        Ok(None)
     }
 
     /// The study a capture belongs to, with its row where it was begun already.
@@ -301,7 +315,9 @@ impl Round<'_> {
 fn as_it_is_now(claim: &Claim, found: Match, binding: &Binding) -> Match {
     // What others said of the order is the binding's to tell.
     let order = found.order.map(|order| match &binding.order {
-        Some(bound) if bound.accession == order.accession => completed(order, bound),
+        Some(bound) if bound.accession == order.accession && bound.may_be_of_procedure(&order.requested_procedure_id) => {
+            completed(order, bound)
+        }
         _ => order,
     });
     let found = Match { order, ..found };
