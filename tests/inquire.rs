@@ -22,7 +22,8 @@ use line_support::*;
 struct Peer {
     entries: Mutex<Vec<Entry>>,
     is_away: Mutex<bool>,
-    asked: Mutex<Vec<(String, String)>>,
+    /// Accession number, and the numbers of the patient.
+    asked: Mutex<Vec<(String, Vec<String>)>>,
 }
 
 impl Peer {
@@ -40,8 +41,9 @@ impl Peer {
 }
 
 impl Studies for Peer {
-    fn under(&self, accession: &Phi, patient_id: &Phi) -> Result<Vec<Entry>, Unanswered> {
-        self.asked.lock().unwrap().push((accession.expose().to_owned(), patient_id.expose().to_owned()));
+    fn under(&self, accession: &Phi, patient_ids: &[Phi]) -> Result<Vec<Entry>, Unanswered> {
+        let patient_ids = patient_ids.iter().map(|id| id.expose().to_owned()).collect();
+        self.asked.lock().unwrap().push((accession.expose().to_owned(), patient_ids));
         if *self.is_away.lock().unwrap() {
             return Err(Unanswered("it cannot be reached: nobody is there".to_owned()));
         }
@@ -311,6 +313,31 @@ fn a_patient_whose_numbers_were_merged_is_known_to_the_worklist_by_any_of_them()
     let house = world.start();
     let id = send(&house, 1);
     assert_eq!((house.stage(id), study(&house, id)), (Stage::Forwarded, "1.2.2".to_owned()));
+    let asked = worklist.asked.lock().unwrap();
+    assert_eq!(*asked, [("A7".to_owned(), vec!["4711".to_owned(), "0815".to_owned()])]);
+}
+
+#[test]
+fn a_number_of_another_authority_is_another_order_s_at_an_archive() {
+    let issued = |study: &str, issuer: &str| {
+        let mut entry = entry("4711", study);
+        entry.order.accession_issuer = issuer.to_owned();
+        entry
+    };
+    for (number, (entries, then)) in [
+        (vec![issued("1.2.2", "CITY")], "2.25."),
+        (vec![issued("1.2.2", "CITY"), issued("1.2.3", "RIS")], "1.2.3"),
+        (vec![issued("1.2.2", "")], "1.2.2"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let world = open(&format!("inquire-issuer-{number}"), "", &[(Archive, &Peer::of(entries))]);
+        world.hospital.1.lock().unwrap().get_mut("A7").unwrap().1.accession_issuer = "RIS".to_owned();
+        let house = world.start();
+        let id = send(&house, 1);
+        assert!(study(&house, id).starts_with(then), "{number}: {}", study(&house, id));
+    }
 }
 
 #[test]

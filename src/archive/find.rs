@@ -25,6 +25,9 @@ use crate::hl7::charset::Charset;
 /// Answers to one question that are listened to: what a department has in a day, where the peer does
 /// not match what is asked. More are cancelled.
 const ANSWERS_MAX: usize = 500;
+/// Numbers of one patient that are asked for one after the other, where the peer does not match accession
+/// numbers: few have more, and each takes a question's whole time at worst.
+const NUMBERS_MAX: usize = 8;
 /// Longest answer, bytes: some ten times what a worklist has to say of one step.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 /// Longest number that is read, characters (LO, PS3.5 §6.2): a longer one is nobody's.
@@ -123,17 +126,27 @@ impl Find {
 }
 
 impl Studies for Find {
-    fn under(&self, accession: &Phi, patient_id: &Phi) -> Result<Vec<Entry>, Unanswered> {
+    fn under(&self, accession: &Phi, patient_ids: &[Phi]) -> Result<Vec<Entry>, Unanswered> {
         // A number that cannot be asked for is not there.
         let Some(keys) = Keys::of_order(accession.expose()) else { return Ok(Vec::new()) };
         if let Some(entries) = self.ask(keys, accession)? {
             return Ok(entries);
         }
-        let narrowed = keys.and_patient(patient_id.expose()).map(|keys| self.ask(keys, accession)).transpose()?;
-        narrowed.flatten().ok_or_else(|| {
+        let too_many = || {
             let why = format!("it gave more than {ANSWERS_MAX} answers to a question for one order; have it match what is asked");
             Unanswered(why)
-        })
+        };
+        // After a merge it may list the patient under a number of before.
+        let mut numbers: Vec<&Phi> = Vec::new();
+        for number in patient_ids {
+            if !numbers.contains(&number) && keys.and_patient(number.expose()).is_some() {
+                numbers.push(number);
+            }
+        }
+        let narrowed = numbers.iter().filter_map(|number| keys.and_patient(number.expose())).take(NUMBERS_MAX);
+        let answers = narrowed.map(|keys| self.ask(keys, accession)?.ok_or_else(too_many));
+        let answers = answers.collect::<Result<Vec<Vec<Entry>>, Unanswered>>()?;
+        if answers.is_empty() { Err(too_many()) } else { Ok(answers.concat()) }
     }
 }
 

@@ -203,8 +203,8 @@ impl Inquirer {
         {
             return Err(why.clone());
         }
-        let patient_id = question.patient.first().map(|identifier| identifier.id.clone()).unwrap_or_default();
-        let answer = source.studies.under(&question.accession, &patient_id);
+        let patient_ids: Vec<Phi> = question.patient.iter().map(|identifier| identifier.id.clone()).collect();
+        let answer = source.studies.under(&question.accession, &patient_ids);
         let answer = answer.map_err(|Unanswered(why)| format!("{} does not say which study the order has: {why}", source.name));
         works.observer.inquired(&question.accession, answer.as_ref().map(|_| ()).map_err(String::as_str));
         let mut state = self.state();
