@@ -481,6 +481,84 @@ fn a_correction_of_the_order_reaches_a_capture_that_waits_under_the_study_it_was
 }
 
 #[test]
+fn an_answer_that_comes_when_the_person_has_left_is_there_when_they_come_again() {
+    let table = [
+        (vec![entry("4711", "1.2.2")], Ok("1.2.2")),
+        (vec![], Ok("2.25.")),
+        (vec![entry("815", "1.2.2")], Err("another patient")),
+    ];
+    for (number, (entries, then)) in table.into_iter().enumerate() {
+        let worklist = Peer::of(entries);
+        let world = open(&format!("inquire-late-{number}"), "", &[(Worklist, &worklist)]);
+        let house = world.start();
+        let mut unknown = ordered();
+        unknown["patient"]["id"] = json!("9");
+        let id = house.send(&unknown, None, &[&photo(1)]).unwrap().record.id();
+        house.settle();
+        let awaited = house.line.ask(decision(id, to_patient("4711"))).unwrap();
+        house.line.step();
+        let refusal = house.line.withdraw(&awaited).unwrap();
+        assert!(refusal.is_retryable() && refusal.detail.contains("worklist"), "{number}: {refusal:?}");
+        house.settle();
+        assert_eq!(house.stage(id), Stage::Held, "{number}: it was assigned although the person had left");
+        match (house.decide(id, to_patient("4711")), then) {
+            (Ok(_), Ok(then)) => assert!(study(&house, id).starts_with(then), "{number}: {}", study(&house, id)),
+            (Err(refusal), Err(then)) => assert!(refusal.errors[0].detail.contains(then), "{number}: {refusal:?}"),
+            (verdict, _) => panic!("{number}: {verdict:?}"),
+        }
+        assert_eq!(worklist.questions(), 1, "{number}");
+        if then.is_err() {
+            worklist.says(vec![entry("4711", "1.2.3")]);
+            let awaited = house.line.ask(decision(id, to_patient("4711"))).unwrap();
+            house.settle();
+            house.line.answer(&awaited).unwrap();
+            assert_eq!(study(&house, id), "1.2.3", "an answer of before was heard twice");
+        }
+    }
+}
+
+#[test]
+fn an_index_that_is_being_made_anew_is_waited_for_before_anybody_is_asked() {
+    let worklist = Peer::of(vec![entry("4711", "1.2.2")]);
+    let world = open("inquire-anew", "", &[(Worklist, &worklist)]);
+    let house = world.start();
+    let id = house.send(&ordered(), None, &[&photo(1)]).unwrap().record.id();
+    assert!(house.journal.rebuild(|| Err::<(), _>("not at its end yet".to_owned())).is_err());
+    house.settle();
+    assert_eq!((house.stage(id), failure(&house, id).0), (Stage::Accepted, FailureCode::StoreUnavailable));
+    house.clock.advance_ms(10 * 60_000);
+    house.settle();
+    assert_eq!((house.stage(id), worklist.questions()), (Stage::Accepted, 0));
+    house.journal.rebuild(|| Ok(())).unwrap();
+    house.clock.advance_ms(60 * 60_000);
+    house.settle();
+    assert_eq!((house.stage(id), study(&house, id)), (Stage::Forwarded, "1.2.2".to_owned()));
+}
+
+#[test]
+fn orders_are_asked_about_in_the_order_in_which_they_came() {
+    let worklist = Peer::of(vec![]);
+    let world = open("inquire-turns", "", &[(Worklist, &worklist)]);
+    let house = world.start();
+    let come = |number: u8| {
+        let accession = format!("B{number}");
+        world.hospital.order(&accession, "4711", "");
+        let claim = json!({"patient": {"id": "4711", "issuer": "HOSP"}, "order": {"accession": accession}, "department": "derm"});
+        house.send(&claim, None, &[&photo(number)]).unwrap();
+        house.line.step();
+    };
+    (0..8).for_each(come);
+    for number in 8..16 {
+        // Whoever comes meanwhile comes behind.
+        assert!(house.line.inquire_one());
+        come(number);
+    }
+    while house.line.inquire_one() {}
+    let asked: Vec<String> = worklist.asked.lock().unwrap().iter().map(|(accession, _)| accession.clone()).collect();
+    assert_eq!(asked, (0..16).map(|number| format!("B{number}")).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_person_who_assigns_a_capture_waits_for_the_answer_too() {
     let worklist = Peer::of(vec![entry("4711", "1.2.2")]);
     let world = open("inquire-assign", "", &[(Worklist, &worklist)]);

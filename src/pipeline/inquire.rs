@@ -1,7 +1,7 @@
 //! Which study has an order that the hospital announced without one? A worklist is asked, then the
 //! archives; off the line, one order at a time. Nothing is guessed: who does not answer is waited for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -58,6 +58,10 @@ impl Question {
             procedure_id: order.requested_procedure_id.clone(),
             patient: patient.cloned().collect(),
         }
+    }
+
+    pub(super) fn key(&self) -> Digest {
+        self.key
     }
 
     fn is_of_the_patient(&self, entry: &Entry) -> bool {
@@ -141,7 +145,8 @@ pub(super) struct Inquirer {
 
 #[derive(Default)]
 struct Questions {
-    waiting: BTreeMap<Digest, (Question, BTreeSet<CaptureId>)>,
+    /// Who was here first is asked about first, however busy others are.
+    waiting: VecDeque<(Question, BTreeSet<CaptureId>)>,
     /// Of which it is known who waits, while it is asked.
     asked: Option<(Digest, BTreeSet<CaptureId>)>,
     /// By their place: who did not answer, and until when it is left alone.
@@ -168,8 +173,10 @@ impl Inquirer {
                 && *key == question.key
             {
                 ids.insert(id);
-            } else if state.waiting.len() < QUESTIONS_MAX || state.waiting.contains_key(&question.key) {
-                state.waiting.entry(question.key).or_insert_with(|| (question, BTreeSet::new())).1.insert(id);
+            } else if let Some((_, ids)) = state.waiting.iter_mut().find(|(known, _)| known.key == question.key) {
+                ids.insert(id);
+            } else if state.waiting.len() < QUESTIONS_MAX {
+                state.waiting.push_back((question, BTreeSet::from([id])));
             }
         }
         drop(state);
@@ -183,13 +190,13 @@ impl Inquirer {
 
     fn next(&self) -> Option<Question> {
         let mut state = self.state();
-        let (key, (question, ids)) = state.waiting.pop_first()?;
-        state.asked = Some((key, ids));
+        let (question, ids) = state.waiting.pop_front()?;
+        state.asked = Some((question.key, ids));
         Some(question)
     }
 
     /// Who waited for the answer to the question that was asked.
-    fn done(&self) -> BTreeSet<CaptureId> {
+    pub(super) fn done(&self) -> BTreeSet<CaptureId> {
         self.state().asked.take().map(|(_, ids)| ids).unwrap_or_default()
     }
 
@@ -240,7 +247,7 @@ impl Line {
     pub fn inquire_one(&self) -> bool {
         let Some(question) = self.inquirer.next() else { return false };
         let told = self.inquire(&question).unwrap_or_else(Told::Doubt);
-        self.told(question.key, told, self.inquirer.done());
+        self.told(question.key, told);
         true
     }
 

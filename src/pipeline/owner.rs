@@ -200,6 +200,8 @@ impl Round<'_> {
         let is_open = |order: &Order| order.study_instance_uid.is_empty() && !order.accession.is_empty();
         let Some(order) = found.order.clone().filter(is_open) else { return Ok(None) };
         let procedure_id = order.requested_procedure_id.clone();
+        let journal = &self.works.journal;
+        let is_partial = journal.is_being_made();
         let keys: Vec<OrderKeys> = bind::order_keys(found, &order, &self.works.place).collect();
         for key in &keys {
             if let Some(told) = self.told_of(key, &procedure_id)? {
@@ -211,9 +213,14 @@ impl Round<'_> {
             }
         }
         let Some(key) = keys.first().map(|key| key.told).filter(|_| !self.works.sources.is_empty()) else { return Ok(None) };
-        match self.told.get(&key) {
+        // What was said once may stand in the rows that are still to come.
+        if is_partial || journal.is_being_made() {
+            let why = "the index is being made anew, and may yet tell which study the order has";
+            return Err((FailureCode::StoreUnavailable, why.to_owned()));
+        }
+        self.heard.insert(key);
+        match self.told.get(&key).map(|(_, told)| told) {
             Some(Told::Order(told)) => {
-                self.orders.insert(key, Order::clone(told));
                 found.order = Some(completed(order, told));
                 return Ok(Some(procedure_id));
             }
