@@ -305,6 +305,39 @@ fn of_procedures_that_share_a_study_only_what_is_alike_enters_the_object() {
 }
 
 #[test]
+fn an_id_that_no_object_can_hold_is_left_out_with_a_note_and_tells_procedures_apart() {
+    let (long, other) = ("PROCEDURE-NUMBER-1", "PROCEDURE-NUMBER-2");
+    let table = [
+        (long, "S77", ["Requested Procedure ID", ""], false),
+        ("RP1", "STEP-NUMBER-000077", ["", "Scheduled Procedure Step ID"], false),
+        ("RP1", "S77", ["", ""], true),
+    ];
+    for (number, (procedure, step, noted, has_step)) in table.into_iter().enumerate() {
+        let worklist = Peer::of(vec![numbered(entry("4711", "1.2.2"), procedure, step)]);
+        let world = open(&format!("inquire-long-{number}"), "", &[(Worklist, &worklist)]);
+        let house = world.start();
+        // What is kept is noted of each capture.
+        for id in [send(&house, 1), send(&house, 2)] {
+            assert_eq!((house.stage(id), study(&house, id)), (Stage::Forwarded, "1.2.2".to_owned()), "{number}");
+            let notes = house.record(id).notes.concat();
+            for name in ["Requested Procedure ID", "Scheduled Procedure Step ID"] {
+                assert_eq!(notes.contains(name), noted.contains(&name), "{number}: {notes}");
+            }
+        }
+        let stored = world.shelf.stored.lock().unwrap();
+        let object = &stored.values().next().unwrap()[0];
+        let says = |text: &str| object.windows(text.len()).any(|piece| piece == text.as_bytes());
+        assert_eq!((says("S77"), says("PROCEDURE-NUMBER") || says("STEP-NUMBER")), (has_step, false), "{number}");
+    }
+    let two = vec![numbered(entry("4711", "1.2.2"), long, "S1"), numbered(entry("4711", "1.2.3"), other, "S1")];
+    let world = open("inquire-long", "", &[(Worklist, &Peer::of(two))]);
+    world.hospital.1.lock().unwrap().get_mut("A7").unwrap().1.requested_procedure_id = "RP1".into();
+    let house = world.start();
+    let id = send(&house, 1);
+    assert_eq!(failure(&house, id).0, FailureCode::StudyUnclear);
+}
+
+#[test]
 fn a_patient_whose_numbers_were_merged_is_known_to_the_worklist_by_any_of_them() {
     let worklist = Peer::of(vec![entry("0815", "1.2.2")]);
     let world = open("inquire-merged", "", &[(Worklist, &worklist)]);

@@ -218,20 +218,18 @@ fn read_entry(fields: Fields<'_>) -> Entry {
     let issuer = fields.items(tags::ISSUER_OF_ACCESSION_NUMBER_SEQUENCE).into_iter().next();
     let of_issuer = |tag| issuer.map(|item| words.number(&item, tag)).unwrap_or_default();
     let steps = fields.items(tags::SCHEDULED_PROCEDURE_STEP_SEQUENCE);
-    let step = |tag| match steps.as_slice() {
-        [step] => words.number(step, tag),
-        _ => String::new(),
-    };
+    let only_step = steps.first().filter(|_| steps.len() == 1);
     let order = Order {
         accession: words.number(&fields, tags::ACCESSION_NUMBER).into(),
         accession_issuer: of_issuer(tags::LOCAL_NAMESPACE_ENTITY_ID),
         accession_issuer_universal_id: of_issuer(tags::UNIVERSAL_ENTITY_ID),
         accession_issuer_universal_id_type: of_issuer(tags::UNIVERSAL_ENTITY_ID_TYPE),
-        requested_procedure_id: words.number(&fields, tags::REQUESTED_PROCEDURE_ID).into(),
-        scheduled_step_id: step(tags::SCHEDULED_PROCEDURE_STEP_ID).into(),
+        // As they are: an id that no object can hold tells two procedures apart all the same.
+        requested_procedure_id: words.read(&fields, tags::REQUESTED_PROCEDURE_ID).into(),
+        scheduled_step_id: only_step.map(|step| words.read(step, tags::SCHEDULED_PROCEDURE_STEP_ID)).unwrap_or_default().into(),
         study_instance_uid: String::from_utf8_lossy(fields.value(tags::STUDY_INSTANCE_UID)).chars().take(TEXT_MAX).collect(),
         procedure: procedure(&fields, &words),
-        modality: step(tags::MODALITY),
+        modality: only_step.map(|step| words.number(step, tags::MODALITY)).unwrap_or_default(),
         requesting_physician: words.text(&fields, tags::REQUESTING_PHYSICIAN).into(),
         ..Order::default()
     };
@@ -344,6 +342,18 @@ mod tests {
                 set(&[(tags::SPECIFIC_CHARACTER_SET, charset.as_bytes()), (tags::REQUESTED_PROCEDURE_DESCRIPTION, bytes)]);
             let entry = read_entry(Fields::of(&bytes, Syntax::ImplicitLe).unwrap());
             assert_eq!(entry.order.procedure.meaning, then, "{charset}");
+        }
+    }
+
+    #[test]
+    fn procedures_whose_ids_are_too_long_for_an_object_are_told_apart() {
+        let id = |last: char| format!("{}{last}", "9".repeat(80));
+        let read = |id: &str| {
+            let bytes = set(&[(tags::REQUESTED_PROCEDURE_ID, id.as_bytes())]);
+            read_entry(Fields::of(&bytes, Syntax::ImplicitLe).unwrap()).order.requested_procedure_id
+        };
+        for id in ["RP1".to_owned(), "9".repeat(17), id('1'), id('2')] {
+            assert_eq!(read(&id).expose(), id);
         }
     }
 

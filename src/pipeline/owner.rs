@@ -12,6 +12,7 @@ use crate::capture::claim::PatientKey;
 use crate::capture::record::{Digest, Event, Schedule};
 use crate::capture::retry::Next;
 use crate::capture::{Binding, CaptureId, Claim, Class, Failure, FailureCode, Leg, Order, Phi, Record, Stage};
+use crate::dicom;
 use crate::journal::StudyRow;
 
 impl Round<'_> {
@@ -205,7 +206,7 @@ impl Round<'_> {
         let keys: Vec<OrderKeys> = bind::order_keys(found, &order, &self.works.place).collect();
         for key in &keys {
             if let Some(told) = self.told_of(key, &procedure_id)? {
-                found.order = Some(completed(order, &told));
+                found.order = Some(completed(order, &fitting(told, &mut found.notes)));
                 return Ok(Some(procedure_id));
             }
             if self.study(&key.begun)?.is_some_and(|row| row.may_be_of_procedure(&procedure_id)) {
@@ -221,7 +222,7 @@ impl Round<'_> {
         self.heard.insert(key);
         match self.told.get(&key).map(|(_, told)| told) {
             Some(Told::Order(told)) => {
-                found.order = Some(completed(order, told));
+                found.order = Some(completed(order, &fitting(Order::clone(told), &mut found.notes)));
                 return Ok(Some(procedure_id));
             }
             Some(Told::Nowhere(notes)) => found.notes.extend(notes.iter().cloned()),
@@ -333,6 +334,21 @@ fn as_it_is_now(claim: &Claim, found: Match, binding: &Binding) -> Match {
     let visit = if claim.visit.is_some() { found.visit } else { binding.visit.clone() };
     let order = if claim.order.is_some() && is_same_study { found.order } else { binding.order.clone() };
     Match { visit, order, ..found }
+}
+
+/// What of it an object can hold, with a note of what none can. A step is one of its procedure.
+fn fitting(mut told: Order, notes: &mut Vec<String>) -> Order {
+    let note =
+        |name| format!("The {name} of the worklist has more than 16 characters, which no object can hold; it was left out.");
+    if !dicom::is_short_string(told.requested_procedure_id.expose()) {
+        notes.push(note("Requested Procedure ID"));
+        (told.requested_procedure_id, told.scheduled_step_id) = (Phi::default(), Phi::default());
+    }
+    if !dicom::is_short_string(told.scheduled_step_id.expose()) {
+        notes.push(note("Scheduled Procedure Step ID"));
+        told.scheduled_step_id = Phi::default();
+    }
+    told
 }
 
 fn completed(mut order: Order, told: &Order) -> Order {
