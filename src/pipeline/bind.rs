@@ -353,26 +353,32 @@ fn person(identifier: &Identifier) -> Vec<u8> {
 
 /// When the first picture was taken.
 fn started(record: &Record, zone: &TimeZone) -> DateTime {
-    let dated = record.items.iter().find(|item| item.facts.facts.taken_at.is_some()).or(record.items.first());
-    match dated {
-        Some(item) => taken(&item.facts, &record.acceptance, zone),
-        None => zone.to_datetime(record.acceptance.accepted_at),
+    let accepted_at = record.acceptance.accepted_at;
+    let is_dated = |item: &&ItemFacts| TakenAt::first_possible([item.facts.taken_at, None], zone, accepted_at).is_some();
+    let mut items = record.items.iter().map(|item| &item.facts);
+    match items.clone().find(is_dated).or(items.next()) {
+        Some(item) => taken(item, &record.acceptance, zone),
+        None => zone.to_datetime(accepted_at),
     }
 }
 
 /// On the site's wall clock: the camera's word, else the app's, else the hour of the upload.
 fn taken(item: &ItemFacts, acceptance: &Acceptance, zone: &TimeZone) -> DateTime {
-    match item.facts.taken_at.or(acceptance.claim.taken_at) {
-        Some(taken) => on_site(taken, zone),
-        None => zone.to_datetime(acceptance.accepted_at),
-    }
+    let told = [item.facts.taken_at, acceptance.claim.taken_at];
+    zone.to_datetime(TakenAt::first_possible(told, zone, acceptance.accepted_at).unwrap_or(acceptance.accepted_at))
 }
 
-fn on_site(taken: TakenAt, zone: &TimeZone) -> DateTime {
-    match taken.offset.and_then(|offset| offset.to_timestamp(taken.local).ok()) {
-        Some(instant) => zone.to_datetime(instant),
-        None => taken.local,
-    }
+/// A note for each time of capture that was not used, because it lies in the future.
+pub fn clock_notes(record: &Record, place: &Place) -> impl Iterator<Item = String> {
+    let (zone, accepted_at) = (zone(place), record.acceptance.accepted_at);
+    let is_ahead = move |taken: Option<TakenAt>| taken.is_some_and(|taken| taken.is_ahead(&zone, accepted_at));
+    let files = record.items.iter().zip(1..).map(|(item, number)| (format!("File {number}"), item.facts.facts.taken_at));
+    let told = files.chain([("The claim".to_owned(), record.acceptance.claim.taken_at)]);
+    told.filter(move |(_, taken)| is_ahead(*taken)).map(|(whose, _)| {
+        format!(
+            "{whose}: its time of capture was in the future when it came, so the phone's clock was ahead, or it runs in another zone than the site. It was not used; look whether the date of the objects is right."
+        )
+    })
 }
 
 fn zone(place: &Place) -> TimeZone {

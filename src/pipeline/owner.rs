@@ -55,7 +55,7 @@ impl Round<'_> {
         let (mut binding, row) =
             bind::bind(found, record, &study, row, &self.works.place, self.now).map_err(act::refuse_doubt)?;
         (binding.assigned, binding.told_for) = (Some(key.clone()), told_for);
-        record.notes = record.turn_notes().chain(notes).collect();
+        record.notes = record.turn_notes().chain(bind::clock_notes(record, &self.works.place)).chain(notes).collect();
         self.name(record, &binding);
         act::assigned(record, self.now, decision)?;
         self.studies.insert(study.row, row);
@@ -188,7 +188,7 @@ impl Round<'_> {
         let notes = found.notes.clone();
         let (mut binding, row) = bind::bind(found, record, &key, row, &self.works.place, self.now)?;
         (binding.assigned, binding.told_for) = (assigned, told_for);
-        record.notes = record.turn_notes().chain(notes).collect();
+        record.notes = record.turn_notes().chain(bind::clock_notes(record, &self.works.place)).chain(notes).collect();
         self.studies.insert(key.row, row);
         self.seal(record.id(), binding.clone());
         Ok(binding)
