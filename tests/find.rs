@@ -112,6 +112,11 @@ fn who_is_asked_for_the_patient_is_asked_for_every_number_that_can_be_asked_for_
     let of = |question: &String| (1..=9).filter(|n| question.contains(&format!("P{n}"))).collect::<Vec<_>>();
     let then: Vec<Vec<i32>> = std::iter::once(vec![]).chain((1..=8).map(|n| vec![n])).collect();
     assert_eq!(asked.iter().map(of).collect::<Vec<_>>(), then);
+    // Where there is nothing to ask for, it has not answered.
+    let peer = Finder::start(vec![Reply::Flood(others, 500)]);
+    let answer = find(peer.address, Model::Worklist, 10_000).under(&"A7".into(), &["P*".into(), "P?1".into()]);
+    assert!(answer.is_err_and(|Unanswered(why)| why.contains("500 answers")));
+    assert_eq!(peer.finish().len(), 1);
 }
 
 #[test]

@@ -23,7 +23,7 @@ use crate::dicom::query::{Keys, Model, write_identifier};
 use crate::hl7::charset::Charset;
 
 /// Answers to one question that are listened to: what a department has in a day, where the peer does
-/// not match what is asked. More are cancelled.
+/// not match what is asked. The rest is cancelled.
 const ANSWERS_MAX: usize = 500;
 /// Numbers of one patient that are asked for one after the other, where the peer does not match accession
 /// numbers: few have more, and each takes a question's whole time at worst.
@@ -50,7 +50,7 @@ pub struct Find {
 /// How an exchange ended.
 enum End {
     Status(u16),
-    /// More answers than are listened to; they were cancelled.
+    /// As many answers as are listened to; the rest was cancelled.
     TooMany,
 }
 
@@ -61,7 +61,7 @@ impl Find {
         Self { options, model }
     }
 
-    /// `None` where there are more answers than are listened to.
+    /// `None` where there are as many answers as are listened to.
     fn ask(&self, keys: Keys<'_>, accession: &Phi) -> Result<Option<Vec<Entry>>, Unanswered> {
         let mut association = Association::request_find(&self.options, self.model).map_err(|why| no_association(&why))?;
         let Some(context) = association.context(self.model.sop_class(), &NATIVE) else {
@@ -133,7 +133,7 @@ impl Studies for Find {
             return Ok(entries);
         }
         let too_many = || {
-            let why = format!("it gave more than {ANSWERS_MAX} answers to a question for one order; have it match what is asked");
+            let why = format!("it gives {ANSWERS_MAX} answers or more to a question for one order; have it match what is asked");
             Unanswered(why)
         };
         // After a merge it may list the patient under a number of before.
