@@ -305,18 +305,26 @@ fn an_order_is_quoted_and_without_one_nothing_is() {
 }
 
 #[test]
-fn the_file_s_own_time_is_believed_before_the_claim_s() {
+fn the_file_s_own_time_is_believed_before_the_claim_s_and_none_that_is_in_the_future() {
     let payload = jpeg(16, 16, 3);
     let picture = jpeg_picture(&payload, 16, 16, 3);
     let table = [
-        // given the file's time and the claim's, then content date, time, zone, and whether it is a time of capture
-        ("2026-07-01T23:30:00Z", "2026-03-01T10:15:30+01:00", "20260702", "013000", "+0200", true),
-        ("2026-07-01T23:30:00", "2026-03-01T10:15:30+01:00", "20260701", "233000", "+0200", true),
-        ("", "2026-03-01T10:15:30-05:00", "20260301", "161530", "+0100", true),
-        ("", "", "20260301", "102000", "+0100", false),
+        // given acceptance, the file's time and the claim's, then content date, time, zone, and whether it is a time of capture
+        ("2026-07-02T08:00:00Z", "2026-07-01T23:30:00Z", "2026-03-01T10:15:30+01:00", "20260702", "013000", "+0200", true),
+        ("2026-07-02T08:00:00Z", "2026-07-01T23:30:00", "2026-03-01T10:15:30+01:00", "20260701", "233000", "+0200", true),
+        ("2026-03-02T08:00:00Z", "", "2026-03-01T10:15:30-05:00", "20260301", "161530", "+0100", true),
+        ("2026-03-01T09:20:00Z", "", "", "20260301", "102000", "+0100", false),
+        // Clocks differ by minutes, not by more.
+        ("2026-03-01T09:20:00Z", "2026-03-01T09:30:00Z", "", "20260301", "103000", "+0100", true),
+        ("2026-03-01T09:20:00Z", "2026-03-01T09:30:01Z", "", "20260301", "102000", "+0100", false),
+        ("2026-03-01T09:20:00Z", "2026-03-01T10:31:00", "", "20260301", "102000", "+0100", false),
+        ("2026-03-01T09:20:00Z", "2027-03-01T09:00:00Z", "2026-03-01T10:15:30+01:00", "20260301", "101530", "+0100", true),
+        ("2026-03-01T09:20:00Z", "2026-03-01T09:00:00Z", "2027-03-01T10:15:30+01:00", "20260301", "100000", "+0100", true),
+        ("2026-03-01T09:20:00Z", "2027-03-01T09:00:00Z", "2027-03-01T09:00:00Z", "20260301", "102000", "+0100", false),
     ];
-    for (file, claimed, day, clock, zone, known) in table {
+    for (accepted_at, file, claimed, day, clock, zone, known) in table {
         let mut manifest = manifest(bare_claim(), 9);
+        manifest.acceptance.accepted_at = accepted_at.parse().unwrap();
         manifest.item.facts.taken_at = taken(file);
         manifest.acceptance.claim.taken_at = taken(claimed);
         let instance = dicom::build(&bare_binding(), &manifest, &picture).unwrap();

@@ -15,6 +15,7 @@ use shutterbridge::archive::Archive as _;
 use shutterbridge::archive::dimse::{Limits, Options};
 use shutterbridge::archive::find::Find;
 use shutterbridge::archive::studies::{Entry, Studies as _, Unanswered};
+use shutterbridge::capture::Phi;
 use shutterbridge::dicom::query::Model;
 use worklist_files::{Item, Worklist};
 
@@ -24,7 +25,7 @@ fn find(address: SocketAddr, model: Model, response_ms: u64) -> Find {
 }
 
 fn ask(address: SocketAddr, model: Model) -> Result<Vec<Entry>, Unanswered> {
-    find(address, model, 10_000).under(&"A7".into(), &"4711".into())
+    find(address, model, 10_000).under(&"A7".into(), &["4711".into()])
 }
 
 /// Study and patients of each entry.
@@ -55,7 +56,7 @@ fn a_worklist_tells_the_order_in_its_own_character_set() {
         assert_eq!((order.requested_procedure_id.expose(), order.scheduled_step_id.expose()), ("RPA7", "SPSA7"));
         assert_eq!((order.modality.as_str(), order.requesting_physician.expose()), ("XC", "Req^Rob"));
         assert_eq!(entries[0].patient[0].issuer, "HOSP");
-        assert_eq!(find(worklist.address, Model::Worklist, 10_000).under(&"A9".into(), &"4711".into()), Ok(Vec::new()));
+        assert_eq!(find(worklist.address, Model::Worklist, 10_000).under(&"A9".into(), &["4711".into()]), Ok(Vec::new()));
     }
 }
 
@@ -67,11 +68,11 @@ fn an_archive_tells_the_study_of_what_it_was_sent() {
     let payload = jpeg(64, 48, 3);
     dimse(address).store(&photograph(1, &payload, 64, 48), &mut payload.as_slice()).unwrap();
     let find = find(address, Model::Studies, 10_000);
-    let entries = find.under(&"A123".into(), &"4711".into()).unwrap();
+    let entries = find.under(&"A123".into(), &["4711".into()]).unwrap();
     assert_eq!(told(&entries), [("1.2.826.0.1.3680043.10.99.1", vec!["4711"])]);
-    assert_eq!(find.under(&"A12".into(), &"4711".into()), Ok(Vec::new()));
+    assert_eq!(find.under(&"A12".into(), &["4711".into()]), Ok(Vec::new()));
     // To this one a star would be all numbers.
-    assert_eq!(find.under(&"A*".into(), &"4711".into()), Ok(Vec::new()));
+    assert_eq!(find.under(&"A*".into(), &["4711".into()]), Ok(Vec::new()));
 }
 
 #[test]
@@ -99,11 +100,44 @@ fn who_does_not_match_accession_numbers_is_asked_for_the_patients_orders_instead
 }
 
 #[test]
+fn who_is_asked_for_the_patient_is_asked_for_every_number_that_can_be_asked_for_and_for_eight_at_most() {
+    let others = ("A9", "815", "1.2.9");
+    let mut replies = vec![Reply::Flood(others, 500), Reply::List(vec![]), Reply::List(vec![("A7", "P2", "1.2.2")])];
+    replies.extend((3..=8).map(|_| Reply::List(vec![])));
+    let peer = Finder::start(replies);
+    let numbers = ["P1", "P*", "P1", "P2", "P\\2", "P3", "P4", "P5", "P6", "P7", "P8", "P9"].map(Phi::from);
+    let entries = find(peer.address, Model::Worklist, 10_000).under(&"A7".into(), &numbers).unwrap();
+    assert_eq!(told(&entries), [("1.2.2", vec!["P2"])]);
+    let asked = peer.finish();
+    let of = |question: &String| (1..=9).filter(|n| question.contains(&format!("P{n}"))).collect::<Vec<_>>();
+    let then: Vec<Vec<i32>> = std::iter::once(vec![]).chain((1..=8).map(|n| vec![n])).collect();
+    assert_eq!(asked.iter().map(of).collect::<Vec<_>>(), then);
+    // Where there is nothing to ask for, it has not answered.
+    let peer = Finder::start(vec![Reply::Flood(others, 500)]);
+    let answer = find(peer.address, Model::Worklist, 10_000).under(&"A7".into(), &["P*".into(), "P?1".into()]);
+    assert!(answer.is_err_and(|Unanswered(why)| why.contains("500 answers")));
+    assert_eq!(peer.finish().len(), 1);
+}
+
+#[test]
+fn both_are_asked_for_the_authorities_of_what_they_answer_and_for_its_character_set() {
+    for model in [Model::Worklist, Model::Studies] {
+        let peer = Finder::start(vec![Reply::List(vec![])]);
+        ask(peer.address, model).unwrap();
+        let asked = peer.finish().remove(0);
+        // Issuer of Accession Number Sequence, of Patient ID, its Qualifiers Sequence, Specific Character Set.
+        for key in ["\u{8}\0Q\0", "\u{10}\0!\0", "\u{10}\0$\0", "\u{8}\0\u{5}\0"] {
+            assert!(asked.contains(key), "{model:?} {key:?}");
+        }
+    }
+}
+
+#[test]
 fn no_answer_is_never_taken_for_an_empty_one() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let says = |address: SocketAddr| {
-        let answer = find(address, Model::Studies, 300).under(&"AB77".into(), &"4711".into());
+        let answer = find(address, Model::Studies, 300).under(&"AB77".into(), &["4711".into()]);
         let Err(Unanswered(why)) = answer else { panic!("it was believed") };
         assert!(!why.contains("AB77") && !why.contains("4711"), "{why}");
         why

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use shutterbridge::archive::studies::{Entry, Studies, Unanswered};
+use shutterbridge::capture::order::Code;
 use shutterbridge::capture::{CaptureId, FailureCode, Identifier, Order, Phi, Stage};
 use shutterbridge::pipeline::inquire::SourceKind::{self, Archive, Worklist};
 use shutterbridge::pipeline::{Act, RefusalCode};
@@ -21,7 +22,8 @@ use line_support::*;
 struct Peer {
     entries: Mutex<Vec<Entry>>,
     is_away: Mutex<bool>,
-    asked: Mutex<Vec<(String, String)>>,
+    /// Accession number, and the numbers of the patient.
+    asked: Mutex<Vec<(String, Vec<String>)>>,
 }
 
 impl Peer {
@@ -39,8 +41,9 @@ impl Peer {
 }
 
 impl Studies for Peer {
-    fn under(&self, accession: &Phi, patient_id: &Phi) -> Result<Vec<Entry>, Unanswered> {
-        self.asked.lock().unwrap().push((accession.expose().to_owned(), patient_id.expose().to_owned()));
+    fn under(&self, accession: &Phi, patient_ids: &[Phi]) -> Result<Vec<Entry>, Unanswered> {
+        let patient_ids = patient_ids.iter().map(|id| id.expose().to_owned()).collect();
+        self.asked.lock().unwrap().push((accession.expose().to_owned(), patient_ids));
         if *self.is_away.lock().unwrap() {
             return Err(Unanswered("it cannot be reached: nobody is there".to_owned()));
         }
@@ -141,6 +144,8 @@ fn what_the_worklist_has_for_another_patient_or_twice_stops_a_capture_until_it_i
         (vec![nameless], another),
         (vec![elsewhere(entry("4711", "1.2.2"))], another),
         (vec![entry("4711", "1.2.2"), entry("4711", "1.2.3")], unclear),
+        (vec![entry("4711", "1.2.2"), entry("4711", "")], unclear),
+        (vec![entry("4711", ""), entry("4711", "1.2.2")], unclear),
         (vec![entry("4711", "1.02.3")], unclear),
     ];
     for (number, (entries, code)) in table.into_iter().enumerate() {
@@ -187,6 +192,151 @@ fn steps_of_one_study_are_one_and_of_several_procedures_the_ordered_one_counts()
     assert_eq!(study(&house, id), "1.2.3");
 }
 
+/// What is filed under accession number A7: one request, two procedures, a study each.
+fn two_procedures() -> Vec<Entry> {
+    vec![numbered(entry("4711", "1.2.2"), "RP1", "S1"), numbered(entry("4711", "1.2.3"), "RP2", "S1")]
+}
+
+fn send_for(house: &House, filler: &str, number: u8) -> CaptureId {
+    let claim = json!({"patient": {"id": "4711", "issuer": "HOSP"}, "order": {"filler": filler}, "department": "derm"});
+    house.send(&claim, None, &[&photo(number)]).unwrap().record.id()
+}
+
+#[test]
+fn procedures_of_one_accession_number_keep_a_study_each_also_through_a_lost_index() {
+    let worklist = Peer::of(two_procedures());
+    let mut world = open("inquire-both", "", &[(Worklist, &worklist)]);
+    world.hospital.order_of_procedure("F1", "A7", "RP1", "4711");
+    world.hospital.order_of_procedure("F2", "A7", "RP2", "4711");
+    let house = world.start();
+    let both = [send_for(&house, "F1", 1), send_for(&house, "F2", 2)];
+    house.settle();
+    assert_eq!(both.map(|id| study(&house, id)), ["1.2.2", "1.2.3"]);
+    worklist.says(vec![entry("4711", "1.2.9")]);
+    for number in [3, 5] {
+        let both = [send_for(&house, "F2", number), send_for(&house, "F1", number + 1)];
+        house.settle();
+        assert_eq!(both.map(|id| study(&house, id)), ["1.2.3", "1.2.2"]);
+    }
+    drop(house);
+    world.store = Arc::default();
+    let house = world.start();
+    let both = [send_for(&house, "F2", 7), send_for(&house, "F1", 8)];
+    house.settle();
+    assert_eq!(both.map(|id| study(&house, id)), ["1.2.3", "1.2.2"]);
+    assert_eq!(worklist.questions(), 2);
+}
+
+#[test]
+fn a_procedure_that_is_off_the_worklist_does_not_get_the_study_of_the_one_that_is_left() {
+    let worklist = Peer::of(two_procedures().split_off(1));
+    let world = open("inquire-off", "", &[(Worklist, &worklist)]);
+    world.hospital.order_of_procedure("F1", "A7", "RP1", "4711");
+    let house = world.start();
+    let id = send_for(&house, "F1", 1);
+    house.settle();
+    assert_eq!((house.stage(id), failure(&house, id).0), (Stage::Held, FailureCode::StudyUnclear));
+    assert!(failure(&house, id).1.contains("other requested procedures"), "{}", failure(&house, id).1);
+    worklist.says(two_procedures());
+    house.clock.advance_ms(6 * 60_000);
+    house.settle();
+    assert_eq!((house.stage(id), study(&house, id)), (Stage::Forwarded, "1.2.2".to_owned()));
+}
+
+#[test]
+fn what_was_said_before_the_procedure_was_named_is_not_said_of_another_one() {
+    let worklist = Peer::of(two_procedures().drain(..1).collect());
+    let world = open("inquire-named", "", &[(Worklist, &worklist)]);
+    let house = world.start();
+    let study_under = |procedure: &str, number| {
+        world.hospital.1.lock().unwrap().get_mut("A7").unwrap().1.requested_procedure_id = procedure.into();
+        let id = send(&house, number);
+        study(&house, id)
+    };
+    assert_eq!(study_under("", 1), "1.2.2");
+    worklist.says(two_procedures().split_off(1));
+    assert_eq!((study_under("RP1", 2).as_str(), worklist.questions()), ("1.2.2", 1));
+    assert_eq!((study_under("RP2", 3).as_str(), worklist.questions()), ("1.2.3", 2));
+    assert_eq!((study_under("", 4).as_str(), worklist.questions()), ("1.2.2", 2));
+}
+
+#[test]
+fn a_study_that_was_begun_here_for_one_procedure_keeps_no_other_from_its_own() {
+    let worklist = Peer::of(vec![]);
+    let mut world = open("inquire-begun-one", "", &[(Worklist, &worklist)]);
+    world.hospital.order_of_procedure("F1", "A7", "RP1", "4711");
+    world.hospital.order_of_procedure("F2", "A7", "RP2", "4711");
+    let house = world.start();
+    let first = send_for(&house, "F1", 1);
+    house.settle();
+    assert!(study(&house, first).starts_with("2.25."));
+    worklist.says(two_procedures());
+    drop(house);
+    world.store = Arc::default();
+    let house = world.start();
+    let both = [send_for(&house, "F2", 2), send_for(&house, "F1", 3)];
+    house.settle();
+    assert_eq!(both.map(|id| study(&house, id)), ["1.2.3".to_owned(), study(&house, first)]);
+}
+
+#[test]
+fn of_procedures_that_share_a_study_only_what_is_alike_enters_the_object() {
+    let with = |procedure: &str, description: &str, code: &str| {
+        let mut entry = numbered(entry("4711", "1.2.2"), procedure, "S77");
+        entry.order.procedure = Code { code: code.to_owned(), scheme: "L".to_owned(), meaning: description.to_owned() };
+        entry
+    };
+    let table = [
+        (vec![with("RP1", "Left ulcer", "CODE-L"), with("RP2", "Right ulcer", "CODE-R")], [false; 4]),
+        (vec![with("RP1", "Left ulcer", "CODE-L"), with("RP1", "Right ulcer", "CODE-R")], [true, true, false, false]),
+        (vec![with("RP1", "Left ulcer", "CODE-L"), with("RP1", "Left ulcer", "CODE-L")], [true; 4]),
+    ];
+    for (number, (entries, then)) in table.into_iter().enumerate() {
+        let world = open(&format!("inquire-alike-{number}"), "", &[(Worklist, &Peer::of(entries))]);
+        let house = world.start();
+        let id = send(&house, 1);
+        assert_eq!((house.stage(id), study(&house, id)), (Stage::Forwarded, "1.2.2".to_owned()));
+        let stored = world.shelf.stored.lock().unwrap();
+        let object = &stored.values().next().unwrap()[0];
+        let says = |text: &str| object.windows(text.len()).any(|piece| piece == text.as_bytes());
+        assert_eq!(["RP1", "S77", "Left ulcer", "CODE-L"].map(says), then, "{number}");
+        assert!(!["RP2", "Right ulcer", "CODE-R"].iter().any(|text| says(text)), "{number}");
+    }
+}
+
+#[test]
+fn an_id_that_no_object_can_hold_is_left_out_with_a_note_and_tells_procedures_apart() {
+    let (long, other) = ("PROCEDURE-NUMBER-1", "PROCEDURE-NUMBER-2");
+    let table = [
+        (long, "S77", ["Requested Procedure ID", ""], false),
+        ("RP1", "STEP-NUMBER-000077", ["", "Scheduled Procedure Step ID"], false),
+        ("RP1", "S77", ["", ""], true),
+    ];
+    for (number, (procedure, step, noted, has_step)) in table.into_iter().enumerate() {
+        let worklist = Peer::of(vec![numbered(entry("4711", "1.2.2"), procedure, step)]);
+        let world = open(&format!("inquire-long-{number}"), "", &[(Worklist, &worklist)]);
+        let house = world.start();
+        // What is kept is noted of each capture.
+        for id in [send(&house, 1), send(&house, 2)] {
+            assert_eq!((house.stage(id), study(&house, id)), (Stage::Forwarded, "1.2.2".to_owned()), "{number}");
+            let notes = house.record(id).notes.concat();
+            for name in ["Requested Procedure ID", "Scheduled Procedure Step ID"] {
+                assert_eq!(notes.contains(name), noted.contains(&name), "{number}: {notes}");
+            }
+        }
+        let stored = world.shelf.stored.lock().unwrap();
+        let object = &stored.values().next().unwrap()[0];
+        let says = |text: &str| object.windows(text.len()).any(|piece| piece == text.as_bytes());
+        assert_eq!((says("S77"), says("PROCEDURE-NUMBER") || says("STEP-NUMBER")), (has_step, false), "{number}");
+    }
+    let two = vec![numbered(entry("4711", "1.2.2"), long, "S1"), numbered(entry("4711", "1.2.3"), other, "S1")];
+    let world = open("inquire-long", "", &[(Worklist, &Peer::of(two))]);
+    world.hospital.1.lock().unwrap().get_mut("A7").unwrap().1.requested_procedure_id = "RP1".into();
+    let house = world.start();
+    let id = send(&house, 1);
+    assert_eq!(failure(&house, id).0, FailureCode::StudyUnclear);
+}
+
 #[test]
 fn a_patient_whose_numbers_were_merged_is_known_to_the_worklist_by_any_of_them() {
     let worklist = Peer::of(vec![entry("0815", "1.2.2")]);
@@ -196,6 +346,31 @@ fn a_patient_whose_numbers_were_merged_is_known_to_the_worklist_by_any_of_them()
     let house = world.start();
     let id = send(&house, 1);
     assert_eq!((house.stage(id), study(&house, id)), (Stage::Forwarded, "1.2.2".to_owned()));
+    let asked = worklist.asked.lock().unwrap();
+    assert_eq!(*asked, [("A7".to_owned(), vec!["4711".to_owned(), "0815".to_owned()])]);
+}
+
+#[test]
+fn a_number_of_another_authority_is_another_order_s_at_an_archive() {
+    let issued = |study: &str, issuer: &str| {
+        let mut entry = entry("4711", study);
+        entry.order.accession_issuer = issuer.to_owned();
+        entry
+    };
+    for (number, (entries, then)) in [
+        (vec![issued("1.2.2", "CITY")], "2.25."),
+        (vec![issued("1.2.2", "CITY"), issued("1.2.3", "RIS")], "1.2.3"),
+        (vec![issued("1.2.2", "")], "1.2.2"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let world = open(&format!("inquire-issuer-{number}"), "", &[(Archive, &Peer::of(entries))]);
+        world.hospital.1.lock().unwrap().get_mut("A7").unwrap().1.accession_issuer = "RIS".to_owned();
+        let house = world.start();
+        let id = send(&house, 1);
+        assert!(study(&house, id).starts_with(then), "{number}: {}", study(&house, id));
+    }
 }
 
 #[test]
@@ -336,6 +511,84 @@ fn a_correction_of_the_order_reaches_a_capture_that_waits_under_the_study_it_was
     let bytes = stored.values().next().unwrap()[0].clone();
     assert!(bytes.windows(11).any(|piece| piece == b"Ulcer, left"), "the correction was lost");
     assert!(bytes.windows(5).any(|piece| piece == b"1.2.2"));
+}
+
+#[test]
+fn an_answer_that_comes_when_the_person_has_left_is_there_when_they_come_again() {
+    let table = [
+        (vec![entry("4711", "1.2.2")], Ok("1.2.2")),
+        (vec![], Ok("2.25.")),
+        (vec![entry("815", "1.2.2")], Err("another patient")),
+    ];
+    for (number, (entries, then)) in table.into_iter().enumerate() {
+        let worklist = Peer::of(entries);
+        let world = open(&format!("inquire-late-{number}"), "", &[(Worklist, &worklist)]);
+        let house = world.start();
+        let mut unknown = ordered();
+        unknown["patient"]["id"] = json!("9");
+        let id = house.send(&unknown, None, &[&photo(1)]).unwrap().record.id();
+        house.settle();
+        let awaited = house.line.ask(decision(id, to_patient("4711"))).unwrap();
+        house.line.step();
+        let refusal = house.line.withdraw(&awaited).unwrap();
+        assert!(refusal.is_retryable() && refusal.detail.contains("worklist"), "{number}: {refusal:?}");
+        house.settle();
+        assert_eq!(house.stage(id), Stage::Held, "{number}: it was assigned although the person had left");
+        match (house.decide(id, to_patient("4711")), then) {
+            (Ok(_), Ok(then)) => assert!(study(&house, id).starts_with(then), "{number}: {}", study(&house, id)),
+            (Err(refusal), Err(then)) => assert!(refusal.errors[0].detail.contains(then), "{number}: {refusal:?}"),
+            (verdict, _) => panic!("{number}: {verdict:?}"),
+        }
+        assert_eq!(worklist.questions(), 1, "{number}");
+        if then.is_err() {
+            worklist.says(vec![entry("4711", "1.2.3")]);
+            let awaited = house.line.ask(decision(id, to_patient("4711"))).unwrap();
+            house.settle();
+            house.line.answer(&awaited).unwrap();
+            assert_eq!(study(&house, id), "1.2.3", "an answer of before was heard twice");
+        }
+    }
+}
+
+#[test]
+fn an_index_that_is_being_made_anew_is_waited_for_before_anybody_is_asked() {
+    let worklist = Peer::of(vec![entry("4711", "1.2.2")]);
+    let world = open("inquire-anew", "", &[(Worklist, &worklist)]);
+    let house = world.start();
+    let id = house.send(&ordered(), None, &[&photo(1)]).unwrap().record.id();
+    assert!(house.journal.rebuild(|| Err::<(), _>("not at its end yet".to_owned())).is_err());
+    house.settle();
+    assert_eq!((house.stage(id), failure(&house, id).0), (Stage::Accepted, FailureCode::StoreUnavailable));
+    house.clock.advance_ms(10 * 60_000);
+    house.settle();
+    assert_eq!((house.stage(id), worklist.questions()), (Stage::Accepted, 0));
+    house.journal.rebuild(|| Ok(())).unwrap();
+    house.clock.advance_ms(60 * 60_000);
+    house.settle();
+    assert_eq!((house.stage(id), study(&house, id)), (Stage::Forwarded, "1.2.2".to_owned()));
+}
+
+#[test]
+fn orders_are_asked_about_in_the_order_in_which_they_came() {
+    let worklist = Peer::of(vec![]);
+    let world = open("inquire-turns", "", &[(Worklist, &worklist)]);
+    let house = world.start();
+    let come = |number: u8| {
+        let accession = format!("B{number}");
+        world.hospital.order(&accession, "4711", "");
+        let claim = json!({"patient": {"id": "4711", "issuer": "HOSP"}, "order": {"accession": accession}, "department": "derm"});
+        house.send(&claim, None, &[&photo(number)]).unwrap();
+        house.line.step();
+    };
+    (0..8).for_each(come);
+    for number in 8..16 {
+        // Whoever comes meanwhile comes behind.
+        assert!(house.line.inquire_one());
+        come(number);
+    }
+    while house.line.inquire_one() {}
+    let asked: Vec<String> = worklist.asked.lock().unwrap().iter().map(|(accession, _)| accession.clone()).collect();
+    assert_eq!(asked, (0..16).map(|number| format!("B{number}")).collect::<Vec<_>>());
 }
 
 #[test]

@@ -128,6 +128,7 @@ fn study_row(n: u64) -> StudyRow {
         },
         patient: digest(n),
         begun_for: None,
+        procedures: BTreeSet::new(),
         next_series_number: n as u32,
         last_capture_at: at(0),
     }

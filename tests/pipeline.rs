@@ -11,7 +11,9 @@ use std::sync::atomic::Ordering;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use shutterbridge::archive::{Report, Unwanted};
+use shutterbridge::capture::claim::parse_taken_at;
 use shutterbridge::capture::{CaptureId, Commitment, FailureCode, Operator, SopRef, Stage, Uid};
+use shutterbridge::media::exif;
 use shutterbridge::pipeline::{Acceptor, Act, Receipt, RefusalCode};
 use shutterbridge::seal::digest::sha256;
 use shutterbridge::store::memory::MemoryStore;
@@ -876,6 +878,58 @@ fn nobody_gets_another_patient_once_an_attempt_was_made() {
     // After a lost index nobody knows whether it was sent, so it is the same.
     world.store = Arc::new(MemoryStore::default());
     refused(&world.start());
+}
+
+#[test]
+fn a_phone_whose_clock_is_ahead_dates_nothing_and_a_note_says_so() {
+    let table = [
+        // given the times of two files and of the claim, when it is 2026-03-01 13:00 at the site, then the day of
+        // the study and of both objects, and whose time a note is about
+        (["2026-02-28T09:00:00", "2026-03-01T13:05:00"], "2026-03-01T12:00:00Z", "20260228", ["20260228", "20260301"], vec![]),
+        (
+            ["2027-03-01T09:00:00", "2026-02-28T09:00:00"],
+            "2026-02-27T12:00:00Z",
+            "20260228",
+            ["20260227", "20260228"],
+            vec!["File 1"],
+        ),
+        (
+            ["2026-03-02T09:00:00", "2026-03-02T09:00:01"],
+            "2026-03-02T09:00:00Z",
+            "20260301",
+            ["20260301", "20260301"],
+            vec!["File 1", "File 2", "The claim"],
+        ),
+    ];
+    for (number, (files, claimed, study, objects, noted)) in table.into_iter().enumerate() {
+        let world = World::new(&format!("ahead-{number}"));
+        let house = world.start();
+        let mut claim = claim("4711");
+        claim["taken_at"] = json!(claimed);
+        let taken = |text: &str| {
+            let taken = parse_taken_at(text).unwrap();
+            exif::with_location(&jpeg(32, 32, 90), 47.137_219, 9.523_847, &taken)
+        };
+        let [one, other] = files.map(taken);
+        let id = house.send(&claim, None, &[&one, &other]).unwrap().record.id();
+        house.settle();
+        let record = house.record(id);
+        assert_eq!((record.stage(), record.notes.len()), (Stage::Forwarded, noted.len()), "{number}: {:?}", record.notes);
+        for (note, whose) in record.notes.iter().zip(noted) {
+            assert!(note.starts_with(whose) && note.contains("clock was ahead"), "{number}: {note}");
+        }
+        let shelf = (world.shelf.taken.lock().unwrap(), world.shelf.stored.lock().unwrap());
+        let sent: Vec<_> = shelf.0.iter().map(|uid| shelf.1[uid][0].as_slice()).collect();
+        let day = |element: u8| sent.iter().map(move |object| date(object, element)).collect::<Vec<_>>();
+        assert_eq!((day(0x20), day(0x23)), (vec![study; 2], objects.to_vec()), "{number}");
+    }
+}
+
+/// The date (0008,00xx) of an object in Explicit VR Little Endian.
+fn date(object: &[u8], element: u8) -> &str {
+    let head = [8, 0, element, 0, b'D', b'A', 8, 0];
+    let at = object.windows(8).position(|piece| piece == head).unwrap() + 8;
+    std::str::from_utf8(&object[at..at + 8]).unwrap()
 }
 
 #[test]

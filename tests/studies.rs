@@ -54,7 +54,7 @@ fn record(number: u8, department: &str, items: Vec<ItemFacts>) -> Record {
     let claim = json!({"patient": {"id": "4711"}, "department": department});
     let acceptance = Acceptance {
         id: CaptureId::new(1_772_000_000_000 + u64::from(number), [number; 10]),
-        accepted_at: "2026-03-01T12:00:00Z".parse().unwrap(),
+        accepted_at: "2026-03-10T12:00:00Z".parse().unwrap(),
         operator: Operator { issuer: String::new(), subject: String::new(), name: String::new() },
         idempotency: None,
         claim: Claim::from_json(&claim).unwrap(),

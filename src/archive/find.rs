@@ -23,8 +23,11 @@ use crate::dicom::query::{Keys, Model, write_identifier};
 use crate::hl7::charset::Charset;
 
 /// Answers to one question that are listened to: what a department has in a day, where the peer does
-/// not match what is asked. More are cancelled.
+/// not match what is asked. The rest is cancelled.
 const ANSWERS_MAX: usize = 500;
+/// Numbers of one patient that are asked for one after the other, where the peer does not match accession
+/// numbers: few have more, and each takes a question's whole time at worst.
+const NUMBERS_MAX: usize = 8;
 /// Longest answer, bytes: some ten times what a worklist has to say of one step.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 /// Longest number that is read, characters (LO, PS3.5 §6.2): a longer one is nobody's.
@@ -47,7 +50,7 @@ pub struct Find {
 /// How an exchange ended.
 enum End {
     Status(u16),
-    /// More answers than are listened to; they were cancelled.
+    /// As many answers as are listened to; the rest was cancelled.
     TooMany,
 }
 
@@ -58,7 +61,7 @@ impl Find {
         Self { options, model }
     }
 
-    /// `None` where there are more answers than are listened to.
+    /// `None` where there are as many answers as are listened to.
     fn ask(&self, keys: Keys<'_>, accession: &Phi) -> Result<Option<Vec<Entry>>, Unanswered> {
         let mut association = Association::request_find(&self.options, self.model).map_err(|why| no_association(&why))?;
         let Some(context) = association.context(self.model.sop_class(), &NATIVE) else {
@@ -123,17 +126,27 @@ impl Find {
 }
 
 impl Studies for Find {
-    fn under(&self, accession: &Phi, patient_id: &Phi) -> Result<Vec<Entry>, Unanswered> {
+    fn under(&self, accession: &Phi, patient_ids: &[Phi]) -> Result<Vec<Entry>, Unanswered> {
         // A number that cannot be asked for is not there.
         let Some(keys) = Keys::of_order(accession.expose()) else { return Ok(Vec::new()) };
         if let Some(entries) = self.ask(keys, accession)? {
             return Ok(entries);
         }
-        let narrowed = keys.and_patient(patient_id.expose()).map(|keys| self.ask(keys, accession)).transpose()?;
-        narrowed.flatten().ok_or_else(|| {
-            let why = format!("it gave more than {ANSWERS_MAX} answers to a question for one order; have it match what is asked");
+        let too_many = || {
+            let why = format!("it gives {ANSWERS_MAX} answers or more to a question for one order; have it match what is asked");
             Unanswered(why)
-        })
+        };
+        // After a merge it may list the patient under a number of before.
+        let mut numbers: Vec<&Phi> = Vec::new();
+        for number in patient_ids {
+            if !numbers.contains(&number) && keys.and_patient(number.expose()).is_some() {
+                numbers.push(number);
+            }
+        }
+        let narrowed = numbers.iter().filter_map(|number| keys.and_patient(number.expose())).take(NUMBERS_MAX);
+        let answers = narrowed.map(|keys| self.ask(keys, accession)?.ok_or_else(too_many));
+        let answers = answers.collect::<Result<Vec<Vec<Entry>>, Unanswered>>()?;
+        if answers.is_empty() { Err(too_many()) } else { Ok(answers.concat()) }
     }
 }
 
@@ -205,20 +218,18 @@ fn read_entry(fields: Fields<'_>) -> Entry {
     let issuer = fields.items(tags::ISSUER_OF_ACCESSION_NUMBER_SEQUENCE).into_iter().next();
     let of_issuer = |tag| issuer.map(|item| words.number(&item, tag)).unwrap_or_default();
     let steps = fields.items(tags::SCHEDULED_PROCEDURE_STEP_SEQUENCE);
-    let step = |tag| match steps.as_slice() {
-        [step] => words.number(step, tag),
-        _ => String::new(),
-    };
+    let only_step = steps.first().filter(|_| steps.len() == 1);
     let order = Order {
         accession: words.number(&fields, tags::ACCESSION_NUMBER).into(),
         accession_issuer: of_issuer(tags::LOCAL_NAMESPACE_ENTITY_ID),
         accession_issuer_universal_id: of_issuer(tags::UNIVERSAL_ENTITY_ID),
         accession_issuer_universal_id_type: of_issuer(tags::UNIVERSAL_ENTITY_ID_TYPE),
-        requested_procedure_id: words.number(&fields, tags::REQUESTED_PROCEDURE_ID).into(),
-        scheduled_step_id: step(tags::SCHEDULED_PROCEDURE_STEP_ID).into(),
+        // As they are: an id that no object can hold tells two procedures apart all the same.
+        requested_procedure_id: words.read(&fields, tags::REQUESTED_PROCEDURE_ID).into(),
+        scheduled_step_id: only_step.map(|step| words.read(step, tags::SCHEDULED_PROCEDURE_STEP_ID)).unwrap_or_default().into(),
         study_instance_uid: String::from_utf8_lossy(fields.value(tags::STUDY_INSTANCE_UID)).chars().take(TEXT_MAX).collect(),
         procedure: procedure(&fields, &words),
-        modality: step(tags::MODALITY),
+        modality: only_step.map(|step| words.number(step, tags::MODALITY)).unwrap_or_default(),
         requesting_physician: words.text(&fields, tags::REQUESTING_PHYSICIAN).into(),
         ..Order::default()
     };
@@ -331,6 +342,18 @@ mod tests {
                 set(&[(tags::SPECIFIC_CHARACTER_SET, charset.as_bytes()), (tags::REQUESTED_PROCEDURE_DESCRIPTION, bytes)]);
             let entry = read_entry(Fields::of(&bytes, Syntax::ImplicitLe).unwrap());
             assert_eq!(entry.order.procedure.meaning, then, "{charset}");
+        }
+    }
+
+    #[test]
+    fn procedures_whose_ids_are_too_long_for_an_object_are_told_apart() {
+        let id = |last: char| format!("{}{last}", "9".repeat(80));
+        let read = |id: &str| {
+            let bytes = set(&[(tags::REQUESTED_PROCEDURE_ID, id.as_bytes())]);
+            read_entry(Fields::of(&bytes, Syntax::ImplicitLe).unwrap()).order.requested_procedure_id
+        };
+        for id in ["RP1".to_owned(), "9".repeat(17), id('1'), id('2')] {
+            assert_eq!(read(&id).expose(), id);
         }
     }
 

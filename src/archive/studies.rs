@@ -5,11 +5,12 @@ use crate::capture::{Identifier, Order, Phi};
 /// Asked about one order at a time.
 pub trait Studies: Send + Sync {
     /// Everything that is there under this very accession number, whoever it is said to belong to.
-    /// `patient_id` narrows the question where the peer does not match accession numbers.
+    /// `patient_ids`, every number of the patient and the present one first, narrow the question where the
+    /// peer does not match accession numbers: so many as its implementation says.
     ///
     /// # Errors
     /// [`Unanswered`]: never an empty answer instead.
-    fn under(&self, accession: &Phi, patient_id: &Phi) -> Result<Vec<Entry>, Unanswered>;
+    fn under(&self, accession: &Phi, patient_ids: &[Phi]) -> Result<Vec<Entry>, Unanswered>;
 }
 
 /// An order as another knows it.

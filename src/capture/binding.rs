@@ -32,6 +32,10 @@ pub struct Binding {
     /// Whom a person named; every later look asks for this patient and not for the claim's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assigned: Option<PatientKey>,
+    /// What the hospital named as (0040,1001) of the order when somebody else said which study that has,
+    /// which may be nothing; `None`: nobody else said it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told_for: Option<Phi>,
     /// Of each item the archives it goes to, as it was decided when it came in; empty where that was
     /// not decided yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -51,7 +51,7 @@ failure_codes! {
     OrderCancelled "order-cancelled" Permanent "desk" "The order was cancelled; assign another order or send without one.";
     LookupUnavailable "lookup-unavailable" Transient "operations" "The hospital index could not be read; look at the disk.";
     StudyUnknown "study-unknown" Transient "operations" "The worklist, or an archive, has not said yet which study the order has; it is asked again. Look whether it answers.";
-    StudyUnclear "study-unclear" Permanent "desk" "The worklist has more than one study for the order, or none that has a valid UID; correct it there, then retry.";
+    StudyUnclear "study-unclear" Permanent "desk" "The worklist has more than one study for the order, another procedure only, or no valid UID; correct it there, then retry.";
     WrapFailed "wrap-failed" Permanent "support" "The object could not be built; keep it and report the capture id.";
     NeedsTranscoding "needs-transcoding" Permanent "operations" "No transfer syntax carries it as it is, and there is nothing here that makes it one; retry once there is.";
     Transcoding "transcoding" Transient "nobody" "It is being coded anew, which takes about as long as it lasts; it goes on by itself.";

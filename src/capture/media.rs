@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use jiff::civil::DateTime;
-use jiff::tz::Offset;
+use jiff::tz::{Offset, TimeZone};
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// What a file is, decided by its bytes.
@@ -149,6 +150,37 @@ pub struct TakenAt {
     pub local: DateTime,
     #[serde(with = "offset_seconds")]
     pub offset: Option<Offset>,
+}
+
+impl TakenAt {
+    /// So far the clock of a phone may be ahead of the gateway's. The network sets one to the second, a hand
+    /// to some minutes; one of another zone or another day is beyond it, and so is its date.
+    pub const AHEAD_MAX: SignedDuration = SignedDuration::from_mins(10);
+
+    /// A wall clock without a zone is the site's; of two instants that it may mean, the earlier. `None`: in
+    /// a year that a DA cannot hold (PS3.5 §6.2).
+    #[must_use]
+    pub fn instant(self, site: &TimeZone) -> Option<Timestamp> {
+        let instant = match self.offset {
+            Some(offset) => offset.to_timestamp(self.local).ok()?,
+            None => site.to_ambiguous_timestamp(self.local).compatible().ok()?,
+        };
+        (1..=9998).contains(&site.to_datetime(instant).year()).then_some(instant)
+    }
+
+    /// Later than the file came, by more than clocks may differ: that cannot be.
+    #[must_use]
+    pub fn is_ahead(self, site: &TimeZone, accepted_at: Timestamp) -> bool {
+        self.instant(site).is_some_and(|at| at.duration_since(accepted_at) > Self::AHEAD_MAX)
+    }
+
+    /// When a picture was taken: by its file, else by the claim. `None` where neither says so, or only what
+    /// cannot be.
+    #[must_use]
+    pub fn first_possible(told: [Option<Self>; 2], site: &TimeZone, accepted_at: Timestamp) -> Option<Timestamp> {
+        let mut possible = told.into_iter().flatten().filter(|taken| !taken.is_ahead(site, accepted_at));
+        possible.find_map(|taken| taken.instant(site))
+    }
 }
 
 mod offset_seconds {

@@ -29,6 +29,41 @@ pub struct Order {
 }
 
 impl Order {
+    /// False where both name a requested procedure, and not the same: under one accession number there may
+    /// be several, each with a study of its own.
+    #[must_use]
+    pub fn may_be_of_procedure(&self, procedure_id: &Phi) -> bool {
+        let own = &self.requested_procedure_id;
+        own.is_empty() || procedure_id.is_empty() || own == procedure_id
+    }
+
+    /// Keeps of what it says what the other says, too.
+    pub fn keep_alike(&mut self, other: &Self) {
+        fn keep<T: Default + PartialEq>(own: &mut T, other: &T) {
+            if own != other {
+                *own = T::default();
+            }
+        }
+        // Steps are numbered within their procedure.
+        if self.requested_procedure_id != other.requested_procedure_id {
+            self.scheduled_step_id = Phi::default();
+        }
+        let issuer = |of: &Self| {
+            let ids = [&of.accession_issuer, &of.accession_issuer_universal_id, &of.accession_issuer_universal_id_type];
+            ids.map(Clone::clone)
+        };
+        if issuer(self) != issuer(other) {
+            self.accession_issuer.clear();
+            self.accession_issuer_universal_id.clear();
+            self.accession_issuer_universal_id_type.clear();
+        }
+        keep(&mut self.requested_procedure_id, &other.requested_procedure_id);
+        keep(&mut self.scheduled_step_id, &other.scheduled_step_id);
+        keep(&mut self.procedure, &other.procedure);
+        keep(&mut self.modality, &other.modality);
+        keep(&mut self.requesting_physician, &other.requesting_physician);
+    }
+
     /// Takes over what this one does not say; what it says stays.
     pub fn complete(&mut self, from: &Self) {
         let fill = |own: &mut Phi, other: &Phi| {
@@ -82,6 +117,30 @@ pub enum OrderStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_two_orders_what_is_alike_is_kept_and_a_step_only_with_its_procedure() {
+        let one = Order {
+            accession_issuer: "RIS".to_owned(),
+            requested_procedure_id: "RP1".into(),
+            scheduled_step_id: "S1".into(),
+            procedure: Code { meaning: "Ulcer".to_owned(), ..Code::default() },
+            modality: "XC".to_owned(),
+            requesting_physician: "Req^Rob".into(),
+            ..Order::default()
+        };
+        let alike = |other: &Order| {
+            let mut order = one.clone();
+            order.keep_alike(other);
+            order
+        };
+        assert_eq!(alike(&one), one);
+        let other = Order { requested_procedure_id: "RP2".into(), ..one.clone() };
+        let then = Order { requested_procedure_id: Phi::default(), scheduled_step_id: Phi::default(), ..one.clone() };
+        assert_eq!(alike(&other), then);
+        let other = Order { requested_procedure_id: "RP1".into(), ..Order::default() };
+        assert_eq!(alike(&other), other);
+    }
 
     #[test]
     fn an_order_keeps_what_it_says_and_takes_over_no_step_of_another_procedure() {

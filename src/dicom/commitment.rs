@@ -7,7 +7,7 @@ use dicom_dictionary_std::tags;
 
 use super::data_set::DataSet;
 use super::encapsulate::encode;
-use super::reader::{DEPTH_MAX, ITEM, ITEM_END, Reader, SEQUENCE_END, UNDEFINED};
+use super::reader::{DEPTH_MAX, Element, ITEM, ITEM_END, Reader, SEQUENCE_END, UNDEFINED};
 use super::{DicomError, Syntax};
 use crate::capture::{SopRef, Uid};
 
@@ -55,9 +55,9 @@ pub fn read_report(bytes: &[u8], syntax: Syntax) -> Option<Report> {
         let element = reader.element()?;
         match element.tag {
             (0x0008, 0x1195) => transaction = Some(uid(reader.value(element.length)?)?),
-            (0x0008, 0x1199) => kept = reader.items(element.length)?,
-            (0x0008, 0x1198) => failed = reader.items(element.length)?,
-            _ => reader.skip(element.length, DEPTH_MAX)?,
+            (0x0008, 0x1199) => kept = reader.items(&element)?,
+            (0x0008, 0x1198) => failed = reader.items(&element)?,
+            _ => reader.skip(&element, DEPTH_MAX)?,
         }
     }
     let failed: Vec<(SopRef, u16)> = failed.into_iter().map(|(sop, reason)| (sop, reason.unwrap_or(0))).collect();
@@ -73,8 +73,9 @@ fn uid(value: &[u8]) -> Option<Uid> {
 
 impl Reader<'_> {
     /// The instances that the items of a sequence name, with their failure reasons.
-    fn items(&mut self, length: u32) -> Option<Vec<(SopRef, Option<u16>)>> {
-        let mut inner = Reader { bytes: self.bytes, explicit: self.explicit };
+    fn items(&mut self, sequence: &Element) -> Option<Vec<(SopRef, Option<u16>)>> {
+        let length = sequence.length;
+        let mut inner = Reader { bytes: self.bytes, explicit: sequence.is_explicit };
         if length != UNDEFINED {
             inner.bytes = self.value(length)?;
         }
@@ -111,7 +112,7 @@ impl Reader<'_> {
                     self.bytes = inner.bytes;
                     break;
                 }
-                _ => inner.skip(element.length, DEPTH_MAX)?,
+                _ => inner.skip(&element, DEPTH_MAX)?,
             }
         }
         Some((SopRef { sop_class: class?, sop_instance: instance? }, reason))

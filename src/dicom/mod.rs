@@ -39,6 +39,7 @@ pub use encapsulate::DataSetStream;
 pub use iod::Syntax;
 pub use part10::{IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, file_prefix};
 pub use reader::Fields;
+pub use value::is_short_string;
 pub use video::{Cine, build_video};
 
 use crate::capture::{FailureCode, Uid};

@@ -18,11 +18,11 @@ pub(super) struct Moment {
 }
 
 impl Moment {
-    /// The file's own time is believed first, then the claim's, then the time of acceptance.
+    /// The file's own time is believed first, then the claim's, then the time of acceptance; what lies in the
+    /// future of that is not believed.
     pub(super) fn new(zone_name: &str, taken: [Option<TakenAt>; 2], accepted_at: Timestamp) -> Result<Self, DicomError> {
         let zone = TimeZone::get(zone_name).map_err(|_| DicomError::ZoneUnknown)?;
-        let known = taken.into_iter().flatten().find_map(|t| instant(&zone, t));
-        let (instant, is_capture_time) = match known {
+        let (instant, is_capture_time) = match TakenAt::first_possible(taken, &zone, accepted_at) {
             Some(instant) => (instant, true),
             None => (accepted_at, false),
         };
@@ -46,16 +46,6 @@ impl Moment {
     pub(super) fn date_time(&self, at: DateTime) -> String {
         format!("{}{}{}", date(at.date()), time(at), self.offset_text())
     }
-}
-
-/// A wall clock without a zone is the site's. Years that a DA cannot hold are no capture times.
-fn instant(zone: &TimeZone, taken: TakenAt) -> Option<Timestamp> {
-    let instant = match taken.offset {
-        Some(offset) => offset.to_timestamp(taken.local).ok()?,
-        None => zone.to_ambiguous_timestamp(taken.local).compatible().ok()?,
-    };
-    let year = zone.to_datetime(instant).year();
-    (1..=9998).contains(&year).then_some(instant)
 }
 
 /// DA.
@@ -94,8 +84,10 @@ mod tests {
     use super::*;
     use crate::capture::claim::parse_taken_at;
 
+    /// Of a file that came later than all of these were taken.
     fn moment(zone: &str, taken: &str) -> Moment {
-        Moment::new(zone, [parse_taken_at(taken), None], Timestamp::UNIX_EPOCH).expect("a zone")
+        let accepted_at = "2026-11-25T12:00:00Z".parse().expect("a time");
+        Moment::new(zone, [parse_taken_at(taken), None], accepted_at).expect("a zone")
     }
 
     #[test]

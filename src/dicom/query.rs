@@ -2,7 +2,7 @@
 //!
 //! Only what is used is asked for: no names, no births.
 
-use dicom_core::VR;
+use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
 
 use super::data_set::DataSet;
@@ -62,10 +62,11 @@ fn is_key(text: &str, characters_max: usize) -> bool {
 /// [`DicomError::Encoding`].
 pub fn write_identifier(model: Model, keys: Keys<'_>, syntax: Syntax) -> Result<Vec<u8>, DicomError> {
     let mut set = DataSet::new();
+    set.put(tags::SPECIFIC_CHARACTER_SET, VR::CS, "");
     set.put(tags::ACCESSION_NUMBER, VR::SH, keys.accession);
     set.put(tags::PATIENT_ID, VR::LO, keys.patient_id);
-    set.put(tags::ISSUER_OF_PATIENT_ID, VR::LO, "");
     set.put(tags::STUDY_INSTANCE_UID, VR::UI, "");
+    ask_for_issuers(&mut set);
     match model {
         Model::Studies => set.put(tags::QUERY_RETRIEVE_LEVEL, VR::CS, "STUDY"),
         Model::Worklist => ask_for_the_order(&mut set),
@@ -73,20 +74,27 @@ pub fn write_identifier(model: Model, keys: Keys<'_>, syntax: Syntax) -> Result<
     encode(&set.finish(), syntax)
 }
 
+/// The item of a sequence of which these attributes are asked for.
+fn item(keys: &[(Tag, VR)]) -> [DataSet; 1] {
+    let mut item = DataSet::new();
+    for (tag, vr) in keys {
+        item.put(*tag, *vr, "");
+    }
+    [item]
+}
+
+/// Whose the numbers of an answer are: two departments may give the same one (optional keys of both models,
+/// PS3.4 §C.6.2.1 and §K.6.1.2.2; the HIER macro, PS3.3 §10.14).
+fn ask_for_issuers(set: &mut DataSet) {
+    let local = [(tags::LOCAL_NAMESPACE_ENTITY_ID, VR::UT)];
+    let universal = [(tags::UNIVERSAL_ENTITY_ID, VR::UT), (tags::UNIVERSAL_ENTITY_ID_TYPE, VR::CS)];
+    set.put_items(tags::ISSUER_OF_ACCESSION_NUMBER_SEQUENCE, item(&[&local[..], &universal].concat()));
+    set.put(tags::ISSUER_OF_PATIENT_ID, VR::LO, "");
+    set.put_items(tags::ISSUER_OF_PATIENT_ID_QUALIFIERS_SEQUENCE, item(&universal));
+}
+
 /// Return keys of the worklist (PS3.4 §K.6.1.2.2).
 fn ask_for_the_order(set: &mut DataSet) {
-    let issuer = [tags::LOCAL_NAMESPACE_ENTITY_ID, tags::UNIVERSAL_ENTITY_ID, tags::UNIVERSAL_ENTITY_ID_TYPE];
-    let item = |keys: &[(dicom_core::Tag, VR)]| {
-        let mut item = DataSet::new();
-        for (tag, vr) in keys {
-            item.put(*tag, *vr, "");
-        }
-        [item]
-    };
-    set.put(tags::SPECIFIC_CHARACTER_SET, VR::CS, "");
-    set.put_items(tags::ISSUER_OF_ACCESSION_NUMBER_SEQUENCE, item(&issuer.map(|tag| (tag, vr_of_issuer(tag)))));
-    let qualifiers = issuer.into_iter().skip(1).map(|tag| (tag, vr_of_issuer(tag))).collect::<Vec<_>>();
-    set.put_items(tags::ISSUER_OF_PATIENT_ID_QUALIFIERS_SEQUENCE, item(&qualifiers));
     let other = [(tags::PATIENT_ID, VR::LO), (tags::ISSUER_OF_PATIENT_ID, VR::LO), (tags::TYPE_OF_PATIENT_ID, VR::CS)];
     set.put_items(tags::OTHER_PATIENT_I_DS_SEQUENCE, item(&other));
     set.put(tags::REQUESTING_PHYSICIAN, VR::PN, "");
@@ -96,11 +104,6 @@ fn ask_for_the_order(set: &mut DataSet) {
     set.put(tags::REQUESTED_PROCEDURE_ID, VR::SH, "");
     let step = [(tags::MODALITY, VR::CS), (tags::SCHEDULED_PROCEDURE_STEP_ID, VR::SH)];
     set.put_items(tags::SCHEDULED_PROCEDURE_STEP_SEQUENCE, item(&step));
-}
-
-/// Types of the HIER macro (PS3.3 §10.14).
-fn vr_of_issuer(tag: dicom_core::Tag) -> VR {
-    if tag == tags::UNIVERSAL_ENTITY_ID_TYPE { VR::CS } else { VR::UT }
 }
 
 #[cfg(test)]

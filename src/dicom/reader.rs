@@ -23,6 +23,9 @@ pub(super) struct Reader<'a> {
 pub(super) struct Element {
     pub(super) tag: (u16, u16),
     pub(super) length: u32,
+    /// How the items are coded where it is a sequence. In one whose VR was not known (UN) they have no VR
+    /// (PS3.5 §6.2.2): it was handed on as it had come.
+    pub(super) is_explicit: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -37,7 +40,7 @@ impl<'a> Reader<'a> {
         let tag = (u16::from_le_bytes([g1, g2]), u16::from_le_bytes([e1, e2]));
         // Items and delimiters have no VR (PS3.5 §7.5).
         if !self.explicit || tag.0 == 0xFFFE {
-            return Some(Element { tag, length: u32::from_le_bytes(self.take::<4>()?) });
+            return Some(Element { tag, length: u32::from_le_bytes(self.take::<4>()?), is_explicit: self.explicit });
         }
         let [v1, v2, l1, l2] = self.take::<4>()?;
         // PS3.5 §7.1.2: these have two reserved bytes and a long length.
@@ -46,7 +49,7 @@ impl<'a> Reader<'a> {
             b"OB" | b"OD" | b"OF" | b"OL" | b"OV" | b"OW" | b"SQ" | b"SV" | b"UC" | b"UN" | b"UR" | b"UT" | b"UV"
         );
         let length = if is_long { u32::from_le_bytes(self.take::<4>()?) } else { u32::from(u16::from_le_bytes([l1, l2])) };
-        Some(Element { tag, length })
+        Some(Element { tag, length, is_explicit: &[v1, v2] != b"UN" })
     }
 
     pub(super) fn value(&mut self, length: u32) -> Option<&'a [u8]> {
@@ -56,19 +59,21 @@ impl<'a> Reader<'a> {
     }
 
     /// Steps over a value, also over a sequence or an item of undefined length.
-    pub(super) fn skip(&mut self, length: u32, depth: usize) -> Option<()> {
-        if length != UNDEFINED {
-            return self.value(length).map(|_| ());
+    pub(super) fn skip(&mut self, element: &Element, depth: usize) -> Option<()> {
+        if element.length != UNDEFINED {
+            return self.value(element.length).map(|_| ());
         }
-        let mut open = 1;
-        while open > 0 {
-            let element = self.element()?;
-            match element.tag {
-                ITEM_END | SEQUENCE_END => open -= 1,
-                _ if element.length == UNDEFINED => open += 1,
-                _ => self.value(element.length).map(|_| ())?,
+        // Of each sequence and item that is open: how what comes behind it is coded.
+        let mut open = vec![self.explicit];
+        self.explicit = element.is_explicit;
+        while !open.is_empty() {
+            let inner = self.element()?;
+            match inner.tag {
+                ITEM_END | SEQUENCE_END => self.explicit = open.pop()?,
+                _ if inner.length == UNDEFINED => open.push(std::mem::replace(&mut self.explicit, inner.is_explicit)),
+                _ => self.value(inner.length).map(|_| ())?,
             }
-            if open > 2 * depth {
+            if open.len() > 2 * depth {
                 return None;
             }
         }
@@ -76,9 +81,9 @@ impl<'a> Reader<'a> {
     }
 
     /// A value as [`Reader::skip`] steps over it, with the delimiter of an undefined length.
-    fn whole(&mut self, length: u32) -> Option<&'a [u8]> {
+    fn whole(&mut self, element: &Element) -> Option<&'a [u8]> {
         let before = self.bytes;
-        self.skip(length, DEPTH_MAX)?;
+        self.skip(element, DEPTH_MAX)?;
         before.get(..before.len() - self.bytes.len())
     }
 }
@@ -98,7 +103,7 @@ impl<'a> Fields<'a> {
         let mut reader = fields.reader();
         while !reader.bytes.is_empty() {
             let element = reader.element()?;
-            reader.skip(element.length, DEPTH_MAX)?;
+            reader.skip(&element, DEPTH_MAX)?;
         }
         Some(fields)
     }
@@ -110,7 +115,7 @@ impl<'a> Fields<'a> {
     /// The value as it stands there, without the padding (PS3.5 §6.2); empty where there is none.
     #[must_use]
     pub fn value(&self, tag: Tag) -> &'a [u8] {
-        let value = self.raw(tag).unwrap_or_default();
+        let value = self.raw(tag).map(|(value, _)| value).unwrap_or_default();
         let end = value.iter().rposition(|byte| !matches!(byte, 0 | b' ')).map_or(0, |last| last + 1);
         value.get(..end).unwrap_or_default().trim_ascii_start()
     }
@@ -118,24 +123,26 @@ impl<'a> Fields<'a> {
     /// The items of a sequence, the first of very many; none where it is not there.
     #[must_use]
     pub fn items(&self, tag: Tag) -> Vec<Self> {
-        let mut reader = Reader { bytes: self.raw(tag).unwrap_or_default(), explicit: self.explicit };
+        let (bytes, explicit) = self.raw(tag).unwrap_or_default();
+        let mut reader = Reader { bytes, explicit };
         let mut items = Vec::new();
         while items.len() < ITEMS_MAX
-            && let Some(Element { tag: ITEM, length }) = reader.element()
-            && let Some(bytes) = reader.whole(length)
+            && let Some(item @ Element { tag: ITEM, .. }) = reader.element()
+            && let Some(bytes) = reader.whole(&item)
         {
-            items.push(Self { bytes, explicit: self.explicit });
+            items.push(Self { bytes, explicit });
         }
         items
     }
 
-    fn raw(&self, wanted: Tag) -> Option<&'a [u8]> {
+    /// The value, and whether items in it have VRs.
+    fn raw(&self, wanted: Tag) -> Option<(&'a [u8], bool)> {
         let mut reader = self.reader();
         loop {
             let element = reader.element()?;
-            let value = reader.whole(element.length)?;
+            let value = reader.whole(&element)?;
             if element.tag == (wanted.0, wanted.1) {
-                return Some(value);
+                return Some((value, element.is_explicit));
             }
         }
     }
@@ -195,6 +202,40 @@ mod tests {
             assert_eq!(items.iter().map(|item| item.value(tags::CODE_VALUE)).collect::<Vec<_>>(), [b"D1"]);
             assert!(fields.items(tags::PATIENT_ID).is_empty());
         }
+    }
+
+    /// Explicit VR, with the sequence of [`undefined`] as one of unknown VR, inside another and alone.
+    fn unknown(length: Option<u32>) -> Vec<u8> {
+        let implicit = undefined();
+        let items = implicit.get(12 + 8..implicit.len() - 12).unwrap();
+        let items = if length.is_some() { &items[..items.len() - 8] } else { items };
+        let un = [&[0x32, 0, 0x64, 0x10, b'U', b'N', 0, 0], &length.unwrap_or(UNDEFINED).to_le_bytes()[..], items].concat();
+        let item = [&[0xFE, 0xFF, 0, 0xE0, 0xFF, 0xFF, 0xFF, 0xFF], &un[..], &[0xFE, 0xFF, 0x0D, 0xE0, 0, 0, 0, 0]].concat();
+        let outer = [&[0x08, 0, 0x10, 0x11, b'S', b'Q', 0, 0, 0xFF, 0xFF, 0xFF, 0xFF], &item[..]].concat();
+        let outer = [&outer[..], &[0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0]].concat();
+        let (first, last) = (b"\x08\0\x50\0SH\x04\0A123", b"\x40\0\x01\x10SH\x04\0RP1 ");
+        [&outer[..], &first[..], &un, last].concat()
+    }
+
+    #[test]
+    fn a_sequence_of_unknown_vr_has_items_without_vrs_and_what_is_behind_it_has_vrs_again() {
+        // The item: its head, the attribute of ten bytes, its end.
+        for length in [None, Some(8 + 10 + 8)] {
+            let bytes = unknown(length);
+            let fields = Fields::of(&bytes, Syntax::ExplicitLe).unwrap();
+            let code = |of: &Fields<'_>| of.items(tags::REQUESTED_PROCEDURE_CODE_SEQUENCE)[0].value(tags::CODE_VALUE).to_vec();
+            let outer = fields.items(tags::REFERENCED_STUDY_SEQUENCE);
+            assert_eq!((code(&fields), outer.iter().map(code).collect::<Vec<_>>()), (b"D1".to_vec(), vec![b"D1".to_vec()]));
+            assert_eq!(
+                (fields.value(tags::ACCESSION_NUMBER), fields.value(tags::REQUESTED_PROCEDURE_ID)),
+                (&b"A123"[..], &b"RP1"[..])
+            );
+        }
+        let deep = [
+            &[0x32, 0, 0x64, 0x10, b'U', b'N', 0, 0, 0xFF, 0xFF, 0xFF, 0xFF][..],
+            &[0x32, 0, 0x64, 0x10, 0xFF, 0xFF, 0xFF, 0xFF].repeat(100),
+        ];
+        assert!(Fields::of(&deep.concat(), Syntax::ExplicitLe).is_none());
     }
 
     #[test]

@@ -46,6 +46,12 @@ pub(super) fn description(text: &str, max: usize) -> String {
     clean.get(..end).unwrap_or_default().trim_end().to_owned()
 }
 
+/// Whether a Short String (SH) can hold it.
+#[must_use]
+pub fn is_short_string(text: &str) -> bool {
+    identifier("", text, SH_MAX).is_ok()
+}
+
 /// An identifier, whole or not at all.
 pub(super) fn identifier(attribute: &'static str, text: &str, characters_max: usize) -> Result<String, DicomError> {
     let clean = plain(text);
@@ -144,6 +150,7 @@ mod tests {
             identifier("Accession Number", "12345678901234567", SH_MAX),
             Err(DicomError::IdentifierTooLong { attribute: "Accession Number", characters_max: 16 })
         );
+        assert!(is_short_string("1234567890123456") && !is_short_string("12345678901234567"));
         for (max, then) in [(8, "Prüfung"), (3, "Pr"), (4, "Prü"), (64, "Prüfung der äußeren Haut")] {
             assert_eq!(description("Prüfung der äußeren Haut", max), then);
         }

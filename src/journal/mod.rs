@@ -93,8 +93,21 @@ pub struct StudyRow {
     /// The patient: after a merge the hospital says who that is now. `None` in older rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub begun_for: Option<Identifier>,
+    /// (0040,1001) of the orders whose captures are in it, as the hospital named them; empty: of one that
+    /// names none.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub procedures: BTreeSet<Phi>,
     pub next_series_number: u32,
     pub last_capture_at: Timestamp,
+}
+
+impl StudyRow {
+    /// False where it is known to be of other requested procedures than the one that an order names.
+    #[must_use]
+    pub fn may_be_of_procedure(&self, procedure_id: &Phi) -> bool {
+        let may_be = |known: &Phi| known.is_empty() || known == procedure_id;
+        procedure_id.is_empty() || self.procedures.is_empty() || self.procedures.iter().any(may_be)
+    }
 }
 
 /// Which captures a list shows.

@@ -110,6 +110,8 @@ pub(super) struct Note {
     number: u64,
     pub(super) decision: Decision,
     answer: SyncSender<Verdict>,
+    /// What to say to who does not wait any longer.
+    waits: Refusal,
     /// A round tried to write it: some of it may be on the disk.
     tried: bool,
 }
@@ -127,7 +129,7 @@ impl Inbox {
         }
         let (tell, answer) = sync_channel(1);
         self.numbers += 1;
-        self.notes.push_back(Note { number: self.numbers, decision, answer: tell, tried: false });
+        self.notes.push_back(Note { number: self.numbers, decision, answer: tell, waits: in_hand(), tried: false });
         Ok(Awaited { number: self.numbers, answer })
     }
 
@@ -149,11 +151,16 @@ impl Inbox {
     pub(super) fn withdraw(&mut self, number: u64) -> Option<Refusal> {
         let at = self.notes.iter().position(|note| note.number == number)?;
         let note = self.notes.remove(at)?;
-        Some(if note.tried { unanswered() } else { in_hand() })
+        Some(if note.tried { unanswered() } else { note.waits })
     }
 }
 
 impl Note {
+    /// Not in this round, and what to say to who does not wait for the next.
+    pub(super) fn waiting(self, why: Refusal) -> Self {
+        Self { waits: why, ..self }
+    }
+
     pub(super) fn tell(&self, verdict: Verdict) {
         // Who asked may have left.
         let _ = self.answer.try_send(verdict);
@@ -169,7 +176,7 @@ pub(super) fn unreadable() -> Refusal {
     Refusal::new(RefusalCode::Unavailable, detail)
 }
 
-fn in_hand() -> Refusal {
+pub(super) fn in_hand() -> Refusal {
     let detail = "The capture is being sent at this moment. Nothing was changed; try again in a few seconds.";
     Refusal::new(RefusalCode::Conflict, detail)
 }

@@ -5,6 +5,8 @@
 //! study of its own. UIDs that are made here are
 //! keyed hashes of what they stand for, so that a rebuilt index makes the same ones again.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -104,22 +106,43 @@ fn study_of_order(patient: &Identifier, number: &Phi, place: &Place) -> StudyKey
     made_from(place, &[b"order", &person(patient), number.expose().as_bytes()])
 }
 
-/// Under which keys an accession number of this patient is known: of the number that the patient has
-/// now, then of those before.
-#[must_use]
-pub fn order_keys(found: &Match, accession: &Phi, place: &Place) -> (Digest, Vec<Digest>) {
-    let key = |id| study_of_order(id, accession, place).row;
-    let before = found.patient.other_ids.iter().chain(&found.prior_ids).map(key).collect();
-    (key(&found.patient.identifier), before)
+/// Under which keys an order is known here, by one number of its patient.
+pub struct OrderKeys {
+    /// Of what others said of it.
+    pub told: Digest,
+    /// Of what they said where the hospital had not named its procedure yet.
+    pub told_of_any: Digest,
+    /// Of the study that was begun for its accession number.
+    pub begun: Digest,
+}
+
+/// By the number that the patient has now, then by those before.
+pub fn order_keys(found: &Match, order: &Order, place: &Place) -> impl Iterator<Item = OrderKeys> {
+    let numbers = std::iter::once(&found.patient.identifier).chain(&found.patient.other_ids).chain(&found.prior_ids);
+    numbers.map(|number| OrderKeys {
+        told: told_key(number, order, &order.requested_procedure_id, place),
+        told_of_any: told_key(number, order, &Phi::default(), place),
+        begun: study_of_order(number, &order.accession, place).row,
+    })
+}
+
+/// One accession number may stand for several requested procedures, each with a study of its own.
+fn told_key(patient: &Identifier, order: &Order, procedure_id: &Phi, place: &Place) -> Digest {
+    let (accession, procedure_id) = (order.accession.expose().as_bytes(), procedure_id.expose().as_bytes());
+    hmac_sha256(&place.uid_key, &[b"told", &person(patient), accession, procedure_id])
 }
 
 /// What a binding tells of an order whose study somebody else knows, and its key: so that it is not asked
 /// about again.
 #[must_use]
 pub fn told_order(binding: &Binding, place: &Place) -> Option<(Digest, Order)> {
-    let is_told = |order: &&Order| !order.accession.is_empty() && !order.study_instance_uid.is_empty();
-    let order = binding.order.as_ref().filter(is_told)?;
-    Some((study_of_order(&binding.patient.identifier, &order.accession, place).row, order.clone()))
+    let (order, procedure_id) = (binding.order.as_ref()?, binding.told_for.as_ref()?);
+    Some((told_key(&binding.patient.identifier, order, procedure_id, place), order.clone()))
+}
+
+/// As the hospital named it; empty without an order.
+fn procedure_id(order: Option<&Order>) -> Phi {
+    order.map(|order| order.requested_procedure_id.clone()).unwrap_or_default()
 }
 
 /// What is done: as ordered, else as the department does.
@@ -147,6 +170,7 @@ pub fn bind(
         study: begin_study(&found, record, key, place),
         patient,
         begun_for: Some(found.patient.identifier.clone()),
+        procedures: BTreeSet::new(),
         next_series_number: 1,
         last_capture_at: now,
     });
@@ -156,6 +180,7 @@ pub fn bind(
         return Err((FailureCode::IdentityDisagrees, "the study of this order was begun for another patient".to_owned()));
     }
     row.patient = patient;
+    row.procedures.insert(procedure_id(found.order.as_ref()));
     row.last_capture_at = now;
     let acceptance = &record.acceptance;
     let mut series = Vec::new();
@@ -179,6 +204,7 @@ pub fn bind(
             timezone: place.timezone.clone(),
         },
         assigned: None,
+        told_for: None,
         archives: record.items.iter().map(|item| item.legs.iter().map(|leg| leg.archive.clone()).collect()).collect(),
         bound_at: now,
         gateway_version: place.gateway_version.clone(),
@@ -269,9 +295,11 @@ pub fn restore(binding: &Binding, row: Option<StudyRow>, place: &Place) -> Study
         study: binding.study.clone(),
         patient: patient_digest(&binding.patient.identifier, place),
         begun_for: Some(binding.patient.identifier.clone()),
+        procedures: BTreeSet::new(),
         next_series_number: 1,
         last_capture_at: binding.bound_at,
     });
+    row.procedures.insert(procedure_id(binding.order.as_ref()));
     let last = binding.series.iter().map(|s| s.number).max().unwrap_or_default();
     row.next_series_number = row.next_series_number.max(last.saturating_add(1));
     row
@@ -325,26 +353,32 @@ fn person(identifier: &Identifier) -> Vec<u8> {
 
 /// When the first picture was taken.
 fn started(record: &Record, zone: &TimeZone) -> DateTime {
-    let dated = record.items.iter().find(|item| item.facts.facts.taken_at.is_some()).or(record.items.first());
-    match dated {
-        Some(item) => taken(&item.facts, &record.acceptance, zone),
-        None => zone.to_datetime(record.acceptance.accepted_at),
+    let accepted_at = record.acceptance.accepted_at;
+    let is_dated = |item: &&ItemFacts| TakenAt::first_possible([item.facts.taken_at, None], zone, accepted_at).is_some();
+    let mut items = record.items.iter().map(|item| &item.facts);
+    match items.clone().find(is_dated).or(items.next()) {
+        Some(item) => taken(item, &record.acceptance, zone),
+        None => zone.to_datetime(accepted_at),
     }
 }
 
 /// On the site's wall clock: the camera's word, else the app's, else the hour of the upload.
 fn taken(item: &ItemFacts, acceptance: &Acceptance, zone: &TimeZone) -> DateTime {
-    match item.facts.taken_at.or(acceptance.claim.taken_at) {
-        Some(taken) => on_site(taken, zone),
-        None => zone.to_datetime(acceptance.accepted_at),
-    }
+    let told = [item.facts.taken_at, acceptance.claim.taken_at];
+    zone.to_datetime(TakenAt::first_possible(told, zone, acceptance.accepted_at).unwrap_or(acceptance.accepted_at))
 }
 
-fn on_site(taken: TakenAt, zone: &TimeZone) -> DateTime {
-    match taken.offset.and_then(|offset| offset.to_timestamp(taken.local).ok()) {
-        Some(instant) => zone.to_datetime(instant),
-        None => taken.local,
-    }
+/// A note for each time of capture that was not used, because it lies in the future.
+pub fn clock_notes(record: &Record, place: &Place) -> impl Iterator<Item = String> {
+    let (zone, accepted_at) = (zone(place), record.acceptance.accepted_at);
+    let is_ahead = move |taken: Option<TakenAt>| taken.is_some_and(|taken| taken.is_ahead(&zone, accepted_at));
+    let files = record.items.iter().zip(1..).map(|(item, number)| (format!("File {number}"), item.facts.facts.taken_at));
+    let told = files.chain([("The claim".to_owned(), record.acceptance.claim.taken_at)]);
+    told.filter(move |(_, taken)| is_ahead(*taken)).map(|(whose, _)| {
+        format!(
+            "{whose}: its time of capture was in the future when it came, so the phone's clock was ahead, or it runs in another zone than the site. It was not used; look whether the date of the objects is right."
+        )
+    })
 }
 
 fn zone(place: &Place) -> TimeZone {

@@ -1,7 +1,7 @@
 //! Which study has an order that the hospital announced without one? A worklist is asked, then the
 //! archives; off the line, one order at a time. Nothing is guessed: who does not answer is waited for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -60,6 +60,10 @@ impl Question {
         }
     }
 
+    pub(super) fn key(&self) -> Digest {
+        self.key
+    }
+
     fn is_of_the_patient(&self, entry: &Entry) -> bool {
         entry.patient.iter().any(|theirs| self.patient.iter().any(|ours| ours.id == theirs.id && may_be_one(ours, theirs)))
     }
@@ -101,31 +105,32 @@ fn told_by_worklist(question: &Question, entries: &[Entry]) -> Result<Option<Ord
         let why = "the worklist has the accession number of this order for another patient";
         return Err((FailureCode::IdentityDisagrees, why.to_owned()));
     }
-    // One request may be for several procedures, each with a study of its own.
+    // One request may be for several procedures, each with a study of its own. What was done may be off the
+    // list already, so the only one that is left need not be the one that was ordered.
     let is_named = |entry: &&&Entry| entry.order.requested_procedure_id == question.procedure_id;
     let named: Vec<&Entry> = entries.iter().filter(is_named).copied().collect();
+    if named.is_empty() && entries.iter().any(|entry| !entry.order.may_be_of_procedure(&question.procedure_id)) {
+        let why = "the worklist has the accession number of this order for other requested procedures only";
+        return Err((FailureCode::StudyUnclear, why.to_owned()));
+    }
     let entries = if question.procedure_id.is_empty() || named.is_empty() { entries } else { named };
     one_study(&entries, "the worklist")?.map(|(_, order)| Ok(order)).transpose()
 }
 
-/// The one study of these entries, with what they say alike. Steps of one procedure are entries of their own.
+/// The one study of these entries, with what they say alike; `None` where none names a study. Steps of one
+/// procedure are entries of their own.
 fn one_study(entries: &[&Entry], who: &str) -> Result<Option<(Uid, Order)>, Doubt> {
-    let mut named = entries.iter().map(|entry| &entry.order).filter(|order| !order.study_instance_uid.is_empty());
-    let Some(first) = named.next() else { return Ok(None) };
-    let mut order = first.clone();
-    for other in named {
+    let mut orders = entries.iter().map(|entry| &entry.order);
+    let Some(mut order) = orders.next().cloned() else { return Ok(None) };
+    for other in orders {
         if other.study_instance_uid != order.study_instance_uid {
-            let why = format!("{who} has more than one study under the accession number of this order");
+            let why = format!("{who} has not one and the same study in all it has under the accession number of this order");
             return Err((FailureCode::StudyUnclear, why));
         }
-        for (ours, theirs) in [
-            (&mut order.requested_procedure_id, &other.requested_procedure_id),
-            (&mut order.scheduled_step_id, &other.scheduled_step_id),
-        ] {
-            if ours != theirs {
-                *ours = Phi::default();
-            }
-        }
+        order.keep_alike(other);
+    }
+    if order.study_instance_uid.is_empty() {
+        return Ok(None);
     }
     let uid = Uid::parse(&order.study_instance_uid)
         .map_err(|e| (FailureCode::StudyUnclear, format!("the Study Instance UID that {who} has for this order is {e}")))?;
@@ -140,7 +145,8 @@ pub(super) struct Inquirer {
 
 #[derive(Default)]
 struct Questions {
-    waiting: BTreeMap<Digest, (Question, BTreeSet<CaptureId>)>,
+    /// Who was here first is asked about first, however busy others are.
+    waiting: VecDeque<(Question, BTreeSet<CaptureId>)>,
     /// Of which it is known who waits, while it is asked.
     asked: Option<(Digest, BTreeSet<CaptureId>)>,
     /// By their place: who did not answer, and until when it is left alone.
@@ -167,8 +173,10 @@ impl Inquirer {
                 && *key == question.key
             {
                 ids.insert(id);
-            } else if state.waiting.len() < QUESTIONS_MAX || state.waiting.contains_key(&question.key) {
-                state.waiting.entry(question.key).or_insert_with(|| (question, BTreeSet::new())).1.insert(id);
+            } else if let Some((_, ids)) = state.waiting.iter_mut().find(|(known, _)| known.key == question.key) {
+                ids.insert(id);
+            } else if state.waiting.len() < QUESTIONS_MAX {
+                state.waiting.push_back((question, BTreeSet::from([id])));
             }
         }
         drop(state);
@@ -182,13 +190,13 @@ impl Inquirer {
 
     fn next(&self) -> Option<Question> {
         let mut state = self.state();
-        let (key, (question, ids)) = state.waiting.pop_first()?;
-        state.asked = Some((key, ids));
+        let (question, ids) = state.waiting.pop_front()?;
+        state.asked = Some((question.key, ids));
         Some(question)
     }
 
     /// Who waited for the answer to the question that was asked.
-    fn done(&self) -> BTreeSet<CaptureId> {
+    pub(super) fn done(&self) -> BTreeSet<CaptureId> {
         self.state().asked.take().map(|(_, ids)| ids).unwrap_or_default()
     }
 
@@ -202,8 +210,8 @@ impl Inquirer {
         {
             return Err(why.clone());
         }
-        let patient_id = question.patient.first().map(|identifier| identifier.id.clone()).unwrap_or_default();
-        let answer = source.studies.under(&question.accession, &patient_id);
+        let patient_ids: Vec<Phi> = question.patient.iter().map(|identifier| identifier.id.clone()).collect();
+        let answer = source.studies.under(&question.accession, &patient_ids);
         let answer = answer.map_err(|Unanswered(why)| format!("{} does not say which study the order has: {why}", source.name));
         works.observer.inquired(&question.accession, answer.as_ref().map(|_| ()).map_err(String::as_str));
         let mut state = self.state();
@@ -239,7 +247,7 @@ impl Line {
     pub fn inquire_one(&self) -> bool {
         let Some(question) = self.inquirer.next() else { return false };
         let told = self.inquire(&question).unwrap_or_else(Told::Doubt);
-        self.told(question.key, told, self.inquirer.done());
+        self.told(question.key, told);
         true
     }
 

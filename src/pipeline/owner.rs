@@ -1,7 +1,7 @@
 //! Whose a capture is: found, looked at again, withdrawn, decided by a person.
 
 use super::act::{self, Act, Decision, Verdict};
-use super::bind::{self, StudyKey};
+use super::bind::{self, OrderKeys, StudyKey};
 use super::identify::{self, Doubt, Match};
 use super::inquire::{Question, Told};
 use super::refusal::Refusal;
@@ -12,7 +12,8 @@ use crate::capture::claim::PatientKey;
 use crate::capture::record::{Digest, Event, Schedule};
 use crate::capture::retry::Next;
 use crate::capture::{Binding, CaptureId, Claim, Class, Failure, FailureCode, Leg, Order, Phi, Record, Stage};
-use crate::journal::{JournalError, StudyRow};
+use crate::dicom;
+use crate::journal::StudyRow;
 
 impl Round<'_> {
     /// What a person decided. A row that cannot be read refuses its own decision and stops nobody.
@@ -48,13 +49,13 @@ impl Round<'_> {
     fn assign(&mut self, record: &mut Record, key: &PatientKey, decision: &Decision) -> Result<(), Refusal> {
         act::may_be_assigned(record)?;
         let mut found = self.identify(record, Some(key)).map_err(act::refuse_doubt)?;
-        self.complete_order(&mut found, record.id()).map_err(act::refuse_doubt)?;
+        let told_for = self.complete_order(&mut found, record.id()).map_err(act::refuse_doubt)?;
         let notes = found.notes.clone();
         let (study, row) = self.study_of(&found, record).map_err(act::refuse_doubt)?;
         let (mut binding, row) =
             bind::bind(found, record, &study, row, &self.works.place, self.now).map_err(act::refuse_doubt)?;
-        binding.assigned = Some(key.clone());
-        record.notes = record.turn_notes().chain(notes).collect();
+        (binding.assigned, binding.told_for) = (Some(key.clone()), told_for);
+        record.notes = record.turn_notes().chain(bind::clock_notes(record, &self.works.place)).chain(notes).collect();
         self.name(record, &binding);
         act::assigned(record, self.now, decision)?;
         self.studies.insert(study.row, row);
@@ -181,13 +182,13 @@ impl Round<'_> {
             Some(binding) => self.same_person(record, binding)?,
             None => self.identify(record, None)?,
         };
-        self.complete_order(&mut found, record.id())?;
+        let told_for = self.complete_order(&mut found, record.id())?;
         let assigned = sealed.and_then(|binding| binding.assigned);
         let (key, row) = self.study_of(&found, record)?;
         let notes = found.notes.clone();
         let (mut binding, row) = bind::bind(found, record, &key, row, &self.works.place, self.now)?;
-        binding.assigned = assigned;
-        record.notes = record.turn_notes().chain(notes).collect();
+        (binding.assigned, binding.told_for) = (assigned, told_for);
+        record.notes = record.turn_notes().chain(bind::clock_notes(record, &self.works.place)).chain(notes).collect();
         self.studies.insert(key.row, row);
         self.seal(record.id(), binding.clone());
         Ok(binding)
@@ -195,28 +196,34 @@ impl Round<'_> {
 
     /// Has an order say which study it has, where the hospital's messages do not: as somebody else said
     /// once and for all, else as one is asked now. An order whose study was begun here without keeps it.
-    fn complete_order(&mut self, found: &mut Match, id: CaptureId) -> Result<(), Doubt> {
+    /// `Some`: somebody else said it, of the procedure that the hospital names so.
+    fn complete_order(&mut self, found: &mut Match, id: CaptureId) -> Result<Option<Phi>, Doubt> {
         let is_open = |order: &Order| order.study_instance_uid.is_empty() && !order.accession.is_empty();
-        let Some(order) = found.order.clone().filter(is_open) else { return Ok(()) };
-        let (key, before) = bind::order_keys(found, &order.accession, &self.works.place);
-        let unavailable = |e: JournalError| (FailureCode::StoreUnavailable, e.to_string());
-        for key in std::iter::once(&key).chain(&before) {
-            let told = self.orders.get(key).cloned().map_or_else(|| self.works.journal.order(key), |told| Ok(Some(told)));
-            if let Some(told) = told.map_err(unavailable)? {
-                found.order = Some(completed(order, &told));
-                return Ok(());
+        let Some(order) = found.order.clone().filter(is_open) else { return Ok(None) };
+        let procedure_id = order.requested_procedure_id.clone();
+        let journal = &self.works.journal;
+        let is_partial = journal.is_being_made();
+        let keys: Vec<OrderKeys> = bind::order_keys(found, &order, &self.works.place).collect();
+        for key in &keys {
+            if let Some(told) = self.told_of(key, &procedure_id)? {
+                found.order = Some(completed(order, &fitting(told, &mut found.notes)));
+                return Ok(Some(procedure_id));
             }
-            if self.study(key)?.is_some() {
-                return Ok(());
+            if self.study(&key.begun)?.is_some_and(|row| row.may_be_of_procedure(&procedure_id)) {
+                return Ok(None);
             }
         }
-        if self.works.sources.is_empty() {
-            return Ok(());
+        let Some(key) = keys.first().map(|key| key.told).filter(|_| !self.works.sources.is_empty()) else { return Ok(None) };
+        // What was said once may stand in the rows that are still to come.
+        if is_partial || journal.is_being_made() {
+            let why = "the index is being made anew, and may yet tell which study the order has";
+            return Err((FailureCode::StoreUnavailable, why.to_owned()));
         }
-        match self.told.get(&key) {
+        self.heard.insert(key);
+        match self.told.get(&key).map(|(_, told)| told) {
             Some(Told::Order(told)) => {
-                self.orders.insert(key, Order::clone(told));
-                found.order = Some(completed(order, told));
+                found.order = Some(completed(order, &fitting(Order::clone(told), &mut found.notes)));
+                return Ok(Some(procedure_id));
             }
             Some(Told::Nowhere(notes)) => found.notes.extend(notes.iter().cloned()),
             Some(Told::Doubt(doubt)) => return Err(doubt.clone()),
@@ -226,7 +233,22 @@ impl Round<'_> {
                 return Err((FailureCode::StudyUnknown, why.to_owned()));
             }
         }
-        Ok(())
+        Ok(None)
+    }
+
+    /// What somebody else said of an order, once and for all. What was said before the hospital named its
+    /// procedure is not said of another one.
+    fn told_of(&self, key: &OrderKeys, procedure_id: &Phi) -> Result<Option<Order>, Doubt> {
+        for key in [key.told, key.told_of_any] {
+            let told = match self.orders.get(&key) {
+                Some(told) => Some(told.clone()),
+                None => self.works.journal.order(&key).map_err(|e| (FailureCode::StoreUnavailable, e.to_string()))?,
+            };
+            if let Some(told) = told.filter(|told| told.may_be_of_procedure(procedure_id)) {
+                return Ok(Some(told));
+            }
+        }
+        Ok(None)
     }
 
     /// The study a capture belongs to, with its row where it was begun already.
@@ -301,7 +323,9 @@ impl Round<'_> {
 fn as_it_is_now(claim: &Claim, found: Match, binding: &Binding) -> Match {
     // What others said of the order is the binding's to tell.
     let order = found.order.map(|order| match &binding.order {
-        Some(bound) if bound.accession == order.accession => completed(order, bound),
+        Some(bound) if bound.accession == order.accession && bound.may_be_of_procedure(&order.requested_procedure_id) => {
+            completed(order, bound)
+        }
         _ => order,
     });
     let found = Match { order, ..found };
@@ -310,6 +334,21 @@ fn as_it_is_now(claim: &Claim, found: Match, binding: &Binding) -> Match {
     let visit = if claim.visit.is_some() { found.visit } else { binding.visit.clone() };
     let order = if claim.order.is_some() && is_same_study { found.order } else { binding.order.clone() };
     Match { visit, order, ..found }
+}
+
+/// What of it an object can hold, with a note of what none can. A step is one of its procedure.
+fn fitting(mut told: Order, notes: &mut Vec<String>) -> Order {
+    let note =
+        |name| format!("The {name} of the worklist has more than 16 characters, which no object can hold; it was left out.");
+    if !dicom::is_short_string(told.requested_procedure_id.expose()) {
+        notes.push(note("Requested Procedure ID"));
+        (told.requested_procedure_id, told.scheduled_step_id) = (Phi::default(), Phi::default());
+    }
+    if !dicom::is_short_string(told.scheduled_step_id.expose()) {
+        notes.push(note("Scheduled Procedure Step ID"));
+        told.scheduled_step_id = Phi::default();
+    }
+    told
 }
 
 fn completed(mut order: Order, told: &Order) -> Order {

@@ -32,8 +32,10 @@ pub(super) struct Round<'w> {
     pub(super) bindings: Vec<(CaptureId, Binding)>,
     /// What was said of orders: to be kept.
     pub(super) orders: BTreeMap<Digest, Order>,
-    /// What was said since the last round, whatever it is.
-    pub(super) told: BTreeMap<Digest, Told>,
+    /// What was said since the last round, whatever it is, and when.
+    pub(super) told: BTreeMap<Digest, (Timestamp, Told)>,
+    /// Of which somebody has heard that.
+    pub(super) heard: BTreeSet<Digest>,
     /// What is to be asked, and for whom.
     pub(super) questions: Vec<(Question, CaptureId)>,
     pub(super) jobs: Vec<Job>,
@@ -44,6 +46,8 @@ pub(super) struct Round<'w> {
     pub(super) decided: BTreeSet<CaptureId>,
 }
 
+/// So long an answer is kept for a person who did not wait for it; the world goes on.
+const UNHEARD_MS: u64 = 60_000;
 /// How often it is asked how far a film is that is being coded anew: a person may look at it.
 const ASK_DARKROOM_MS: u64 = 5_000;
 
@@ -59,6 +63,7 @@ impl<'w> Round<'w> {
             bindings: Vec::new(),
             orders: BTreeMap::new(),
             told: BTreeMap::new(),
+            heard: BTreeSet::new(),
             questions: Vec::new(),
             jobs: Vec::new(),
             answers: Vec::new(),
@@ -275,6 +280,30 @@ impl<'w> Round<'w> {
             }
             self.keep(old, record);
         }
+    }
+
+    /// What was said of an order's study is kept, whoever still waits for it. What was said first stays.
+    pub(super) fn keep_told(&mut self) {
+        for (key, (_, told)) in &self.told {
+            if let Told::Order(order) = told
+                && !matches!(self.works.journal.order(key), Ok(Some(_)))
+            {
+                self.orders.insert(*key, Order::clone(order));
+            }
+        }
+    }
+
+    /// What else was said and nobody has heard, because the person at the desk did not wait so long: for
+    /// when they come again. That somebody did not answer is no answer.
+    pub(super) fn unheard(&mut self) -> Vec<(Digest, (Timestamp, Told))> {
+        let is_fresh = |at: Timestamp| at <= self.now && self.now <= later(at, UNHEARD_MS);
+        let is_to_hear = |told: &Told| match told {
+            Told::Order(_) => false,
+            Told::Nowhere(_) => true,
+            Told::Doubt((code, _)) => *code != FailureCode::StudyUnknown,
+        };
+        let told = std::mem::take(&mut self.told).into_iter();
+        told.filter(|(key, (at, told))| !self.heard.contains(key) && is_fresh(*at) && is_to_hear(told)).collect()
     }
 
     fn stored(&self, record: &mut Record, lane: usize, index: u16, at: Timestamp, delivery: &Delivery) {

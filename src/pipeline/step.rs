@@ -122,7 +122,7 @@ struct State {
     /// Discarded captures whose bytes are still to be erased.
     erasable: BTreeMap<CaptureId, u16>,
     answers: Vec<commit::Answer>,
-    told: BTreeMap<Digest, Told>,
+    told: BTreeMap<Digest, (Timestamp, Told)>,
     unreadable: BTreeSet<CaptureId>,
     stopping: bool,
 }
@@ -271,11 +271,16 @@ impl Line {
             if let Ok(verdict) = awaited.answer.recv_timeout(DECIDE_WAIT) {
                 return verdict;
             }
-            if let Some(refusal) = self.state().inbox.withdraw(awaited.number) {
+            if let Some(refusal) = self.withdraw(awaited) {
                 return Err(refusal);
             }
         }
         Err(act::unanswered())
+    }
+
+    /// Takes a decision back, and says what it has waited for; `None` where a round has it.
+    pub fn withdraw(&self, awaited: &Awaited) -> Option<Refusal> {
+        self.state().inbox.withdraw(awaited.number)
     }
 
     /// What an archive said about what it keeps.
@@ -290,10 +295,11 @@ impl Line {
     }
 
     /// What was said of an order, to those who wait for it.
-    pub(super) fn told(&self, order: Digest, told: Told, waiting: BTreeSet<CaptureId>) {
+    pub(super) fn told(&self, order: Digest, told: Told) {
         let mut state = self.state();
-        state.told.insert(order, told);
-        state.woken.extend(waiting);
+        // Nobody comes in between and asks again.
+        state.woken.extend(self.inquirer.done());
+        state.told.insert(order, (self.works.clock.now(), told));
         state.arrived = true;
         drop(state);
         self.claimer.notify_one();
@@ -518,7 +524,7 @@ impl Line {
     fn hand_out(
         &self,
         taken: Taken,
-        verdicts: Vec<Option<Verdict>>,
+        verdicts: Vec<Result<Verdict, Refusal>>,
         mut round: Round<'_>,
         now: Timestamp,
     ) -> (Vec<(Note, Verdict)>, bool) {
@@ -526,8 +532,8 @@ impl Line {
         let (mut answered, mut deferred) = (Vec::new(), Vec::new());
         for (note, verdict) in taken.notes.into_iter().zip(verdicts) {
             match verdict {
-                Some(verdict) => answered.push((note, verdict)),
-                None => deferred.push(note),
+                Ok(verdict) => answered.push((note, verdict)),
+                Err(why) => deferred.push(note.waiting(why)),
             }
         }
         state.inbox.put_back(deferred);
@@ -555,7 +561,13 @@ impl Line {
             }
         }
         self.clerk.ask(std::mem::take(&mut round.asks));
-        self.inquirer.ask(std::mem::take(&mut round.questions));
+        let (said, open): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut round.questions).into_iter().partition(|(question, _)| state.told.contains_key(&question.key()));
+        state.woken.extend(said.into_iter().map(|(_, id)| id));
+        self.inquirer.ask(open);
+        for (key, told) in round.unheard() {
+            state.told.entry(key).or_insert(told);
+        }
         self.sweeper.rested(&self.works, round.changed());
         for job in std::mem::take(&mut round.jobs) {
             if let Some(lane) = state.lanes.get_mut(job.lane) {
@@ -600,19 +612,26 @@ impl Line {
         }
     }
 
-    /// Answers each decision; `None` where its capture is in a worker's hands or not yet in the
-    /// journal, or somebody has to be asked first, so that it has to wait.
-    fn fill(&self, round: &mut Round<'_>, taken: &Taken) -> Vec<Option<Verdict>> {
+    /// Answers each decision; an error, what to say to who does not wait, where its capture is in a worker's
+    /// hands or not yet in the journal, or somebody has to be asked first.
+    fn fill(&self, round: &mut Round<'_>, taken: &Taken) -> Vec<Result<Verdict, Refusal>> {
         round.hear();
+        round.keep_told();
         for outcome in &taken.outcomes {
             round.settle(outcome);
         }
         let mut verdicts = Vec::with_capacity(taken.notes.len());
         for Note { decision, .. } in &taken.notes {
             let waits = taken.busy.contains(&decision.capture) || self.works.pending.get(decision.capture).is_some();
+            if waits {
+                verdicts.push(Err(act::in_hand()));
+                continue;
+            }
             let questions = round.questions.len();
-            let verdict = (!waits).then(|| round.decide(decision));
-            verdicts.push(verdict.filter(|_| round.questions.len() == questions));
+            verdicts.push(match round.decide(decision) {
+                Err(refusal) if round.questions.len() > questions => Err(refusal),
+                verdict => Ok(verdict),
+            });
         }
         round.claim_due(&taken.busy);
         for record in self.works.pending.oldest(ROUND_MAX) {

@@ -290,6 +290,7 @@ pub fn bare_binding() -> Binding {
             timezone: "Europe/Berlin".into(),
         },
         assigned: None,
+        told_for: None,
         archives: vec![],
         bound_at: "2026-03-01T09:20:01Z".parse::<Timestamp>().unwrap(),
         gateway_version: "0.1.0".into(),

@@ -158,7 +158,7 @@ impl Archive for Shelf {
     }
 }
 
-/// Knows the patients it is told, and whose an order is, by its accession number.
+/// Knows the patients it is told, and whose an order is, by its accession or filler number.
 #[derive(Default)]
 pub struct Hospital(pub Mutex<HashMap<String, Patient>>, pub Mutex<HashMap<String, (String, Order)>>);
 
@@ -166,6 +166,17 @@ impl Hospital {
     pub fn order(&self, accession: &str, patient: &str, study: &str) {
         let order = Order { accession: accession.into(), study_instance_uid: study.to_owned(), ..Order::default() };
         self.1.lock().unwrap().insert(accession.to_owned(), (patient.to_owned(), order));
+    }
+
+    /// Of several requested procedures under one accession number, the order that has this filler number.
+    pub fn order_of_procedure(&self, filler: &str, accession: &str, procedure_id: &str, patient: &str) {
+        let order = Order {
+            accession: accession.into(),
+            filler: filler.into(),
+            requested_procedure_id: procedure_id.into(),
+            ..Order::default()
+        };
+        self.1.lock().unwrap().insert(filler.to_owned(), (patient.to_owned(), order));
     }
 
     /// The prior number answers with the survivor.
@@ -193,7 +204,7 @@ impl Hospital {
 
 impl Lookup for Hospital {
     fn find(&self, asked: &Asked) -> Result<Answer, Unavailable> {
-        if let Asked::Order(OrderKey::Accession(number)) = asked
+        if let Asked::Order(OrderKey::Accession(number) | OrderKey::Filler(number)) = asked
             && let Some((patient, order)) = self.1.lock().unwrap().get(number.expose())
         {
             let patient = self.0.lock().unwrap()[patient].clone();

@@ -65,7 +65,8 @@ fn photo(number: usize) -> Photo {
     let (sent, time) = if is_turned {
         (turned(&jpeg), String::new())
     } else {
-        let local = format!("2026-03-01T10:{:02}:{:02}", number / 60, number % 60);
+        // Before every time to which the clock is set back.
+        let local = format!("2025-03-01T10:{:02}:{:02}", number / 60, number % 60);
         let taken = TakenAt { local: local.parse().unwrap(), offset: None };
         (exif::with_location(&jpeg, 47.137_219, 9.523_847, &taken), local[11..].replace(':', ""))
     };
