@@ -76,10 +76,11 @@ failure_codes! {
 }
 
 impl FailureCode {
-    /// True where the archive was not reached, or left before it had the whole object: it stored nothing.
+    /// True where the archive was not reached, left before it had the whole object, or does not take such
+    /// objects at all: it stored nothing.
     #[must_use]
     pub fn nothing_was_stored(self) -> bool {
-        matches!(self, Self::ArchiveUnreachable | Self::ArchiveRejected)
+        matches!(self, Self::ArchiveUnreachable | Self::ArchiveRejected | Self::ArchiveRefusedClass)
     }
 
     /// True where no object can be the cause: whatever is sent next meets the same.

@@ -40,6 +40,15 @@ pub struct Leg {
     /// Written down before anything is sent in it.
     #[serde(default, skip_serializing_if = "Form::is_own")]
     pub form: Form,
+    /// Of a film: whenever an attempt was begun of which the archive may have something, no archive was
+    /// offered HEVC. False where an older gateway did not say.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_without_hevc: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde hands in a reference
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 impl Leg {
@@ -65,6 +74,18 @@ impl Leg {
     #[must_use]
     pub fn sent(&self) -> u32 {
         self.schedule.attempts.saturating_sub(self.schedule.unsent)
+    }
+
+    /// True where the archive may have the object, or had it: the attempt that is being made counts.
+    #[must_use]
+    pub fn may_be_there(&self) -> bool {
+        matches!(self.progress(), Stage::Forwarded | Stage::Committed) || self.sent() > 0
+    }
+
+    /// True where what may be there may be a film in HEVC.
+    #[must_use]
+    pub fn may_be_there_in_hevc(&self) -> bool {
+        self.may_be_there() && !self.is_without_hevc
     }
 
     /// As the transition table says; out of `Held` only what was at the archive before is there again.
@@ -96,6 +117,7 @@ impl ItemRecord {
             schedule: *schedule,
             failure: failure.clone(),
             form: Form::Own,
+            is_without_hevc: false,
         }
     }
 

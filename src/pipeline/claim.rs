@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::commit;
+use super::film::goes_as_hevc;
 use super::forward::NamedArchive;
 use super::owner::waits_for_owner;
 use super::round::{Round, change_leg};
@@ -175,8 +176,11 @@ impl Round<'_> {
             return;
         }
         view.claimed.insert(id, is_suspect);
+        let is_hevc_offered = goes_as_hevc(&self.works.archives);
         for index in &items {
+            let is_film = record.items.get(usize::from(*index)).is_some_and(|item| item.facts.media.is_video());
             change_leg(record, *index, &target.name, |leg| {
+                leg.is_without_hevc = is_film && !is_hevc_offered && (leg.is_without_hevc || leg.sent() == 0);
                 leg.schedule.attempts = leg.schedule.attempts.saturating_add(1);
                 leg.schedule.open = true;
             });

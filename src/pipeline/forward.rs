@@ -25,6 +25,8 @@ pub struct NamedArchive {
     pub takes: Takes,
 }
 
+const WORKER_BROKE: &str = "the worker broke; the cause is in the log";
+
 /// Items that are being wrapped: what goes to two archives is coded again once.
 #[derive(Default)]
 pub(super) struct Wrapping {
@@ -72,7 +74,7 @@ pub(super) fn deliver(works: &Works, wrapping: &Wrapping, job: &Job, go_on: &dyn
             continue;
         }
         let result = catch_unwind(AssertUnwindSafe(|| one(works, wrapping, job, *index)))
-            .unwrap_or_else(|_| Err(broke(works, false, FailureCode::WrapFailed, "the worker broke; the cause is in the log")));
+            .unwrap_or_else(|_| Err(broke(works, false, FailureCode::WrapFailed, WORKER_BROKE)));
         is_away = result.as_ref().is_err_and(|failed| failed.failure.code.concerns_the_archive());
         outcome.items.push(ItemOutcome { index: *index, at: works.clock.now(), result });
     }
@@ -97,7 +99,10 @@ fn one(works: &Works, wrapping: &Wrapping, job: &Job, index: u16) -> Result<Deli
     };
     let hasher = is_digested(job, index, wrapped.essence).then(Hasher::new);
     let mut payload = Digested { bytes: &mut payload, hasher };
-    match target.archive.store(&wrapped.instance, &mut payload) {
+    // Who breaks here may have sent all of it before.
+    let sent = catch_unwind(AssertUnwindSafe(|| target.archive.store(&wrapped.instance, &mut payload)))
+        .unwrap_or_else(|_| Err(Refused { code: FailureCode::WrapFailed, detail: WORKER_BROKE.to_owned() }));
+    match sent {
         Ok(Stored { warning }) => {
             let sent_sha256 = payload.hasher.map(Hasher::finish);
             if let Some(digest) = &sent_sha256 {

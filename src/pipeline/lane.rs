@@ -127,8 +127,8 @@ impl Order {
     }
 }
 
-fn is_of_the_disk(code: FailureCode) -> bool {
-    matches!(code, FailureCode::StoreUnavailable | FailureCode::SpoolUnreadable)
+fn is_ours(code: FailureCode) -> bool {
+    matches!(code, FailureCode::StoreUnavailable | FailureCode::SpoolUnreadable | FailureCode::WrapFailed)
 }
 
 /// It waits for its time, and not by its own fault as far as can be told.
@@ -206,11 +206,11 @@ impl Lane {
     }
 
     /// What the archive did last: an answer of any kind but a passing failure shows that it is well. What
-    /// our own disk did not give says nothing about it.
+    /// failed on our side says nothing about it.
     fn tell_breaker(&mut self, items: &[ItemOutcome], policy: &RetryPolicy, jitter: u8) {
         let told = items.iter().rev().find_map(|item| match &item.result {
             Ok(_) => Some((item.at, None)),
-            Err(failed) if !failed.wrapped || is_of_the_disk(failed.failure.code) => None,
+            Err(failed) if !failed.wrapped || is_ours(failed.failure.code) => None,
             Err(failed) => Some((item.at, Some(&failed.failure))),
         });
         match told {
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_photo_that_our_disk_does_not_give_is_no_sign_that_an_archive_is_back() {
+    fn what_fails_on_our_side_is_no_sign_that_an_archive_is_back() {
         let policy = RetryPolicy::default();
         let ended = |code, wrapped| {
             let failure = Failure::new(code, "", at(2_000));
@@ -309,6 +309,7 @@ mod tests {
         };
         for (code, room) in [
             (FailureCode::SpoolUnreadable, 1),
+            (FailureCode::WrapFailed, 1),
             (FailureCode::StoreUnavailable, 1),
             (FailureCode::ArchiveUnreachable, 0),
             (FailureCode::ArchiveRefusedObject, 2),

@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 
 use super::bind::stand_in;
 use super::develop::{self, Recoded};
-use super::film::{Reel, goes_as_hevc, reel};
+use super::film::{NoReel, Reel, goes_as_hevc, reel};
 use super::identify::Doubt;
 use super::sealed;
 use super::step::Works;
 use crate::capture::media::Coding;
 use crate::capture::record::{ItemFacts, Manifest};
-use crate::capture::{Binding, Class, Essence, Facts, FailureCode, Form, ItemId, Leg, MediaKind, Record, Stage};
+use crate::capture::{Binding, Essence, Facts, FailureCode, Form, ItemId, Leg, MediaKind, Record, Stage};
 use crate::dicom::{self, Instance, LossyHistory, LossyMethod, LossyStep, Picture, Pixels};
 use crate::fence::Fence;
 use crate::media::film::flat::{Flat, Reader};
@@ -128,11 +128,13 @@ pub fn wrap(works: &Works, record: &Record, index: u16, binding: &Binding, form:
     Ok(Wrapped { instance, essence, item: id, source })
 }
 
+/// What an archive may have under a UID stays what it is, whatever the configuration says today.
 fn wrap_film(works: &Works, record: &Record, index: u16, binding: &Binding, facts: &ItemFacts) -> Result<Wrapped, Doubt> {
     let (spool, item) = (&works.spool, record.id().item(index));
     let film = spool.read_at_any_place(item).map_err(|e| unreadable(&e))?;
-    let has_left = record.items.get(usize::from(index)).is_some_and(|item| item.any_leg(may_have_left));
-    let with_hevc = has_left || goes_as_hevc(&works.archives);
+    let any_leg = |holds: fn(&Leg) -> bool| record.items.get(usize::from(index)).is_some_and(|item| item.any_leg(holds));
+    let may_be_hevc = any_leg(Leg::may_be_there_in_hevc);
+    let with_hevc = may_be_hevc || goes_as_hevc(&works.archives);
     let derived = match sealed::derived_manifest(spool, item).map_err(|e| unreadable(&e))? {
         None => None,
         Some(bytes) => Some(derived_of(&bytes)?),
@@ -142,11 +144,13 @@ fn wrap_film(works: &Works, record: &Record, index: u16, binding: &Binding, fact
         let made = spool.read_at_any_place(name).map_err(|e| unreadable(&e))?;
         let is_original = essence == Essence::Unchanged;
         let history = if is_original { LossyHistory::Original } else { develop::history_of(&film)? };
-        (reel(&made, history, true)?, name, essence)
+        (reel(&made, history, true), name, essence)
     } else {
-        (reel(&film, LossyHistory::Original, with_hevc)?, Name::Item(item), facts.essence)
+        (reel(&film, LossyHistory::Original, with_hevc), Name::Item(item), facts.essence)
     };
-    let Reel { picture, cine, flat, .. } = reel;
+    // What was coded anew as H.264 is its last form. An attempt on a film that was never built sent nothing.
+    let is_final = essence == Essence::Reencoded || may_be_hevc && (derived.is_some() || any_leg(is_built));
+    let Reel { picture, cine, flat, .. } = reel.map_err(|why| if is_final { stuck(why) } else { why.into() })?;
     let manifest = Manifest { version: Manifest::VERSION, acceptance: record.acceptance.clone(), index, item: facts.clone() };
     let built = dicom::build_video(binding, &manifest, &picture, &cine);
     let mut instance = built.map_err(|e| (e.failure_code(), e.to_string()))?;
@@ -154,11 +158,18 @@ fn wrap_film(works: &Works, record: &Record, index: u16, binding: &Binding, fact
     Ok(Wrapped { instance, essence, item, source: Source::Film(name, flat) })
 }
 
-/// What an archive may have under a UID stays what it is, whatever the configuration says today.
-fn may_have_left(leg: &Leg) -> bool {
-    let is_there = matches!(leg.progress(), Stage::Forwarded | Stage::Committed);
-    let is_in_doubt = leg.failure.as_ref().is_some_and(|failure| failure.class == Class::Ambiguous);
-    is_there || is_in_doubt
+fn is_built(leg: &Leg) -> bool {
+    matches!(leg.progress(), Stage::Wrapped | Stage::Forwarded | Stage::Committed)
+}
+
+/// What an archive may have is not made anew.
+fn stuck(why: NoReel) -> Doubt {
+    match Doubt::from(why) {
+        (FailureCode::NeedsTranscoding, why) => {
+            (FailureCode::WrapFailed, format!("{why}; and an archive may have it already, so that it is not coded anew"))
+        }
+        doubt => doubt,
+    }
 }
 
 /// Told on the capture.

@@ -22,7 +22,7 @@ use shutterbridge::capture::{
     CaptureId, Commitment, FailureCode, Identifier, MediaKind, Operator, Order, Patient, Record, SopRef, Stage, Takes, Uid,
 };
 use shutterbridge::clock::Clock;
-use shutterbridge::dicom::Instance;
+use shutterbridge::dicom::{Instance, Syntax};
 use shutterbridge::fence::{self, Fence, Ffmpeg};
 use shutterbridge::journal::Journal;
 use shutterbridge::lookup::{Answer, Asked, Lookup, Unavailable};
@@ -65,6 +65,10 @@ pub struct Shelf {
     pub refused_classes: Mutex<Vec<&'static str>>,
     /// It may be given a Secondary Capture instead.
     pub takes_stand_ins: bool,
+    /// Its section of the configuration leaves this syntax out.
+    pub leaves_out: Mutex<Option<Syntax>>,
+    /// In which syntax each object came, those that it broke off at as well.
+    pub came_in: Mutex<Vec<Syntax>>,
     /// What happens while the next object is being sent.
     pub meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
@@ -119,6 +123,9 @@ impl Archive for Shelf {
         let mut bytes = Vec::new();
         instance.stream(instance.transfer_syntax(), payload).unwrap().read_to_end(&mut bytes).unwrap();
         let uid = instance.sop_instance.to_string();
+        if !self.offers(instance.transfer_syntax()) {
+            return Err(Refused { code: FailureCode::ArchiveRefusedClass, detail: "left out".to_owned() });
+        }
         if self.refused_classes.lock().unwrap().contains(&instance.sop_class.as_str()) {
             return Err(Refused { code: FailureCode::ArchiveRefusedClass, detail: "no such class".to_owned() });
         }
@@ -130,6 +137,7 @@ impl Archive for Shelf {
         }
         // A connection that breaks may break after the object was stored.
         if answer.is_none_or(|code| code == FailureCode::ArchiveAborted) {
+            self.came_in.lock().unwrap().push(instance.transfer_syntax());
             self.stored.lock().unwrap().entry(instance.sop_instance.to_string()).or_default().push(bytes);
         }
         answer.map_or(Ok(Stored::default()), |code| Err(Refused { code, detail: "as told".to_owned() }))
@@ -137,6 +145,10 @@ impl Archive for Shelf {
 
     fn takes_stand_ins(&self) -> bool {
         self.takes_stand_ins
+    }
+
+    fn offers(&self, syntax: Syntax) -> bool {
+        *self.leaves_out.lock().unwrap() != Some(syntax)
     }
 
     fn probe(&self) -> Result<(), Refused> {
@@ -243,6 +255,8 @@ pub struct World {
     pub refused: Arc<Mutex<Vec<&'static str>>>,
     /// Patients nobody announced are refused at the door.
     pub refuses_strangers: bool,
+    /// Nobody is in the darkroom unless a test goes there: what has to be coded anew waits.
+    pub ffmpeg: PathBuf,
     /// Who is asked which study an order has.
     pub asked: Vec<(SourceKind, Arc<dyn Studies>)>,
 }
@@ -281,6 +295,7 @@ impl World {
             reads: Arc::default(),
             refused: Arc::default(),
             refuses_strangers: false,
+            ffmpeg: "/nowhere/ffmpeg".into(),
             asked: Vec::new(),
         }
     }
@@ -353,8 +368,7 @@ impl World {
         let line = Line::new(Works {
             fence: Arc::new(
                 Fence::of([env!("CARGO_BIN_EXE_shutterbridge").into(), fence::WORD.into()])
-                    // Nobody is in the darkroom here: what has to be coded anew waits.
-                    .with_ffmpeg(Some(Ffmpeg { program: "/nowhere/ffmpeg".into(), maps_tones: false })),
+                    .with_ffmpeg(Some(Ffmpeg { program: self.ffmpeg.clone(), maps_tones: false })),
             ),
             spool,
             journal: journal.clone(),
