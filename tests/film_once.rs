@@ -19,6 +19,8 @@ use support::wait_until;
 
 const LATER: Duration = Duration::from_secs(60);
 const SILENT: &[&str] = &["-an"];
+/// A sound that no syntax carries: it alone is coded anew.
+const MONO: &[&str] = &["-c:a", "aac", "-ar", "44100", "-ac", "1"];
 
 fn ffmpeg() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -183,4 +185,26 @@ fn two_archives_that_are_not_offered_hevc_get_the_very_same_film() {
     assert_eq!(end(&house, id, "vna"), (Stage::Forwarded, None));
     assert_eq!((came_in(&world.shelf), came_in(&other)), (vec![Syntax::Avc41], vec![Syntax::Avc41]));
     assert!(*world.shelf.stored.lock().unwrap() == *other.stored.lock().unwrap(), "the archives have different objects");
+}
+
+#[test]
+fn a_film_whose_sound_alone_was_coded_anew_follows_the_configuration_until_it_may_have_left() {
+    const REFUSED: (Stage, Option<FailureCode>) = (Stage::Held, Some(FailureCode::ArchiveRefusedClass));
+    let table = [
+        ("away", FailureCode::ArchiveUnreachable, (Stage::Forwarded, None), &[Syntax::Avc41][..]),
+        ("aborted", FailureCode::ArchiveAborted, REFUSED, &[Syntax::HevcMain]),
+    ];
+    for (name, first, then, arrived) in table {
+        let Some(world) = world(&format!("once-sound-{name}")) else { return };
+        *world.shelf.refuse.lock().unwrap() = vec![first];
+        let house = world.start();
+        let id = send(&house, &hevc(&world, MONO));
+        develop(&house, id, || world.shelf.sends() > 0);
+        assert_eq!(house.leg(id, "pacs"), (Stage::Wrapped, Some(first)), "{name}: its sound was coded anew");
+        drop(house);
+        leave_out_hevc(&world.shelf);
+        let house = world.start();
+        assert_eq!(end(&house, id, "pacs"), then, "{name}");
+        assert_eq!(came_in(&world.shelf), arrived, "{name}");
+    }
 }

@@ -143,9 +143,15 @@ pub(super) fn film(
     watch: &mut dyn FnMut(u64, u64) -> bool,
 ) -> Result<(), Doubt> {
     let unreadable = |e| wrap::unreadable(&e);
-    // Who asked may have looked for it just before it was there.
+    // Who asked may have looked for it just before it was there. One whose pictures are still in HEVC, which
+    // no archive is offered any more, is replaced.
     if sealed::derived_manifest(spool, item).map_err(unreadable)?.is_some() {
-        return Ok(());
+        let made = spool.read_at_any_place(Name::Derived(item)).map_err(unreadable)?;
+        match reel(&made, LossyHistory::Original, with_hevc) {
+            Ok(_) => return Ok(()),
+            Err(NoReel::Unfit(_)) => {}
+            Err(NoReel::Doubt(doubt)) => return Err(doubt),
+        }
     }
     let source = spool.read_at_any_place(item).map_err(unreadable)?;
     let mut draft = spool.unkeyed_draft(Name::Derived(item)).map_err(unreadable)?;

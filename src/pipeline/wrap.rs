@@ -144,7 +144,7 @@ fn wrap_film(works: &Works, record: &Record, index: u16, binding: &Binding, fact
         let made = spool.read_at_any_place(name).map_err(|e| unreadable(&e))?;
         let is_original = essence == Essence::Unchanged;
         let history = if is_original { LossyHistory::Original } else { develop::history_of(&film)? };
-        (reel(&made, history, true), name, essence)
+        (reel(&made, history, with_hevc), name, essence)
     } else {
         (reel(&film, LossyHistory::Original, with_hevc), Name::Item(item), facts.essence)
     };
