@@ -43,12 +43,12 @@ const CALLS: &[libc::c_long] = &[
     libc::SYS_rt_sigreturn,
     libc::SYS_gettid,
     libc::SYS_getpid,
-    libc::SYS_tgkill,
     libc::SYS_exit,
     libc::SYS_exit_group,
 ];
 /// Calls that a program needs beside [`CALLS`] to be loaded and to work on several threads, on files
-/// that are open; newer programs take their pipes under numbers of their own. Nothing makes a socket, a pipe or another process; what is not here does not exist.
+/// that are open; newer programs take their pipes under numbers of their own. Nothing makes a socket, a
+/// pipe or another process; what is not here does not exist.
 const PROGRAM_CALLS: &[libc::c_long] = &[
     libc::SYS_execve,
     libc::SYS_pread64,
@@ -61,7 +61,6 @@ const PROGRAM_CALLS: &[libc::c_long] = &[
     libc::SYS_faccessat,
     libc::SYS_readlinkat,
     libc::SYS_getcwd,
-    libc::SYS_fcntl,
     libc::SYS_dup,
     libc::SYS_ppoll,
     libc::SYS_mmap,
@@ -69,9 +68,6 @@ const PROGRAM_CALLS: &[libc::c_long] = &[
     libc::SYS_set_tid_address,
     libc::SYS_set_robust_list,
     libc::SYS_rseq,
-    libc::SYS_prlimit64,
-    libc::SYS_sched_getaffinity,
-    libc::SYS_sched_setaffinity,
     libc::SYS_clock_getres,
     libc::SYS_clock_nanosleep,
     libc::SYS_nanosleep,
@@ -83,7 +79,6 @@ const PROGRAM_CALLS: &[libc::c_long] = &[
     libc::SYS_geteuid,
     libc::SYS_getgid,
     libc::SYS_getegid,
-    libc::SYS_prctl,
     libc::SYS_membarrier,
 ];
 /// The same under names that only this machine has.
@@ -116,6 +111,15 @@ const PROGRAM_NICENESS: i32 = 19;
 
 /// Calls whose third argument says whether memory may be executed.
 const MEMORY_CALLS: &[libc::c_long] = &[libc::SYS_mmap, libc::SYS_mprotect];
+/// Calls whose first argument is a process, with 0 for the one that asks: other processes of the same user
+/// are the gateway.
+const PROCESS_CALLS: &[libc::c_long] = &[libc::SYS_prlimit64, libc::SYS_sched_getaffinity, libc::SYS_sched_setaffinity];
+/// What may be asked of an open file: another number for it, and its flags. Not that it signals somebody,
+/// nor a lease or a lock by which others wait.
+const FILE_COMMANDS: &[i32] = &[libc::F_DUPFD, libc::F_DUPFD_CLOEXEC, libc::F_GETFD, libc::F_SETFD, libc::F_GETFL, libc::F_SETFL];
+/// What a program may ask for itself: names, of a thread and of memory. Not that it outlives its parent, nor
+/// that others may look into it.
+const PROCESS_OPTIONS: &[i32] = &[libc::PR_SET_NAME, libc::PR_GET_NAME, libc::PR_SET_VMA];
 
 /// Limits this process, for good: memory, processor time, no file larger than nothing, no file beside
 /// input, output and errors, no image of its memory, no call but those named. It ends with its parent.
@@ -176,16 +180,32 @@ fn read_only(program: &Path) -> Result<(), RulesetError> {
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
 /// A rule for a call of which the bits `mask` of an argument are `value`.
-fn rule(argument: u8, mask: i32, value: i32) -> Option<Vec<SeccompRule>> {
-    let (mask, value) = (u64::try_from(mask).ok()?, u64::try_from(value).ok()?);
-    let is_so = SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(mask), value).ok()?;
-    Some(vec![SeccompRule::new(vec![is_so]).ok()?])
+fn masked(argument: u8, mask: i32, value: i32) -> Option<Vec<SeccompRule>> {
+    let mask = u64::try_from(mask).ok()?;
+    Some(vec![rule(argument, SeccompCmpOp::MaskedEq(mask), value)?])
+}
+
+/// A rule for a call of which an argument is one of these.
+fn one_of(argument: u8, values: &[i32]) -> Option<Vec<SeccompRule>> {
+    values.iter().map(|value| rule(argument, SeccompCmpOp::Eq, *value)).collect()
+}
+
+/// Of an argument of 32 bits: what stands above them, no call looks at.
+fn rule(argument: u8, is: SeccompCmpOp, value: i32) -> Option<SeccompRule> {
+    let is_so = SeccompCondition::new(argument, SeccompCmpArgLen::Dword, is, u64::try_from(value).ok()?).ok()?;
+    SeccompRule::new(vec![is_so]).ok()
+}
+
+/// This process: it keeps its number when it becomes another program.
+fn own() -> Option<i32> {
+    i32::try_from(std::process::id()).ok()
 }
 
 fn decoding() -> Option<BpfProgram> {
     let mut rules: Rules = CALLS.iter().map(|call| (*call, Vec::new())).collect();
+    rules.insert(libc::SYS_tgkill, one_of(0, &[own()?])?);
     for call in MEMORY_CALLS {
-        rules.insert(*call, rule(2, libc::PROT_EXEC, 0)?);
+        rules.insert(*call, masked(2, libc::PROT_EXEC, 0)?);
     }
     compile(rules, SeccompAction::KillProcess)
 }
@@ -193,10 +213,17 @@ fn decoding() -> Option<BpfProgram> {
 fn program() -> Option<BpfProgram> {
     let calls = CALLS.iter().chain(PROGRAM_CALLS).chain(OLD_CALLS);
     let mut rules: Rules = calls.map(|call| (*call, Vec::new())).collect();
-    // To read; a thread, and no process. A newer call for it cannot be looked into: whoever is told
-    // that it does not exist takes the old one.
-    rules.insert(libc::SYS_openat, rule(2, libc::O_ACCMODE | libc::O_CREAT, libc::O_RDONLY)?);
-    rules.insert(libc::SYS_clone, rule(0, libc::CLONE_THREAD, libc::CLONE_THREAD)?);
+    rules.insert(libc::SYS_tgkill, one_of(0, &[own()?])?);
+    for call in PROCESS_CALLS {
+        rules.insert(*call, one_of(0, &[0, own()?])?);
+    }
+    rules.insert(libc::SYS_fcntl, one_of(1, FILE_COMMANDS)?);
+    rules.insert(libc::SYS_prctl, one_of(0, PROCESS_OPTIONS)?);
+    // To read, and not to empty it: that needs no right to write where the file system gives it. A thread,
+    // and no process: a newer call for it cannot be looked into, and whoever is told that it does not exist
+    // takes the old one.
+    rules.insert(libc::SYS_openat, masked(2, libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC, libc::O_RDONLY)?);
+    rules.insert(libc::SYS_clone, masked(0, libc::CLONE_THREAD, libc::CLONE_THREAD)?);
     compile(rules, SeccompAction::Errno(u32::try_from(libc::ENOSYS).ok()?))
 }
 
