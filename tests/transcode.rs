@@ -324,10 +324,10 @@ fn a_program_behind_the_fence_reaches_nothing_but_its_pipes() {
     std::fs::write(&secret, "exit 0").unwrap();
     let (write, read) = (format!("echo x > {}", file.display()), reading(&secret));
     if has_landlock() {
-        assert!(matches!(ending_of(&read), Err(Ended::Broke(_))), "{read}");
+        assert!(matches!(ending_of(&read), Err(Ended::Code(_))), "{read}");
     }
     for deed in ["exec 3<>/dev/tcp/127.0.0.1/9", "/bin/true; true", "(exit 0)", &write, "exit 3"] {
-        assert!(matches!(ending_of(deed), Err(Ended::Broke(_))), "{deed}");
+        assert!(matches!(ending_of(deed), Err(Ended::Code(_))), "{deed}");
     }
     assert!(!file.exists());
     assert!(matches!(ending_of("while :; do :; done"), Err(Ended::TooLong)));
@@ -414,7 +414,7 @@ fn a_program_behind_the_fence_has_none_of_what_the_gateway_had_open() {
     let launched = ["/bin/bash", "-c", &before, "before", BINARY, fence::WORD];
     let task = Task::Film { program: "/bin/bash".into(), arguments: vec!["-c".to_owned(), "read -r -u 9 word".to_owned()] };
     let ended = Fence::of(launched.map(Into::into)).run_within(&task, BOUNDS, &mut std::io::empty(), &mut |_| Ok(()));
-    assert!(matches!(ended, Err(Ended::Broke(_))), "{ended:?}");
+    assert!(matches!(ended, Err(Ended::Code(_))), "{ended:?}");
 }
 
 #[test]
@@ -435,7 +435,7 @@ fn a_program_reads_nothing_that_lies_beside_it() {
     ending_of("echo fine".to_owned()).unwrap();
     if has_landlock() {
         let ended = ending_of(reading(&key));
-        assert!(matches!(ended, Err(Ended::Broke(_))), "{ended:?}");
+        assert!(matches!(ended, Err(Ended::Code(_))), "{ended:?}");
     }
 }
 
@@ -472,4 +472,24 @@ fn a_film_whose_program_dies_is_held_with_the_reason() {
     let line = wrap(folder.path(), &source, program.to_str().unwrap());
     assert_eq!(line["error"]["code"], "wrap-failed", "{line}");
     assert!(line["error"]["detail"].as_str().unwrap().contains("code 3"), "{line}");
+}
+
+#[test]
+fn a_program_that_cannot_be_loaded_is_none_and_the_film_waits_for_one() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let folder = TempDir::new("transcode-unloaded");
+    let (source, program) = (portrait(folder.path()), folder.path().join("ffmpeg"));
+    for becomes in ["exec /nowhere/ffmpeg", "exec /etc/hostname"] {
+        let script = format!(
+            "#!/bin/sh\ncase \"$*\" in *-encoders*) echo ' V libx264'; echo ' A aac';; *-filters*) ;; *) {becomes};; esac\n"
+        );
+        std::fs::write(&program, script).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let line = wrap(folder.path(), &source, program.to_str().unwrap());
+        assert_eq!(line["error"]["code"], "needs-transcoding", "{becomes}: {line}");
+        let detail = line["error"]["detail"].as_str().unwrap();
+        assert!(detail.contains("a library of it"), "{becomes}: {line}");
+    }
 }

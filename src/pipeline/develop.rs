@@ -228,7 +228,7 @@ fn doubt(ended: &Ended) -> Doubt {
         Ended::NotStarted(_) | Ended::Unfenced => FailureCode::NeedsTranscoding,
         Ended::Input(_) => FailureCode::SpoolUnreadable,
         Ended::Output(_) => FailureCode::StoreUnavailable,
-        Ended::Refused(_) | Ended::Broke(_) | Ended::TooLong | Ended::TooMuch => FailureCode::WrapFailed,
+        Ended::Refused(_) | Ended::Broke(_) | Ended::Code(_) | Ended::TooLong | Ended::TooMuch => FailureCode::WrapFailed,
     };
     (code, ended.to_string())
 }
