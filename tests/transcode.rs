@@ -4,6 +4,7 @@
 mod dicom_fixture;
 mod support;
 
+use std::ops::Range;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -197,8 +198,8 @@ fn where_only_the_sound_is_odd_no_picture_is_touched() {
     }
 }
 
-/// Overwrites the coded pictures, or the sound, from that part of the film on.
-fn break_off(film: &Path, kind: &str, from: f64, into: &Path) {
+/// Overwrites the coded pictures, or the sound, of that part of the film.
+fn damage(film: &Path, kind: &str, part: Range<f64>, into: &Path) {
     let packets = ["-v", "error", "-select_streams", kind, "-show_packets", "-of", "json"];
     let told = Command::new("ffprobe").args(packets).arg(film).output().unwrap();
     let told: Value = serde_json::from_slice(&told.stdout).unwrap();
@@ -206,8 +207,8 @@ fn break_off(film: &Path, kind: &str, from: f64, into: &Path) {
     let packets = told["packets"].as_array().unwrap();
     let mut bytes = std::fs::read(film).unwrap();
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)] // some hundred
-    let intact = (packets.len() as f64 * from) as usize;
-    for packet in &packets[intact..] {
+    let number_of = |share: f64| (packets.len() as f64 * share) as usize;
+    for packet in &packets[number_of(part.start)..number_of(part.end)] {
         let (at, size) = (number(packet, "pos"), number(packet, "size"));
         if kind == "a" {
             bytes[at..at + size].fill(0xFF);
@@ -224,7 +225,7 @@ fn break_off(film: &Path, kind: &str, from: f64, into: &Path) {
 }
 
 #[test]
-fn what_cannot_be_decoded_to_its_end_is_held_and_not_sent_shorter() {
+fn what_cannot_be_decoded_as_a_whole_is_held_and_sent_neither_shorter_nor_frozen() {
     if !has_ffmpeg() {
         return;
     }
@@ -232,13 +233,21 @@ fn what_cannot_be_decoded_to_its_end_is_held_and_not_sent_shorter() {
     let long: &[&str] = &["-f", "lavfi", "-i", "testsrc2=size=320x180:rate=30:duration=4"];
     let tone: &[&str] = &["-f", "lavfi", "-i", "sine=f=440:d=4", "-c:a", "aac"];
     let baseline: &[&str] = &["-c:v", "libx264", "-profile:v", "baseline", "-g", "30", "-pix_fmt", "yuv420p"];
-    let whole = folder.path().join("whole.mp4");
-    ffmpeg(&[long, tone, baseline], &whole);
-    let line = wrap(folder.path(), &whole, "auto");
-    assert_eq!(line["error"], Value::Null, "{line}");
-    for (kind, what) in [("v", "of 4.0 s of picture only 2."), ("a", "of 4.0 s of sound only 2.")] {
-        let broken = folder.path().join("broken.mp4");
-        break_off(&whole, kind, 0.5, &broken);
+    let main_10: &[&str] = &["-c:v", "libx265", "-x265-params", "log-level=error", "-pix_fmt", "yuv420p10le", "-tag:v", "hvc1"];
+    let table = [
+        // given the coding, and what of it is overwritten, then
+        (baseline, "v", 0.4..0.6, "the video is damaged: more than one in fifty"),
+        (baseline, "a", 0.4..0.6, "the video is damaged: more than one in fifty"),
+        (baseline, "v", 0.5..1.0, "the video is damaged: more than one in fifty"),
+        // To the decoder they are of a layer that it does not look at.
+        (main_10, "v", 0.5..1.0, "of 4.0 s of picture only 2."),
+    ];
+    for (coding, kind, part, what) in table {
+        let (whole, broken) = (folder.path().join("whole.mp4"), folder.path().join("broken.mp4"));
+        ffmpeg(&[long, tone, coding], &whole);
+        let line = wrap(folder.path(), &whole, "auto");
+        assert_eq!(line["error"], Value::Null, "{line}");
+        damage(&whole, kind, part, &broken);
         let line = wrap(folder.path(), &broken, "auto");
         assert_eq!(line["error"]["code"], "wrap-failed", "{line}");
         assert!(line["error"]["detail"].as_str().unwrap().contains(what), "{line}");
