@@ -157,6 +157,37 @@ fn what_no_syntax_carries_is_carried_afterwards_or_held_where_that_is_off() {
     }
 }
 
+/// The colour in the midst of the first of six bars, as a player shows it that goes by what the film says.
+fn first_bar(film: &Path) -> [u8; 3] {
+    let bar = "crop=8:8:20:100,scale=1:1:flags=area:in_color_matrix=bt709,format=rgb24";
+    let args = ["-vf", bar, "-frames:v", "1", "-f", "rawvideo", "-"];
+    let output = Command::new("ffmpeg").args(["-v", "error", "-i"]).arg(film).args(args).output().unwrap();
+    output.stdout.try_into().unwrap()
+}
+
+#[test]
+fn what_is_red_in_a_high_dynamic_range_stays_red() {
+    let filters = Command::new("ffmpeg").args(["-hide_banner", "-filters"]).output();
+    if !has_ffmpeg() || !filters.is_ok_and(|told| String::from_utf8_lossy(&told.stdout).contains(" zscale ")) {
+        eprintln!("skipped: ffmpeg has no zscale");
+        return;
+    }
+    let folder = TempDir::new("transcode-red");
+    let source = folder.path().join("hlg.mov");
+    let main_10: &[&str] = &["-c:v", "libx265", "-x265-params", "log-level=error", "-pix_fmt", "yuv420p10le", "-tag:v", "hvc1"];
+    // Red, green and blue by the matrix that is told.
+    let bars: &[&str] = &["-vf", "scale=out_color_matrix=bt2020"];
+    let hlg: &[&str] = &["-color_primaries", "bt2020", "-color_trc", "arib-std-b67", "-colorspace", "bt2020nc"];
+    ffmpeg(&[PICTURES, bars, main_10, hlg], &source);
+    let line = wrap(folder.path(), &source, "auto");
+    let film = film_of(Path::new(line["output"].as_str().unwrap_or_else(|| panic!("{line}"))), folder.path());
+    let seen = stream(&film, "video");
+    let said = ["color_space", "color_transfer", "color_primaries", "color_range"].map(|name| seen[name].clone());
+    assert_eq!(said, ["bt709", "bt709", "bt709", "tv"].map(|word| json!(word)));
+    let [red, green, blue] = first_bar(&film);
+    assert!(red > 200 && green < 8 && blue < 8, "{red} {green} {blue}");
+}
+
 /// Digest of the packets of the pictures.
 fn packets(file: &Path) -> String {
     let map = ["-map", "0:v", "-c", "copy", "-f", "streamhash", "-hash", "sha256", "-"];
