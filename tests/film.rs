@@ -253,6 +253,21 @@ fn what_the_container_does_to_a_picture_is_a_reason_too() {
 }
 
 #[test]
+fn a_film_whose_sound_stands_twice_in_one_place_is_told_as_that() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let folder = TempDir::new("film-twice");
+    let file = folder.path().join("twice.mp4");
+    ffmpeg(&[PICTURES, SOUND, HIGH, NAMELESS, AAC], &file);
+    let mut whole = std::fs::read(&file).unwrap();
+    let places = memchr::memmem::find_iter(&whole, b"stco").nth(1).unwrap() + 12;
+    whole.copy_within(places..places + 4, places + 4);
+    std::fs::write(&file, whole).unwrap();
+    is_refused(folder.path(), &file, "as it is: the film has samples that share their bytes");
+}
+
+#[test]
 fn a_film_without_a_body_site_becomes_no_object() {
     let folder = TempDir::new("film-site");
     let source = folder.path().join("clip.mp4");

@@ -47,6 +47,8 @@ enum First {
     Died,
     /// The worker broke in the middle of it.
     Broke,
+    /// The same, and the archive was not offered HEVC then, either.
+    DiedWithout,
     /// So said the archive, or nobody.
     Answered(FailureCode),
 }
@@ -57,6 +59,7 @@ fn a_film_that_an_archive_may_have_never_goes_out_in_another_form() {
     const GONE: (Stage, Option<FailureCode>) = (Stage::Forwarded, None);
     let table = [
         ("died", First::Died, HELD, &[][..]),
+        ("without", First::DiedWithout, GONE, &[Syntax::Avc41]),
         ("broke", First::Broke, HELD, &[]),
         ("aborted", First::Answered(FailureCode::ArchiveAborted), HELD, &[Syntax::HevcMain]),
         ("busy", First::Answered(FailureCode::ArchiveBusy), HELD, &[]),
@@ -65,10 +68,13 @@ fn a_film_that_an_archive_may_have_never_goes_out_in_another_form() {
     ];
     for (name, first, then, arrived) in table {
         let Some(world) = world(&format!("once-{name}")) else { return };
+        if matches!(first, First::DiedWithout) {
+            leave_out_hevc(&world.shelf);
+        }
         let house = world.start();
         let id = send(&house, &hevc(&world, SILENT));
         match first {
-            First::Died => {
+            First::Died | First::DiedWithout => {
                 house.line.step();
             }
             First::Broke => {

@@ -4,6 +4,7 @@
 mod dicom_fixture;
 mod support;
 
+use std::ops::Range;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -156,6 +157,37 @@ fn what_no_syntax_carries_is_carried_afterwards_or_held_where_that_is_off() {
     }
 }
 
+/// The colour in the midst of the first of six bars, as a player shows it that goes by what the film says.
+fn first_bar(film: &Path) -> [u8; 3] {
+    let bar = "crop=8:8:20:100,scale=1:1:flags=area:in_color_matrix=bt709,format=rgb24";
+    let args = ["-vf", bar, "-frames:v", "1", "-f", "rawvideo", "-"];
+    let output = Command::new("ffmpeg").args(["-v", "error", "-i"]).arg(film).args(args).output().unwrap();
+    output.stdout.try_into().unwrap()
+}
+
+#[test]
+fn what_is_red_in_a_high_dynamic_range_stays_red() {
+    let filters = Command::new("ffmpeg").args(["-hide_banner", "-filters"]).output();
+    if !has_ffmpeg() || !filters.is_ok_and(|told| String::from_utf8_lossy(&told.stdout).contains(" zscale ")) {
+        eprintln!("skipped: ffmpeg has no zscale");
+        return;
+    }
+    let folder = TempDir::new("transcode-red");
+    let source = folder.path().join("hlg.mov");
+    let main_10: &[&str] = &["-c:v", "libx265", "-x265-params", "log-level=error", "-pix_fmt", "yuv420p10le", "-tag:v", "hvc1"];
+    // Red, green and blue by the matrix that is told.
+    let bars: &[&str] = &["-vf", "scale=out_color_matrix=bt2020"];
+    let hlg: &[&str] = &["-color_primaries", "bt2020", "-color_trc", "arib-std-b67", "-colorspace", "bt2020nc"];
+    ffmpeg(&[PICTURES, bars, main_10, hlg], &source);
+    let line = wrap(folder.path(), &source, "auto");
+    let film = film_of(Path::new(line["output"].as_str().unwrap_or_else(|| panic!("{line}"))), folder.path());
+    let seen = stream(&film, "video");
+    let said = ["color_space", "color_transfer", "color_primaries", "color_range"].map(|name| seen[name].clone());
+    assert_eq!(said, ["bt709", "bt709", "bt709", "tv"].map(|word| json!(word)));
+    let [red, green, blue] = first_bar(&film);
+    assert!(red > 200 && green < 8 && blue < 8, "{red} {green} {blue}");
+}
+
 /// Digest of the packets of the pictures.
 fn packets(file: &Path) -> String {
     let map = ["-map", "0:v", "-c", "copy", "-f", "streamhash", "-hash", "sha256", "-"];
@@ -197,8 +229,8 @@ fn where_only_the_sound_is_odd_no_picture_is_touched() {
     }
 }
 
-/// Overwrites the coded pictures, or the sound, from that part of the film on.
-fn break_off(film: &Path, kind: &str, from: f64, into: &Path) {
+/// Overwrites the coded pictures, or the sound, of that part of the film.
+fn damage(film: &Path, kind: &str, part: Range<f64>, into: &Path) {
     let packets = ["-v", "error", "-select_streams", kind, "-show_packets", "-of", "json"];
     let told = Command::new("ffprobe").args(packets).arg(film).output().unwrap();
     let told: Value = serde_json::from_slice(&told.stdout).unwrap();
@@ -206,8 +238,8 @@ fn break_off(film: &Path, kind: &str, from: f64, into: &Path) {
     let packets = told["packets"].as_array().unwrap();
     let mut bytes = std::fs::read(film).unwrap();
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)] // some hundred
-    let intact = (packets.len() as f64 * from) as usize;
-    for packet in &packets[intact..] {
+    let number_of = |share: f64| (packets.len() as f64 * share) as usize;
+    for packet in &packets[number_of(part.start)..number_of(part.end)] {
         let (at, size) = (number(packet, "pos"), number(packet, "size"));
         if kind == "a" {
             bytes[at..at + size].fill(0xFF);
@@ -224,7 +256,7 @@ fn break_off(film: &Path, kind: &str, from: f64, into: &Path) {
 }
 
 #[test]
-fn what_cannot_be_decoded_to_its_end_is_held_and_not_sent_shorter() {
+fn what_cannot_be_decoded_as_a_whole_is_held_and_sent_neither_shorter_nor_frozen() {
     if !has_ffmpeg() {
         return;
     }
@@ -232,13 +264,21 @@ fn what_cannot_be_decoded_to_its_end_is_held_and_not_sent_shorter() {
     let long: &[&str] = &["-f", "lavfi", "-i", "testsrc2=size=320x180:rate=30:duration=4"];
     let tone: &[&str] = &["-f", "lavfi", "-i", "sine=f=440:d=4", "-c:a", "aac"];
     let baseline: &[&str] = &["-c:v", "libx264", "-profile:v", "baseline", "-g", "30", "-pix_fmt", "yuv420p"];
-    let whole = folder.path().join("whole.mp4");
-    ffmpeg(&[long, tone, baseline], &whole);
-    let line = wrap(folder.path(), &whole, "auto");
-    assert_eq!(line["error"], Value::Null, "{line}");
-    for (kind, what) in [("v", "of 4.0 s of picture only 2."), ("a", "of 4.0 s of sound only 2.")] {
-        let broken = folder.path().join("broken.mp4");
-        break_off(&whole, kind, 0.5, &broken);
+    let main_10: &[&str] = &["-c:v", "libx265", "-x265-params", "log-level=error", "-pix_fmt", "yuv420p10le", "-tag:v", "hvc1"];
+    let table = [
+        // given the coding, and what of it is overwritten, then
+        (baseline, "v", 0.4..0.6, "the video is damaged: more than one in fifty"),
+        (baseline, "a", 0.4..0.6, "the video is damaged: more than one in fifty"),
+        (baseline, "v", 0.5..1.0, "the video is damaged: more than one in fifty"),
+        // To the decoder they are of a layer that it does not look at.
+        (main_10, "v", 0.5..1.0, "of 4.0 s of picture only 2."),
+    ];
+    for (coding, kind, part, what) in table {
+        let (whole, broken) = (folder.path().join("whole.mp4"), folder.path().join("broken.mp4"));
+        ffmpeg(&[long, tone, coding], &whole);
+        let line = wrap(folder.path(), &whole, "auto");
+        assert_eq!(line["error"], Value::Null, "{line}");
+        damage(&whole, kind, part, &broken);
         let line = wrap(folder.path(), &broken, "auto");
         assert_eq!(line["error"]["code"], "wrap-failed", "{line}");
         assert!(line["error"]["detail"].as_str().unwrap().contains(what), "{line}");
@@ -324,10 +364,10 @@ fn a_program_behind_the_fence_reaches_nothing_but_its_pipes() {
     std::fs::write(&secret, "exit 0").unwrap();
     let (write, read) = (format!("echo x > {}", file.display()), reading(&secret));
     if has_landlock() {
-        assert!(matches!(ending_of(&read), Err(Ended::Broke(_))), "{read}");
+        assert!(matches!(ending_of(&read), Err(Ended::Code(_))), "{read}");
     }
     for deed in ["exec 3<>/dev/tcp/127.0.0.1/9", "/bin/true; true", "(exit 0)", &write, "exit 3"] {
-        assert!(matches!(ending_of(deed), Err(Ended::Broke(_))), "{deed}");
+        assert!(matches!(ending_of(deed), Err(Ended::Code(_))), "{deed}");
     }
     assert!(!file.exists());
     assert!(matches!(ending_of("while :; do :; done"), Err(Ended::TooLong)));
@@ -414,7 +454,7 @@ fn a_program_behind_the_fence_has_none_of_what_the_gateway_had_open() {
     let launched = ["/bin/bash", "-c", &before, "before", BINARY, fence::WORD];
     let task = Task::Film { program: "/bin/bash".into(), arguments: vec!["-c".to_owned(), "read -r -u 9 word".to_owned()] };
     let ended = Fence::of(launched.map(Into::into)).run_within(&task, BOUNDS, &mut std::io::empty(), &mut |_| Ok(()));
-    assert!(matches!(ended, Err(Ended::Broke(_))), "{ended:?}");
+    assert!(matches!(ended, Err(Ended::Code(_))), "{ended:?}");
 }
 
 #[test]
@@ -435,7 +475,7 @@ fn a_program_reads_nothing_that_lies_beside_it() {
     ending_of("echo fine".to_owned()).unwrap();
     if has_landlock() {
         let ended = ending_of(reading(&key));
-        assert!(matches!(ended, Err(Ended::Broke(_))), "{ended:?}");
+        assert!(matches!(ended, Err(Ended::Code(_))), "{ended:?}");
     }
 }
 
@@ -472,4 +512,24 @@ fn a_film_whose_program_dies_is_held_with_the_reason() {
     let line = wrap(folder.path(), &source, program.to_str().unwrap());
     assert_eq!(line["error"]["code"], "wrap-failed", "{line}");
     assert!(line["error"]["detail"].as_str().unwrap().contains("code 3"), "{line}");
+}
+
+#[test]
+fn a_program_that_cannot_be_loaded_is_none_and_the_film_waits_for_one() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let folder = TempDir::new("transcode-unloaded");
+    let (source, program) = (portrait(folder.path()), folder.path().join("ffmpeg"));
+    for becomes in ["exec /nowhere/ffmpeg", "exec /etc/hostname"] {
+        let script = format!(
+            "#!/bin/sh\ncase \"$*\" in *-encoders*) echo ' V libx264'; echo ' A aac';; *-filters*) ;; *) {becomes};; esac\n"
+        );
+        std::fs::write(&program, script).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let line = wrap(folder.path(), &source, program.to_str().unwrap());
+        assert_eq!(line["error"]["code"], "needs-transcoding", "{becomes}: {line}");
+        let detail = line["error"]["detail"].as_str().unwrap();
+        assert!(detail.contains("a library of it"), "{becomes}: {line}");
+    }
 }

@@ -44,6 +44,15 @@ pub struct Leg {
     /// While something stands in for the object: why the archive does not take that as what it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
+    /// Of a film: whenever an attempt was begun of which the archive may have something, no archive was
+    /// offered HEVC. False where an older gateway did not say.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_without_hevc: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde hands in a reference
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 impl Leg {
@@ -71,11 +80,16 @@ impl Leg {
         self.schedule.attempts.saturating_sub(self.schedule.unsent)
     }
 
-    /// True where the archive may have the object, or had it; `is_in_hand`: its latest attempt has only been
-    /// begun, by this process, and does not count.
+    /// True where the archive may have the object, or had it: the attempt that is being made counts.
     #[must_use]
-    pub fn may_be_there(&self, is_in_hand: bool) -> bool {
-        matches!(self.progress(), Stage::Forwarded | Stage::Committed) || self.sent() > u32::from(is_in_hand)
+    pub fn may_be_there(&self) -> bool {
+        matches!(self.progress(), Stage::Forwarded | Stage::Committed) || self.sent() > 0
+    }
+
+    /// True where what may be there may be a film in HEVC.
+    #[must_use]
+    pub fn may_be_there_in_hevc(&self) -> bool {
+        self.may_be_there() && !self.is_without_hevc
     }
 
     /// As the transition table says; out of `Held` only what was at the archive before is there again.
@@ -108,6 +122,7 @@ impl ItemRecord {
             failure: failure.clone(),
             form: Form::Own,
             refused: None,
+            is_without_hevc: false,
         }
     }
 

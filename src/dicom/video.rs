@@ -22,7 +22,7 @@ use crate::media::film::sound::Sound;
 /// Why a film cannot go as it is: each of these is a reason of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unfit {
-    /// Neither H.264 nor HEVC, or nothing tells how it is coded.
+    /// Neither H.264 nor HEVC, or nothing tells how it is coded, or where.
     Coding(&'static str),
     /// Another profile than the syntax is for.
     Profile(&'static str),
@@ -135,7 +135,7 @@ pub fn carrier(facts: &Facts, length_bytes: u64) -> Result<Syntax, Vec<Unfit>> {
     }
     let rules = [
         (facts.turn.is_some_and(Orientation::is_upright), Unfit::Turned),
-        (facts.is_square, Unfit::Aspect),
+        (facts.is_square || unfit.contains(&Unfit::Aspect), Unfit::Aspect),
         (!facts.is_cropped, Unfit::Cropped),
         (facts.is_shown_whole, Unfit::Edited),
         (facts.is_each_coded, Unfit::Empty),
@@ -143,7 +143,6 @@ pub fn carrier(facts: &Facts, length_bytes: u64) -> Result<Syntax, Vec<Unfit>> {
         (facts.sound.as_ref().is_none_or(is_carried), Unfit::Sound),
     ];
     unfit.extend(rules.into_iter().filter(|(holds, _)| !holds).map(|(_, why)| why));
-    unfit.dedup();
     syntax.filter(|_| unfit.is_empty()).ok_or(unfit)
 }
 
@@ -396,7 +395,7 @@ mod tests {
             Unfit::Length,
             Unfit::Sound,
         ] {
-            assert!(told.contains(&why), "{why:?} is not among {told:?}");
+            assert_eq!(told.iter().filter(|told| **told == why).count(), 1, "{why:?} among {told:?}");
         }
         assert_eq!(carrier(&ninety(), 9), Err(vec![Unfit::Coding("is not told")]));
     }

@@ -118,6 +118,9 @@ const OPEN: u8 = 14;
 const UNKNOWN: u8 = 15;
 /// The program that it was to become is not there, or is none.
 const ABSENT: u8 = 16;
+/// The same of what that program wanted to become, or to load: so end a shell (POSIX.1-2024, Shell Command
+/// Language §2.8.2) and a dynamic loader.
+const UNLOADED: [u8; 2] = [126, 127];
 
 /// Why there is no result. Texts carry nothing of the picture.
 #[derive(Debug)]
@@ -129,6 +132,8 @@ pub enum Ended {
     Unfenced,
     /// It ran into one of its limits, or broke.
     Broke(String),
+    /// It ended by itself; what its code means is its own affair.
+    Code(u8),
     TooLong,
     TooMuch,
     /// What it was given could not be read.
@@ -144,8 +149,9 @@ impl fmt::Display for Ended {
             Self::NotStarted(error) => write!(f, "its process cannot be started: {error}"),
             Self::Unfenced => f.write_str("this system does not let the decoder's process limit itself (seccomp, rlimits), and without limits nothing is decoded"),
             Self::Broke(how) => write!(f, "the decoder's process {how}"),
+            Self::Code(code) => write!(f, "the decoder's process ended with code {code}"),
             Self::TooLong => f.write_str("the decoder's process did not end in time and was ended"),
-            Self::TooMuch => f.write_str("the decoder's process gave more than any picture is, and was ended"),
+            Self::TooMuch => f.write_str("the decoder's process gave more than it may, and was ended"),
             Self::Input(error) => write!(f, "the sealed file cannot be read: {error}"),
             Self::Output(error) => write!(f, "what was decoded cannot be kept: {error}"),
         }
@@ -231,7 +237,7 @@ impl Fence {
         });
         taken??;
         fed?;
-        told_by(status?)
+        told_by(status?, is_picture)
     }
 
     fn start(&self, task: &Task) -> Result<(Child, ChildStdin, ChildStdout), Ended> {
@@ -303,7 +309,7 @@ fn ended_by(child: &mut Child, deadline: Instant) -> Option<ExitStatus> {
     }
 }
 
-fn told_by(status: Option<ExitStatus>) -> Result<(), Ended> {
+fn told_by(status: Option<ExitStatus>, is_picture: bool) -> Result<(), Ended> {
     use std::os::unix::process::ExitStatusExt;
     let status = status.ok_or(Ended::TooLong)?;
     if status.success() {
@@ -313,16 +319,18 @@ fn told_by(status: Option<ExitStatus>) -> Result<(), Ended> {
         return Err(Ended::Broke(format!("was ended by the system with signal {signal} ({})", meaning_of(signal))));
     }
     let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX);
-    if code == OPEN {
-        return Err(Ended::Unfenced);
-    }
-    if code == ABSENT {
-        return Err(Ended::NotStarted(io::ErrorKind::NotFound.into()));
-    }
-    match REFUSALS.iter().find(|(known, _)| *known == code) {
-        Some((_, error)) => Err(Ended::Refused(*error)),
-        None => Err(Ended::Broke(format!("ended with code {code}"))),
-    }
+    // Another program has codes of its own.
+    let refusal = REFUSALS.iter().find(|(known, _)| is_picture && *known == code);
+    Err(match (code, refusal) {
+        (_, Some((_, error))) => Ended::Refused(*error),
+        (OPEN, None) => Ended::Unfenced,
+        (ABSENT, None) => Ended::NotStarted(io::ErrorKind::NotFound.into()),
+        (code, None) if UNLOADED.contains(&code) => {
+            let why = format!("it, or a library of it, is not where the fence lets it be read (code {code})");
+            Ended::NotStarted(io::Error::other(why))
+        }
+        (code, None) => Ended::Code(code),
+    })
 }
 
 fn meaning_of(signal: i32) -> &'static str {

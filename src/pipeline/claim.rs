@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::commit;
+use super::film::goes_as_hevc;
 use super::forward::NamedArchive;
 use super::owner::waits_for_owner;
 use super::round::{Round, change_leg};
@@ -151,7 +152,7 @@ impl Round<'_> {
         }
         let has_suspect = self.view.has_suspect_in_hand();
         let wait_until = self.view.suspects_wait_until(self.now);
-        let Some(view) = self.view.lanes.get(lane) else { return };
+        let Some(view) = self.view.lanes.get_mut(lane) else { return };
         let most = if view.breaker.is_probing() { 1 } else { usize::MAX };
         let (mut items, mut waiting, mut is_suspect) = (Vec::new(), Vec::new(), false);
         for (index, item) in (0..).zip(&record.items) {
@@ -174,27 +175,17 @@ impl Round<'_> {
         if items.is_empty() {
             return;
         }
-        let left = items.iter().copied().filter(|index| self.may_have_left(record, *index)).collect();
-        if let Some(view) = self.view.lanes.get_mut(lane) {
-            view.claimed.insert(id, is_suspect);
-        }
+        view.claimed.insert(id, is_suspect);
+        let is_hevc_offered = goes_as_hevc(&self.works.archives);
         for index in &items {
+            let is_film = record.items.get(usize::from(*index)).is_some_and(|item| item.facts.media.is_video());
             change_leg(record, *index, &target.name, |leg| {
+                leg.is_without_hevc = is_film && !is_hevc_offered && (leg.is_without_hevc || leg.sent() == 0);
                 leg.schedule.attempts = leg.schedule.attempts.saturating_add(1);
                 leg.schedule.open = true;
             });
         }
-        self.jobs.push(Job { record: record.clone(), lane, items, left, is_suspect });
-    }
-
-    /// True where some archive may have an item. An attempt that is in a worker's hands sends the same as
-    /// this one will; one that is open and in nobody's hands sent what the configuration said then.
-    fn may_have_left(&self, record: &Record, index: u16) -> bool {
-        let is_in_hand = |leg: &Leg| {
-            let mut lanes = self.view.lanes.iter().zip(&self.works.archives);
-            leg.schedule.open && lanes.any(|(view, target)| target.name == leg.archive && view.claimed.contains_key(&record.id()))
-        };
-        record.items.get(usize::from(index)).is_some_and(|item| item.any_leg(|leg| leg.may_be_there(is_in_hand(leg))))
+        self.jobs.push(Job { record: record.clone(), lane, items, is_suspect });
     }
 
     /// An attempt that is open and in nobody's hands was open when the process died.

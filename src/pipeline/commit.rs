@@ -242,8 +242,7 @@ fn reference(works: &Works, target: &NamedArchive, item: ItemId) -> Result<Optio
     let Some(record) = stored else { return Ok(None) };
     let Some(leg) = record.leg(item.index, &target.name).filter(|leg| is_open(leg)) else { return Ok(None) };
     let binding = forward::binding(works, record.id()).map_err(|failed| failed.failure)?;
-    let wrapped = wrap::wrap(works, &record, item.index, &binding, leg.form, true);
-    let wrapped = wrapped.map_err(|(code, detail)| failure(code, &detail))?;
+    let wrapped = wrap::wrap(works, &record, item.index, &binding, leg.form).map_err(|(code, detail)| failure(code, &detail))?;
     let instance = wrapped.instance;
     let sop = SopRef { sop_class: instance.sop_class, sop_instance: instance.sop_instance };
     Ok(Some(Covered { capture: item.capture, index: item.index, sop, history_lines: record.history_lines() }))

@@ -101,6 +101,12 @@ fn strange(why: &str) -> Doubt {
     (FailureCode::WrapFailed, format!("the video was coded anew, and still: {why}"))
 }
 
+/// Asking again would not help here, either.
+fn damaged() -> Doubt {
+    let detail = "the video is damaged: more than one in fifty of its pictures, or of the pieces of its sound, cannot be decoded, and coded anew it would stand still or fall silent there";
+    (FailureCode::WrapFailed, detail.to_owned())
+}
+
 /// Codes a scrubbed film anew, into fragments: only its sound, where that is all that no syntax
 /// carries. What comes out holds nothing to rely on: what leaves is a film with a head of ours, and
 /// samples. `with_hevc` as for [`reel`].
@@ -138,7 +144,10 @@ fn run(
     let front = Arc::new(front(source).map_err(unread)?);
     let all_bytes = front.length_bytes();
     let mut input = Watched { film: Reader::new(front, source), read_bytes: 0, all_bytes, watch };
-    fence.run(task, &mut input, sink).map_err(|ended| doubt(&ended))
+    fence.run(task, &mut input, sink).map_err(|ended| match ended {
+        Ended::Code(recode::DAMAGED) => damaged(),
+        ended => doubt(&ended),
+    })
 }
 
 /// Written between two looks at the room that is left.
@@ -299,7 +308,7 @@ fn doubt(ended: &Ended) -> Doubt {
         Ended::NotStarted(_) | Ended::Unfenced => FailureCode::NeedsTranscoding,
         Ended::Input(_) => FailureCode::SpoolUnreadable,
         Ended::Output(_) => FailureCode::StoreUnavailable,
-        Ended::Refused(_) | Ended::Broke(_) | Ended::TooLong | Ended::TooMuch => FailureCode::WrapFailed,
+        Ended::Refused(_) | Ended::Broke(_) | Ended::Code(_) | Ended::TooLong | Ended::TooMuch => FailureCode::WrapFailed,
     };
     (code, ended.to_string())
 }

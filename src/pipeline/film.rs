@@ -8,8 +8,10 @@ use super::identify::Doubt;
 use crate::capture::{FailureCode, MediaClass};
 use crate::dicom::video::{Unfit, carrier};
 use crate::dicom::{Cine, LossyHistory, Picture, Pixels, Syntax};
+use crate::media::Fault;
 use crate::media::film::coding::Family;
-use crate::media::film::{self, Facts, Lasts, flat::Flat};
+use crate::media::film::flat::{self, Flat};
+use crate::media::film::{self, Facts, Lasts};
 use crate::media::isobmff::ReadError;
 use crate::media::source::Source;
 
@@ -57,12 +59,24 @@ pub(super) fn reel(source: &dyn Source, history: LossyHistory, with_hevc: bool) 
         })
     })?;
     let flat = film.flat();
-    let length = flat.as_ref().map_or(u64::MAX, Flat::length_bytes);
-    let syntax = offered(&film.facts, carrier(&film.facts, length), with_hevc).map_err(NoReel::Unfit)?;
+    let carrier = match &flat {
+        Ok(flat) => carrier(&film.facts, flat.length_bytes()),
+        Err(flat::TOO_LONG) => carrier(&film.facts, u64::MAX),
+        Err(fault) => Err(with_fault(carrier(&film.facts, 0), *fault)),
+    };
+    let syntax = offered(&film.facts, carrier, with_hevc).map_err(NoReel::Unfit)?;
     let flat = flat.map_err(|fault| NoReel::Doubt(unreadable(fault)))?;
     let (width, height) = film.facts.coding.as_ref().map_or((0, 0), |coding| (coding.width, coding.height));
-    let picture = Picture { width, height, samples: 3, pixels: Pixels::Video { length, syntax }, history, icc_profile: None };
+    let pixels = Pixels::Video { length: flat.length_bytes(), syntax };
+    let picture = Picture { width, height, samples: 3, pixels, history, icc_profile: None };
     Ok(Reel { picture, cine: Cine::of(&film.facts), lasts: film.lasts(), flat: Arc::new(flat) })
+}
+
+/// Why a film whose index cannot be followed goes in no syntax, though its stream might.
+fn with_fault(carrier: Result<Syntax, Vec<Unfit>>, fault: Fault) -> Vec<Unfit> {
+    let mut reasons = carrier.err().unwrap_or_default();
+    reasons.push(Unfit::Coding(fault.0));
+    reasons
 }
 
 /// The carrier where it is one that an archive is offered, else every reason against it.
@@ -75,6 +89,6 @@ fn offered(facts: &Facts, carrier: Result<Syntax, Vec<Unfit>>, with_hevc: bool) 
     }
 }
 
-fn unreadable(fault: crate::media::Fault) -> Doubt {
+fn unreadable(fault: Fault) -> Doubt {
     (FailureCode::WrapFailed, format!("the video {fault}"))
 }

@@ -89,7 +89,7 @@ fn one(works: &Works, wrapping: &Wrapping, job: &Job, index: u16) -> Result<Deli
     let refused = refused.unwrap_or("the archive does not take it as what it is");
     let wrapped = {
         let _turn = wrapping.wait_for(job.record.id().item(index));
-        wrap::wrap(works, &job.record, index, &binding, form, job.left.contains(&index))
+        wrap::wrap(works, &job.record, index, &binding, form)
     };
     let wrapped = wrapped.map_err(|doubt| {
         let (code, detail) = coded_anew(works, wrapping, job, (index, form), doubt);
@@ -124,8 +124,7 @@ fn one(works: &Works, wrapping: &Wrapping, job: &Job, index: u16) -> Result<Deli
         Err(Refused { code, detail }) => {
             works.observer.attempted(&target.name, Err(code));
             let may_stand_in = code == FailureCode::ArchiveRefusedClass && form == Form::Own && target.archive.takes_stand_ins();
-            let has_left = job.left.contains(&index);
-            let stand_in = may_stand_in.then(|| wrap::stand_in_uid(works, &job.record, index, &binding, has_left)).flatten();
+            let stand_in = may_stand_in.then(|| wrap::stand_in_uid(works, &job.record, index, &binding)).flatten();
             let is_last = code == FailureCode::ArchiveRefusedClass && form == Form::StandIn;
             // What has to be enabled there is the first rather than the second.
             let detail = if is_last { format!("{refused}; nor anything in its place: {detail}") } else { detail };

@@ -143,8 +143,6 @@ pub struct Job {
     /// By its place in the configuration.
     pub lane: usize,
     pub items: Vec<u16>,
-    /// Those of them that some archive may have already, by an attempt before this one.
-    pub left: Vec<u16>,
     /// The process died twice while it worked on this.
     pub is_suspect: bool,
 }

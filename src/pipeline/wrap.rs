@@ -94,19 +94,11 @@ struct DerivedPicture {
     icc_profile: Option<Vec<u8>>,
 }
 
-/// Builds the object of one item. Doing it again builds the same one. `may_have_left`: some archive may have
-/// it already.
+/// Builds the object of one item. Doing it again builds the same one.
 ///
 /// # Errors
 /// A [`Doubt`] that a person has to look at.
-pub fn wrap(
-    works: &Works,
-    record: &Record,
-    index: u16,
-    binding: &Binding,
-    form: Form,
-    may_have_left: bool,
-) -> Result<Wrapped, Doubt> {
+pub fn wrap(works: &Works, record: &Record, index: u16, binding: &Binding, form: Form) -> Result<Wrapped, Doubt> {
     let (spool, fence) = (&works.spool, &works.fence);
     let id = record.id().item(index);
     let facts = &sealed::item_facts(spool, id)?;
@@ -117,7 +109,7 @@ pub fn wrap(
         if form == Form::StandIn {
             return wrap_stills(works, record, index, binding, facts);
         }
-        return wrap_film(works, record, index, binding, facts, may_have_left);
+        return wrap_film(works, record, index, binding, facts);
     }
     if facts.media == MediaKind::Pdf {
         let manifest = manifest_of(record, index, facts);
@@ -143,17 +135,12 @@ pub fn wrap(
 }
 
 /// What an archive may have under a UID stays what it is, whatever the configuration says today.
-fn wrap_film(
-    works: &Works,
-    record: &Record,
-    index: u16,
-    binding: &Binding,
-    facts: &ItemFacts,
-    may_have_left: bool,
-) -> Result<Wrapped, Doubt> {
+fn wrap_film(works: &Works, record: &Record, index: u16, binding: &Binding, facts: &ItemFacts) -> Result<Wrapped, Doubt> {
     let (spool, item) = (&works.spool, record.id().item(index));
     let film = spool.read_at_any_place(item).map_err(|e| unreadable(&e))?;
-    let with_hevc = may_have_left || goes_as_hevc(&works.archives);
+    let any_leg = |holds: fn(&Leg) -> bool| record.items.get(usize::from(index)).is_some_and(|item| item.any_leg(holds));
+    let may_be_hevc = any_leg(Leg::may_be_there_in_hevc);
+    let with_hevc = may_be_hevc || goes_as_hevc(&works.archives);
     let derived = match sealed::made_manifest(spool, Name::Derived(item)).map_err(|e| unreadable(&e))? {
         None => None,
         Some(bytes) => Some(derived_of(&bytes)?),
@@ -167,10 +154,9 @@ fn wrap_film(
     } else {
         (reel(&film, LossyHistory::Original, with_hevc), Name::Item(item), facts.essence)
     };
-    // An attempt that came before a film was coded anew sent nothing of it.
-    let was_built = derived.is_some() || record.items.get(usize::from(index)).is_some_and(|item| item.any_leg(is_built));
-    let Reel { picture, cine, flat, .. } =
-        reel.map_err(|why| if may_have_left && was_built { stuck(why) } else { why.into() })?;
+    // What was coded anew as H.264 is its last form. An attempt on a film that was never built sent nothing.
+    let is_final = essence == Essence::Reencoded || may_be_hevc && (derived.is_some() || any_leg(is_built));
+    let Reel { picture, cine, flat, .. } = reel.map_err(|why| if is_final { stuck(why) } else { why.into() })?;
     let manifest = manifest_of(record, index, facts);
     let built = dicom::build_video(binding, &manifest, &picture, &cine);
     let mut instance = built.map_err(|e| (e.failure_code(), e.to_string()))?;
@@ -230,7 +216,7 @@ fn wrap_stills(works: &Works, record: &Record, index: u16, binding: &Binding, fa
 }
 
 /// The UID under which something may stand in for an item; `None` where nothing does.
-pub(super) fn stand_in_uid(works: &Works, record: &Record, index: u16, binding: &Binding, may_have_left: bool) -> Option<Uid> {
+pub(super) fn stand_in_uid(works: &Works, record: &Record, index: u16, binding: &Binding) -> Option<Uid> {
     let facts = sealed::item_facts(&works.spool, record.id().item(index)).ok()?;
     if facts.media == MediaKind::Pdf || facts.media.is_video() && works.fence.ffmpeg().is_none() {
         return None;
@@ -240,7 +226,7 @@ pub(super) fn stand_in_uid(works: &Works, record: &Record, index: u16, binding: 
         let (_, manifest) = stand_in(binding, manifest_of(record, index, &facts), &works.place);
         return Some(manifest.item.sop_instance_uid);
     }
-    let wrapped = wrap(works, record, index, binding, Form::StandIn, may_have_left).ok()?;
+    let wrapped = wrap(works, record, index, binding, Form::StandIn).ok()?;
     Some(wrapped.instance.sop_instance)
 }
 
@@ -256,7 +242,7 @@ fn is_built(leg: &Leg) -> bool {
 fn stuck(why: NoReel) -> Doubt {
     match Doubt::from(why) {
         (FailureCode::NeedsTranscoding, why) => {
-            (FailureCode::WrapFailed, format!("{why}; and an archive may have it as it is, so that it is not coded anew"))
+            (FailureCode::WrapFailed, format!("{why}; and an archive may have it already, so that it is not coded anew"))
         }
         doubt => doubt,
     }

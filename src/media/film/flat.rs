@@ -15,6 +15,8 @@ use super::{Edit, Film, Track};
 use crate::media::Fault;
 use crate::media::source::Source;
 
+/// Why a film has no flat file that could have one by its samples: places in it are 32 bits wide.
+pub const TOO_LONG: Fault = Fault("is longer than 4 GiB");
 /// 1.0 in 16.16.
 const ONE: u32 = 0x1_0000;
 /// No turn, no stretch, no shift (§8.3.2).
@@ -46,9 +48,8 @@ impl Film {
     /// Plans the flat file. Places in it are 32 bits wide: no object is longer (PS3.5 §A.4).
     ///
     /// # Errors
-    /// Samples that stand outside of the source or share their bytes, and a film of 4 GiB.
+    /// Samples that stand outside of the source or share their bytes; [`TOO_LONG`].
     pub fn flat(&self) -> Result<Flat, Fault> {
-        const TOO_LONG: Fault = Fault("is longer than 4 GiB");
         let tracks: Vec<&Track> = [Some(&self.picture), self.sound.as_ref()].into_iter().flatten().collect();
         let media = Media::of(&tracks, self.length_bytes)?;
         let brands = brands(&self.picture);

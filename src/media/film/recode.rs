@@ -41,7 +41,7 @@ pub fn sound_arguments() -> Vec<String> {
 pub fn arguments(facts: &Facts, maps_tones: bool) -> Vec<String> {
     let (over, under) = rate(facts.rate());
     let is_fast = f64::from(over) / f64::from(under) > RATE_OF_41;
-    let filters = format!("fps={over}/{under},{}:out_range=tv,setsar=1,format=yuv420p", scaled(facts, maps_tones));
+    let filters = format!("fps={over}/{under},{}", upright(facts, maps_tones, &FILM));
     let level = if is_fast { "4.2" } else { "4.1" };
     // No picture refers to a later one, so each is shown when it is read. Messages between the
     // pictures tell what coded them, and go.
@@ -56,32 +56,48 @@ pub fn arguments(facts: &Facts, maps_tones: bool) -> Vec<String> {
 pub fn stills_arguments(facts: &Facts, maps_tones: bool, plan: Plan) -> Vec<String> {
     let Plan { count, apart_ms } = plan;
     // A film that has fewer pictures shows its last one for longer.
-    let filters = format!(
-        "fps=1000/{apart_ms},tpad=stop_mode=clone:stop={count},{}:out_range=pc:out_color_matrix=bt601,setsar=1,format=yuvj420p",
-        scaled(facts, maps_tones)
-    );
+    let filters = format!("fps=1000/{apart_ms},tpad=stop_mode=clone:stop={count},{}", upright(facts, maps_tones, &JPEG));
     split(&[INPUT, "-map 0:v:0 -an -sn -dn", "-vf", &filters, &format!("-frames:v {count} -f yuv4mpegpipe pipe:1")])
 }
 
-/// Filters that make the pixels square and the picture small enough: what is smaller stays so; both sides
-/// are even. Further options of the last one, `scale`, may follow.
-fn scaled(facts: &Facts, maps_tones: bool) -> String {
-    let tones = if is_high_range(facts) && maps_tones {
+/// What luma and chroma mean, as options of the filters.
+struct Meaning {
+    scale: &'static str,
+    zscale: &'static str,
+}
+
+const FILM: Meaning = Meaning { scale: "out_range=tv", zscale: "m=bt709:r=tv" };
+const JPEG: Meaning = Meaning { scale: "out_range=pc:out_color_matrix=bt601", zscale: "m=170m:r=pc" };
+
+/// Filters that make the pixels square and the picture small enough, in 8 bits of 4:2:0. What is smaller
+/// stays so; both sides are even.
+fn upright(facts: &Facts, maps_tones: bool, meaning: &Meaning) -> String {
+    let is_toned = is_high_range(facts) && maps_tones;
+    let scale = if is_toned { FILM.scale } else { meaning.scale };
+    let tones = if is_toned {
         // To linear light of 100 nits for white, to the colours of BT.709, brought into range, back.
-        "zscale=t=linear:npl=100,format=gbrpf32le,zscale=p=bt709,tonemap=tonemap=hable:desat=0,\
-         zscale=t=bt709:m=bt709:r=tv,"
+        format!(
+            "zscale=t=linear:npl=100,format=gbrpf32le,zscale=p=bt709,tonemap=tonemap=hable:desat=0,zscale=t=bt709:{},",
+            meaning.zscale
+        )
     } else {
-        ""
+        String::new()
     };
+    // Tones last: a filter behind them would make of red, green and blue what it takes for luma and chroma,
+    // by the matrix of BT.601; and a picture of 1080 lines has a quarter of the pixels that one of 2160 has.
     format!(
-        "scale=w=trunc(iw*sar/2)*2:h=trunc(ih/2)*2,setsar=1,{tones}\
+        "scale=w=trunc(iw*sar/2)*2:h=trunc(ih/2)*2,setsar=1,\
          scale=w=min(iw\\,if(gte(iw\\,ih)\\,{LONG_SIDE}\\,{SHORT_SIDE})):h=min(ih\\,if(gte(iw\\,ih)\\,{SHORT_SIDE}\\,{LONG_SIDE})):\
-         force_original_aspect_ratio=decrease:force_divisible_by=2"
+         force_original_aspect_ratio=decrease:force_divisible_by=2:{scale},setsar=1,{tones}format=yuv420p"
     )
 }
 
-const INPUT: &str =
-    "-nostdin -hide_banner -loglevel error -protocol_whitelist pipe -threads 2 -filter_threads 1 -f mov -i pipe:0";
+/// What cannot be decoded is left out, and the picture before it shown instead: of more than one in fifty
+/// that is an error, and not of two in three.
+const INPUT: &str = "-nostdin -hide_banner -loglevel error -protocol_whitelist pipe -max_error_rate 0.02 -threads 2 \
+                     -filter_threads 1 -f mov -i pipe:0";
+/// With this code `ffmpeg` ends where more could not be decoded.
+pub const DAMAGED: u8 = 69;
 const STREAMS: &str = "-map 0:v:0 -map 0:a:0? -map_metadata -1 -map_chapters -1 -sn -dn";
 const SOUND: &str = "-c:a aac -b:a 160k -ar 48000 -ac 2";
 // The index comes with the first pictures, and so knows by how much they and the sound are late.
