@@ -268,6 +268,44 @@ fn a_film_whose_sound_stands_twice_in_one_place_is_told_as_that() {
 }
 
 #[test]
+fn pictures_that_are_shown_later_than_they_are_decoded_are_shown_to_the_last() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let folder = TempDir::new("film-later");
+    let parts = folder.path().join("parts.mp4");
+    let fragments: &[&str] = &["-use_editlist", "0", "-movflags", "+frag_keyframe+empty_moov+default_base_moof"];
+    ffmpeg(&[PICTURES, SOUND, HIGH, NAMELESS, &["-bf", "3"], AAC, fragments], &parts);
+    let mut bytes = std::fs::read(parts).unwrap();
+    // They begin half a second after the sound, and no edit list says so.
+    let start = memchr::memmem::find(&bytes, b"tfdt").unwrap() + 8;
+    bytes[start..start + 8].copy_from_slice(&7_680_u64.to_be_bytes());
+    let read = film::read(&bytes.as_slice()).unwrap();
+    assert_eq!(carrier(&read.facts, 1_000_000), Ok(Syntax::Avc41));
+    let mut made = Vec::new();
+    Reader::new(Arc::new(read.flat().unwrap()), bytes.as_slice()).read_to_end(&mut made).unwrap();
+    assert_eq!(film::read(&made.as_slice()).unwrap().facts, read.facts);
+    let flat = folder.path().join("flat.mp4");
+    std::fs::write(&flat, made).unwrap();
+    let told = Command::new("ffprobe")
+        .args([
+            "-v",
+            "error",
+            "-count_frames",
+            "-select_streams",
+            "v",
+            "-show_entries",
+            "stream=nb_read_frames",
+            "-of",
+            "csv=p=0",
+        ])
+        .arg(flat)
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&told.stdout).trim(), "15");
+}
+
+#[test]
 fn a_film_without_a_body_site_becomes_no_object() {
     let folder = TempDir::new("film-site");
     let source = folder.path().join("clip.mp4");

@@ -113,7 +113,7 @@ fn clip() -> Option<Vec<u8>> {
     let made = std::process::Command::new("ffmpeg")
         .args(["-v", "error", "-f", "lavfi", "-i", "testsrc=size=64x48:rate=10:duration=1"])
         .args(["-f", "lavfi", "-i", "sine=duration=1:sample_rate=48000"])
-        .args(["-c:v", "libx264", "-pix_fmt", "yuv420p", "-c:a", "aac", "-metadata", "location=+47.4984+019.0406/"])
+        .args(["-c:v", "libx264", "-pix_fmt", "yuv420p", "-c:a", "aac", "-ac", "2", "-metadata", "location=+47.4984+019.0406/"])
         .arg(&file)
         .status();
     assert!(made.unwrap().success(), "ffmpeg makes a clip");

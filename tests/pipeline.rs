@@ -933,6 +933,20 @@ fn date(object: &[u8], element: u8) -> &str {
 }
 
 #[test]
+fn what_was_refused_for_its_class_alone_can_still_be_another_patients() {
+    let world = World::new("no-class");
+    world.hospital.admit("0815", "1999-09-09");
+    let house = world.start();
+    *world.shelf.refuse.lock().unwrap() = vec![FailureCode::ArchiveRefusedClass];
+    let id = house.send(&claim("4711"), None, &[&photo(1)]).unwrap().record.id();
+    house.settle();
+    assert_eq!(house.stage(id), Stage::Held);
+    house.decide(id, to_patient("0815")).unwrap();
+    house.settle();
+    assert_eq!((house.stage(id), world.stored()), (Stage::Forwarded, 1));
+}
+
+#[test]
 fn an_order_of_the_claim_that_is_another_patients_is_left_out_and_noted() {
     let world = World::new("order");
     let house = world.start();

@@ -7,13 +7,16 @@
 #![forbid(unsafe_code)]
 
 use std::convert::Infallible;
+use std::io::Read;
 
 use shutterbridge::capture::claim::{self, Claim};
 use shutterbridge::capture::media::MediaKind;
 use shutterbridge::http::multipart::{self, Event, Multipart, Parts};
 use shutterbridge::identity::json;
 use shutterbridge::media::exif::Block;
-use shutterbridge::media::film::{self, flat::Reader};
+use shutterbridge::media::film;
+use shutterbridge::media::film::flat::{Flat, Reader};
+use shutterbridge::media::film::front::front;
 use shutterbridge::media::location::Finder;
 use shutterbridge::media::{Sniffed, sniff};
 use shutterbridge::pipeline::Refusal;
@@ -64,15 +67,30 @@ pub fn container(bytes: &[u8]) {
     film(bytes);
 }
 
-/// A film in one flat file is as long as was said, and is read where something is.
+/// A film in one flat file is as long as was said, and the same film; so is one whose index was brought to the
+/// front.
 fn film(bytes: &[u8]) {
     let Ok(film) = film::read(&bytes) else { return };
+    if let Ok(front) = front(&bytes) {
+        let again = film::read(&made(front, bytes).as_slice()).expect("it could be read before");
+        assert_eq!(again.facts, film.facts, "its index was moved");
+    }
     let Ok(flat) = film.flat() else { return };
     let length = flat.length_bytes();
-    let _ = dicom::video::carrier(&film.facts, length);
-    let read = std::io::copy(&mut Reader::new(flat.into(), bytes), &mut std::io::sink());
-    assert_eq!(read.expect("every range is in the file"), length);
-    assert!(length <= (2 * bytes.len() + ADDED_BYTES_MAX + 64 * film.facts.frames as usize) as u64);
+    let is_carried = dicom::video::carrier(&film.facts, length).is_ok();
+    let flat = made(flat, bytes);
+    assert_eq!(flat.len() as u64, length);
+    assert!(flat.len() <= 2 * bytes.len() + ADDED_BYTES_MAX + 64 * film.facts.frames as usize);
+    if is_carried {
+        let again = film::read(&flat.as_slice()).expect("it is carried");
+        assert_eq!(again.facts, film.facts, "it was made flat");
+    }
+}
+
+fn made(flat: Flat, bytes: &[u8]) -> Vec<u8> {
+    let mut made = Vec::new();
+    Reader::new(flat.into(), bytes).read_to_end(&mut made).expect("every range is in the file");
+    made
 }
 
 fn push(bytes: &[u8], purpose: Purpose, portion: usize) -> Option<(Vec<u8>, Scrubbed)> {

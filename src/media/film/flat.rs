@@ -99,8 +99,11 @@ impl Film {
     /// with is not waited for.
     fn edits(&self, track: &Track, common: u64) -> Vec<Edit> {
         let start = track.table.start;
-        let lasts = rescaled(track.table.ticks, track.ticks_per_second, self.ticks_per_second);
-        let shows = |from: u64| Edit { duration: lasts.max(1), from: Some(from), is_own_speed: true };
+        let shows = |from: u64| {
+            let ticks = track.table.shown_end().saturating_sub(from);
+            let duration = rescaled_up(ticks, track.ticks_per_second, self.ticks_per_second).max(1);
+            Edit { duration, from: Some(from), is_own_speed: true }
+        };
         let waits = |duration: u64| Edit { duration, from: None, is_own_speed: true };
         if track.edits.is_empty() {
             let wait = self.start_of(track).saturating_sub(common);
@@ -257,6 +260,12 @@ fn total(edits: &[Edit], track: &Track, film_ticks: u32) -> u64 {
 
 fn rescaled(ticks: u64, from: u32, to: u32) -> u64 {
     u64::try_from(u128::from(ticks) * u128::from(to) / u128::from(from.max(1))).unwrap_or(u64::MAX)
+}
+
+/// The same, and nothing of it lost.
+fn rescaled_up(ticks: u64, from: u32, to: u32) -> u64 {
+    let scaled = (u128::from(ticks) * u128::from(to)).div_ceil(u128::from(from.max(1)));
+    u64::try_from(scaled).unwrap_or(u64::MAX)
 }
 
 /// Version and flags, times of creation and change that are not told, ticks a second, ticks of all:

@@ -27,7 +27,7 @@ pub fn front(source: &dyn Source) -> Result<Flat, ReadError> {
         return Ok(Flat { head: Vec::new(), ranges: whole(0..length_bytes), length_bytes });
     };
     let mut head = bytes_of(source, &(0..media.at), INDEX_BYTES_MAX)?;
-    head.extend(moved(source, movie)?);
+    head.extend(moved(source, movie, media.at)?);
     let ranges = [media.at..movie.at, movie.body.end..length_bytes].into_iter().flat_map(whole).collect();
     Ok(Flat { head, ranges, length_bytes })
 }
@@ -36,17 +36,17 @@ fn whole(range: Range<u64>) -> Vec<Range<u64>> {
     if range.is_empty() { Vec::new() } else { vec![range] }
 }
 
-/// The index, its places told as they are behind it.
-fn moved(source: &dyn Source, movie: &BoxAt) -> Result<Vec<u8>, ReadError> {
+/// The index, its places told as they are once it stands at `to`.
+fn moved(source: &dyn Source, movie: &BoxAt, to: u64) -> Result<Vec<u8>, ReadError> {
     let mut bytes = bytes_of(source, &(movie.at..movie.body.end), INDEX_BYTES_MAX)?;
-    let shift = Shift { before: movie.at, by: movie.body.end - movie.at };
+    let shift = Shift { range: to..movie.at, by: movie.body.end - movie.at };
     shift.boxes(&mut bytes)?;
     Ok(bytes)
 }
 
-/// Places `before` there move `by` so many bytes.
+/// Places in this range move `by` so many bytes.
 struct Shift {
-    before: u64,
+    range: Range<u64>,
     by: u64,
 }
 
@@ -88,7 +88,7 @@ impl Shift {
     }
 
     fn to(&self, place: u64) -> Result<u64, Fault> {
-        if place < self.before { place.checked_add(self.by).ok_or(TOO_FAR) } else { Ok(place) }
+        if self.range.contains(&place) { place.checked_add(self.by).ok_or(TOO_FAR) } else { Ok(place) }
     }
 }
 
@@ -132,8 +132,17 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_before_the_index_where_it_goes_stays_in_its_place() {
+        let (brands, media) = (boxed(*b"ftyp", b"isom"), boxed(*b"mdat", b"abcdefgh"));
+        let at = u32::try_from(brands.len() + 8).unwrap();
+        let by = u32::try_from(index([0; 2]).len()).unwrap();
+        let film = [brands.clone(), media.clone(), index([8, at])].concat();
+        assert_eq!(read(&film), [brands, index([8, at + by]), media].concat());
+    }
+
+    #[test]
     fn a_place_that_would_not_fit_is_an_error() {
-        let shift = Shift { before: u64::MAX, by: 10 };
+        let shift = Shift { range: 0..u64::MAX, by: 10 };
         assert_eq!(shift.boxes(&mut index([u32::MAX - 3, 0])), Err(TOO_FAR));
         assert!(shift.boxes(&mut index([0, 0])[..20]).is_err());
     }

@@ -16,8 +16,9 @@ const RATES: [(u32, u32); 8] = [(24_000, 1001), (24, 1), (25, 1), (30_000, 1001)
 const RATE_MAX: f64 = 60.0;
 /// A phone that says 30 keeps between 29.1 and 30.9.
 const RATE_SLACK: f64 = 0.03;
-/// Pictures a second up to which level 4.1 carries the largest picture.
-const RATE_OF_41: f64 = 30.0;
+/// Side of a macroblock, and how many of them level 4.1 carries in a second.
+const BLOCK_SIDE: f64 = 16.0;
+const BLOCKS_OF_41: f64 = 245_760.0;
 /// What an eye does not tell from the source (constant rate factor of x264), and the preset that
 /// a small machine keeps up with.
 const QUALITY: &str = "18";
@@ -40,9 +41,9 @@ pub fn sound_arguments() -> Vec<String> {
 #[must_use]
 pub fn arguments(facts: &Facts, maps_tones: bool) -> Vec<String> {
     let (over, under) = rate(facts.rate());
-    let is_fast = f64::from(over) / f64::from(under) > RATE_OF_41;
+    let is_large = blocks(facts) * f64::from(over) / f64::from(under) > BLOCKS_OF_41;
     let filters = format!("fps={over}/{under},{}", upright(facts, maps_tones, &FILM));
-    let level = if is_fast { "4.2" } else { "4.1" };
+    let level = if is_large { "4.2" } else { "4.1" };
     // No picture refers to a later one, so each is shown when it is read. Messages between the
     // pictures tell what coded them, and go.
     let coding = "-bf 0 -g 60 -maxrate 40M -bufsize 60M -bsf:v filter_units=remove_types=6";
@@ -117,9 +118,81 @@ fn rate(rate: f64) -> (u32, u32) {
     near.unwrap_or_else(|| (whole(), 1))
 }
 
+/// Macroblocks of one picture as it comes out: of the largest where its pixels are not square, or nothing
+/// tells how large it is.
+fn blocks(facts: &Facts) -> f64 {
+    let whole = (f64::from(LONG_SIDE), f64::from(SHORT_SIDE));
+    let told = facts.coding.as_ref().ok().filter(|coding| coding.is_square && facts.is_square);
+    let (long, short) = told.map_or(whole, |coding| {
+        let (long, short) = (coding.width.max(coding.height), coding.width.min(coding.height));
+        (f64::from(long), f64::from(short))
+    });
+    let smaller = (whole.0 / long).min(whole.1 / short).min(1.0);
+    let along = |side: f64| (side * smaller / BLOCK_SIDE).ceil();
+    along(long) * along(short)
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::coding::{Colour, Family};
     use super::*;
+    use crate::capture::media::Orientation;
+    use crate::media::Fault;
+
+    /// Three seconds in so many pictures a second; of H.264 Main where it is told how large they are.
+    fn film(size: Option<(u32, u32)>, rate: u32) -> Facts {
+        let coding = size.map(|(width, height)| Coding {
+            family: Family::Avc,
+            profile: 77,
+            level: 51,
+            is_high_tier: false,
+            chroma: 1,
+            bits: 8,
+            width,
+            height,
+            coded_pixels: u64::from(width) * u64::from(height),
+            is_square: true,
+            is_progressive: true,
+            is_full_range: false,
+            colour: Colour::UNSAID,
+        });
+        Facts {
+            entry: *b"avc1",
+            coding: coding.ok_or(Fault("is not told")),
+            turn: Some(Orientation::UPRIGHT),
+            is_square: true,
+            is_cropped: false,
+            is_shown_whole: true,
+            is_each_coded: true,
+            frames: 3 * rate,
+            ticks: 1_800,
+            ticks_per_second: 600,
+            picture_bytes: 1_000_000,
+            sound: None,
+        }
+    }
+
+    #[test]
+    fn what_level_41_carries_is_said_to_be_of_it() {
+        let stretched = Facts { is_square: false, ..film(Some((640, 480)), 60) };
+        let table = [
+            (film(Some((1920, 1080)), 30), "4.1"),
+            (film(Some((1080, 1920)), 30), "4.1"),
+            (film(Some((3840, 2160)), 30), "4.1"),
+            (film(Some((1280, 720)), 60), "4.1"),
+            (film(Some((720, 1280)), 240), "4.1"),
+            (film(Some((1920, 1080)), 60), "4.2"),
+            (film(Some((3840, 2160)), 60), "4.2"),
+            (film(None, 30), "4.1"),
+            (film(None, 60), "4.2"),
+            (stretched, "4.2"),
+        ];
+        for (facts, then) in table {
+            let words = arguments(&facts, false);
+            let at = words.iter().position(|word| word == "-level:v").unwrap();
+            assert_eq!(words[at + 1], then, "{facts:?}");
+        }
+    }
 
     #[test]
     fn a_rate_becomes_the_usual_one_next_to_it() {

@@ -76,6 +76,14 @@ impl Table {
         seen
     }
 
+    /// When the last sample was shown, in ticks from the beginning of the track: behind the end of the last one
+    /// where they are shown later than they are decoded.
+    pub(super) fn shown_end(&self) -> u64 {
+        let each = self.durations.last().map_or(0, |(_, ticks)| i64::from(*ticks));
+        let end = self.shown().map_or(0, |(_, last)| last.saturating_add(each));
+        u64::try_from(end).unwrap_or(0).max(self.ticks)
+    }
+
     fn of_tables(table: &[u8]) -> Result<Self, Fault> {
         let find = |wanted: &[u8; 4]| children(table).find(|(kind, _)| kind == wanted).map(|(_, body)| body);
         let sizes = read_sizes(find(b"stsz").ok_or(Fault("does not say how large its samples are"))?)?;
