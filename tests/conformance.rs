@@ -187,7 +187,8 @@ fn burst(binding: &Binding, of: &Manifest, history: LossyHistory, apart_ms: Opti
     let still = jpeg(33, 21, 3);
     let payload = still.repeat(2);
     let picture = Picture { history, ..jpeg_picture(&payload, 33, 21, 3) };
-    let burst = Burst { still_bytes: vec![still.len() as u64; 2], apart_ms };
+    let is_of_film = apart_ms.is_some();
+    let burst = Burst { still_bytes: vec![still.len() as u64; 2], apart_ms, is_of_film };
     (dicom::build_burst(binding, of, &picture, &burst).unwrap(), payload)
 }
 

@@ -12,8 +12,9 @@ use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 use dicom_transfer_syntax_registry::entries::JPEG_BASELINE;
 use line_support::films::{develop, send, world};
-use line_support::{House, Shelf, World, to_patient};
-use shutterbridge::capture::{CaptureId, FailureCode, Stage};
+use line_support::{House, Says, Shelf, World, to_patient};
+use shutterbridge::capture::{CaptureId, Commitment, FailureCode, Stage};
+use shutterbridge::dicom::Syntax;
 use shutterbridge::pipeline::Act;
 
 const VIDEO: &str = "1.2.840.10008.5.1.4.1.1.77.1.4.1";
@@ -160,6 +161,63 @@ fn a_crash_or_a_lost_index_makes_no_second_object_of_stills() {
         assert_eq!(end(&house, id), HELD, "{name}");
         assert_eq!(kept(&world, STILLS).len(), 1, "{name}");
     }
+}
+
+#[test]
+fn a_word_that_an_archive_keeps_stills_is_none_about_the_film() {
+    let Some(mut world) = at_one_without("stills-kept", &[VIDEO]) else { return };
+    world.commitment = Commitment::Required;
+    world.shelf.refuse.lock().unwrap().push(FailureCode::ArchiveAborted);
+    world.shelf.words.lock().unwrap().push(Says::Kept);
+    let house = world.start();
+    let id = send(&house, &film(&world));
+    assert_eq!(end(&house, id), HELD, "nobody asks about stills of which the outcome is not known: they are sent again");
+    assert_eq!((world.shelf.questions(), kept(&world, STILLS).len()), (0, 1));
+    drop(house);
+    world.shelf.refused_classes.lock().unwrap().clear();
+    let house = world.start();
+    house.decide(id, Act::Retry).unwrap();
+    house.settle();
+    assert_eq!(house.stage(id), Stage::Committed, "of the film");
+    let (_, asked) = world.shelf.last_question();
+    assert_eq!((asked.len(), asked[0].sop_class.as_str()), (1, VIDEO));
+}
+
+#[test]
+fn whatever_an_archive_has_against_stills_the_film_is_tried_first_again() {
+    let Some(world) = at_one_without("stills-bad", &[VIDEO]) else { return };
+    world.shelf.refuse.lock().unwrap().push(FailureCode::ArchiveRefusedObject);
+    let house = world.start();
+    let id = send(&house, &film(&world));
+    assert_eq!(end(&house, id), (Stage::Held, Some(FailureCode::ArchiveRefusedObject)));
+    let told = house.record(id).items[0].legs[0].failure.clone().unwrap().detail;
+    assert!(told.starts_with("no such class"), "what has to be mended first is told first: {told}");
+    drop(house);
+    world.shelf.refused_classes.lock().unwrap().clear();
+    let house = world.start();
+    house.decide(id, Act::Retry).unwrap();
+    house.settle();
+    assert_eq!((house.stage(id), kept(&world, VIDEO).len(), kept(&world, STILLS).len()), (Stage::Forwarded, 1, 0));
+}
+
+#[test]
+fn stills_do_not_bind_a_film_in_hevc_to_that_form() {
+    let Some(world) = at_one_without("stills-hevc", &[VIDEO]) else { return };
+    let file = world.folder.join("film.mp4");
+    let pictures = ["-v", "error", "-y", "-f", "lavfi", "-i", "testsrc2=size=320x240:rate=30:duration=1"];
+    let coder = ["-c:v", "libx265", "-x265-params", "log-level=none:info=0", "-pix_fmt", "yuv420p", "-tag:v", "hvc1"];
+    let made = Command::new("ffmpeg").args(pictures).args(coder).arg(&file).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let house = world.start();
+    let id = send(&house, &std::fs::read(&file).unwrap());
+    assert_eq!(end(&house, id), HELD);
+    drop(house);
+    // The archive takes videos now, and is not offered HEVC.
+    world.shelf.refused_classes.lock().unwrap().clear();
+    *world.shelf.leaves_out.lock().unwrap() = Some(Syntax::HevcMain);
+    let house = world.start();
+    assert_eq!(end(&house, id), (Stage::Forwarded, None));
+    assert_eq!(*world.shelf.came_in.lock().unwrap(), [Syntax::JpegBaseline, Syntax::Avc41]);
 }
 
 #[test]

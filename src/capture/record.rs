@@ -307,6 +307,12 @@ impl Record {
         self.enter(Event { at, item: index, stage, why, by: None, archive: None })
     }
 
+    /// True of an item that is a video.
+    #[must_use]
+    pub fn is_film(&self, index: u16) -> bool {
+        self.items.get(usize::from(index)).is_some_and(|item| item.facts.media.is_video())
+    }
+
     /// Moves one item, or the leg that the line names, as a line of the history says, and adds the
     /// line.
     ///

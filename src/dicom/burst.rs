@@ -20,6 +20,8 @@ pub struct Burst {
     /// Milliseconds between each and the one before it, of the first 0. `None`: not all of them tell
     /// when they were taken, or not in this order.
     pub apart_ms: Option<Vec<u64>>,
+    /// They were taken out of a film, in whose place they go.
+    pub is_of_film: bool,
 }
 
 const NO_BURST: DicomError = DicomError::Picture("a burst is two or more JPEGs in colour of one size");
@@ -31,7 +33,7 @@ const NO_BURST: DicomError = DicomError::Picture("a burst is two or more JPEGs i
 /// [`DicomError`]: the hospital's identifiers do not fit, or the arguments contradict each other.
 pub fn build_burst(binding: &Binding, manifest: &Manifest, picture: &Picture, burst: &Burst) -> Result<Instance, DicomError> {
     check_picture(picture)?;
-    let Burst { still_bytes, apart_ms } = burst;
+    let Burst { still_bytes, apart_ms, .. } = burst;
     let rules = [
         matches!(picture.pixels, Pixels::Jpeg { .. }) && picture.samples == 3,
         still_bytes.len() > 1 && !still_bytes.contains(&0),

@@ -239,7 +239,11 @@ pub(super) fn general_image(to: &mut DataSet, source: &Source) {
     let first = if is_derived { "DERIVED" } else { "ORIGINAL" };
     to.put_values(tags::IMAGE_TYPE, VR::CS, [first.to_owned(), "PRIMARY".to_owned()]);
     if is_derived {
+        let is_of_film = source.burst.is_some_and(|burst| burst.is_of_film);
         let text = match source.picture.pixels {
+            Pixels::Jpeg { .. } if is_of_film => {
+                "Still pictures at even distances out of a video, which is not here because it could not be sent; decoded, turned upright and compressed again as JPEG baseline"
+            }
             Pixels::Jpeg { .. } => {
                 "Decoded and compressed again as JPEG baseline, because the source as it was coded could not be sent, or not be turned upright"
             }

@@ -87,7 +87,7 @@ impl Gathered {
         };
         let picture = Picture { pixels: Pixels::Jpeg { length }, history, ..first };
         let coded = Scratch::of(self.coded).map_err(|e| unwritable(&e))?;
-        let burst = Burst { still_bytes: self.still_bytes, apart_ms: apart_ms(&self.taken) };
+        let burst = Burst { still_bytes: self.still_bytes, apart_ms: apart_ms(&self.taken), is_of_film: false };
         Ok(Whole { item, picture, burst, coded })
     }
 }

@@ -12,7 +12,7 @@ use super::owner::waits_for_owner;
 use super::round::{Round, change_leg};
 use super::step::Job;
 use super::view::LaneView;
-use crate::capture::{CaptureId, Commitment, Failure, FailureCode, Leg, Record};
+use crate::capture::{CaptureId, Commitment, Failure, FailureCode, Form, Leg, Record};
 use crate::journal::{Queue, Span};
 
 /// Rows of one queue that a round looks at, beyond those in hand: what stands aside and what waits
@@ -178,9 +178,11 @@ impl Round<'_> {
         view.claimed.insert(id, is_suspect);
         let is_hevc_offered = goes_as_hevc(&self.works.archives);
         for index in &items {
-            let is_film = record.items.get(usize::from(*index)).is_some_and(|item| item.facts.media.is_video());
+            let is_film = record.is_film(*index);
             change_leg(record, *index, &target.name, |leg| {
-                leg.is_without_hevc = is_film && !is_hevc_offered && (leg.is_without_hevc || leg.sent() == 0);
+                // Its stills are in no such form, either.
+                let is_without = leg.form == Form::StandIn || !is_hevc_offered;
+                leg.is_without_hevc = is_film && is_without && (leg.is_without_hevc || leg.sent() == 0);
                 leg.schedule.attempts = leg.schedule.attempts.saturating_add(1);
                 leg.schedule.open = true;
             });
@@ -204,7 +206,7 @@ impl Round<'_> {
         if deaths >= DEATHS_MAX {
             let detail = format!("the gateway died {deaths} times in a row while it worked on this item for \"{}\"", target.name);
             let failure = Failure::new(FailureCode::GatewayDied, detail, self.now);
-            self.hold(record, index, Some(&target.name), &failure, |leg| leg.archive == target.name);
+            self.hold_leg(record, index, &target.name, &failure);
         }
     }
 }

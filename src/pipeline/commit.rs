@@ -19,7 +19,7 @@ use super::wrap;
 use crate::archive::{Asked, NO_SUCH_INSTANCE, Refused, Report, Unwanted};
 use crate::capture::record::Event;
 use crate::capture::retry::{Next, RetryPolicy};
-use crate::capture::{Class, Commitment, Failure, FailureCode, ItemId, Leg, Record, SopRef, Stage, Uid};
+use crate::capture::{Class, Commitment, Failure, FailureCode, Form, ItemId, Leg, Record, SopRef, Stage, Uid};
 use crate::journal::{Commit, Covered, Transaction};
 use crate::seal::random;
 
@@ -288,8 +288,12 @@ pub(super) fn claim(target: &NamedArchive, record: &mut Record, now: Timestamp) 
     }
     let id = record.id();
     for index in 0..record.acceptance.items {
+        let is_film = record.is_film(index);
         change_leg(record, index, &target.name, |leg| {
-            let in_doubt = leg.stage == Stage::Wrapped && leg.failure.as_ref().is_some_and(|f| f.class == Class::Ambiguous);
+            // Stills are sent again: a word that the archive keeps them would be none about the film.
+            let in_doubt = leg.stage == Stage::Wrapped
+                && !(is_film && leg.form == Form::StandIn)
+                && leg.failure.as_ref().is_some_and(|f| f.class == Class::Ambiguous);
             if !leg.is_due(now) || !(in_doubt || leg.stage == Stage::Forwarded) {
                 return;
             }
@@ -313,7 +317,7 @@ pub(super) fn claim(target: &NamedArchive, record: &mut Record, now: Timestamp) 
 /// An item the archive took: to be asked about, where that is wanted.
 pub(super) fn stored(target: &NamedArchive, record: &mut Record, index: u16, now: Timestamp) {
     change_leg(record, index, &target.name, |leg| {
-        leg.failure = None;
+        (leg.failure, leg.refused) = (None, None);
         leg.schedule.due = None;
         if target.commitment != Commitment::None && leg.stage == Stage::Forwarded {
             leg.schedule.due = Some(now);
@@ -330,7 +334,8 @@ pub(super) fn stored(target: &NamedArchive, record: &mut Record, index: u16, now
 pub(super) fn settle(works: &Works, record: &mut Record, answer: &Answer, now: Timestamp) -> Option<Failure> {
     let (index, archive) = (answer.item.index, answer.archive.as_str());
     let is_late_yes = |leg: &Leg| answer.word == Word::Kept && leg.stage == Stage::Held && leg.progress() == Stage::Forwarded;
-    let leg = record.leg(index, archive).filter(|leg| is_open(leg) || is_late_yes(leg)).cloned()?;
+    let is_of_stills = |leg: &Leg| record.is_film(index) && leg.form == Form::StandIn;
+    let leg = record.leg(index, archive).filter(|leg| (is_open(leg) || is_late_yes(leg)) && !is_of_stills(leg)).cloned()?;
     // What the archive said then of an object it has lost since, by its own word, is over: the object
     // was sent again. Times would not tell: clocks are set back.
     let is_over = || losses(record, index, archive).any(|line| line >= answer.history_lines);

@@ -212,21 +212,29 @@ pub(super) fn stills(
     let mut draft = spool.unkeyed_draft(Name::Stills(item)).map_err(unreadable)?;
     let mut room = Room { spool, spared_bytes: 0 };
     let (mut stream, mut still_bytes, mut size) = (Stream::new(plan.count), Vec::new(), (0, 0));
+    let mut is_strange = false;
     let mut sink = |piece: &[u8]| {
-        stream.push(piece, &mut |planes| {
+        let pushed = stream.push(piece, &mut |planes| {
             size = planes.first().map_or((0, 0), |luma| (luma.width, luma.height));
             let jpeg = jpeg::encode_planes(planes, Orientation::UPRIGHT, quality).map_err(|_| io::ErrorKind::InvalidData)?;
             still_bytes.push(u64::try_from(jpeg.len()).unwrap_or(u64::MAX));
             room.write(&mut draft, &jpeg)
-        })
+        });
+        // Not for want of room, which would be tried again.
+        pushed.inspect_err(|error| is_strange = error.kind() == io::ErrorKind::InvalidData)
     };
     let task = Task::Film { program: ffmpeg.program.clone(), arguments };
-    run(fence, &task, &source, &mut sink, watch)?;
+    let ran = run(fence, &task, &source, &mut sink, watch);
+    if is_strange {
+        return Err(strange_stills("they are no pictures"));
+    }
+    ran?;
     stream.finish().map_err(|_| strange_stills("the last of them is not whole"))?;
     if still_bytes.len() < 2 {
         return Err(strange_stills("there are fewer than two"));
     }
-    let manifest = wrap::stills_manifest(item, size, still_bytes, plan.apart_ms);
+    let has_flat_tones = recode::is_high_range(&film.facts) && !ffmpeg.maps_tones;
+    let manifest = wrap::stills_manifest(item, size, still_bytes, plan.apart_ms, has_flat_tones);
     spool.promise(vec![draft.finish(&manifest).map_err(unreadable)?]).map_err(unreadable)
 }
 

@@ -115,9 +115,11 @@ fn one(works: &Works, wrapping: &Wrapping, job: &Job, index: u16) -> Result<Deli
                 works.observer.stood_in(job.record.id().item(index), &wrapped.instance.sop_instance);
             }
             works.observer.attempted(&target.name, Ok(warning.is_some()));
-            if form == Form::StandIn && is_film(job, index) {
+            if form == Form::StandIn && job.record.is_film(index) {
                 // Stills are not the film: that stays here until a person has seen to it.
-                return Err(broke(works, true, FailureCode::ArchiveHasStills, &told_of_stills(&wrapped.instance, refused)));
+                let detail = told_of_stills(&wrapped.instance, refused, warning.as_deref());
+                let failed = broke(works, true, FailureCode::ArchiveHasStills, &detail);
+                return Err(Failed { notes: wrapped.instance.notes, ..failed });
             }
             Ok(Delivery { warning, notes: wrapped.instance.notes, sent_sha256 })
         }
@@ -134,14 +136,15 @@ fn one(works: &Works, wrapping: &Wrapping, job: &Job, index: u16) -> Result<Deli
 }
 
 /// What a person has to know of a film of which an archive has stills.
-fn told_of_stills(stills: &Instance, refused: &str) -> String {
+fn told_of_stills(stills: &Instance, refused: &str, warning: Option<&str>) -> String {
     let (count, class, uid) = (stills.still_bytes.len(), stills.sop_class.as_str(), stills.sop_instance.as_str());
-    format!("{refused}; in its place it took {count} stills, as SOP class {class}, instance {uid}")
+    let warned = warning.map(|warning| format!(", and said: {warning}")).unwrap_or_default();
+    format!("{refused}; in its place it took {count} stills, as SOP class {class}, instance {uid}{warned}")
 }
 
 /// A film that no syntax carries waits until it was coded anew, where something here does that.
 fn coded_anew(works: &Works, wrapping: &Wrapping, job: &Job, (index, form): (u16, Form), doubt: Doubt) -> Doubt {
-    let is_film = is_film(job, index);
+    let is_film = job.record.is_film(index);
     match (doubt, works.fence.ffmpeg()) {
         ((FailureCode::NeedsTranscoding, _), Some(_)) if is_film => wrapping.darkroom.ask(job.record.id().item(index), form),
         ((FailureCode::NeedsTranscoding, detail), None) if is_film => {
@@ -159,10 +162,6 @@ fn without_stand_in(code: FailureCode, why: String, refused: &str) -> Doubt {
         }
         code => (code, why),
     }
-}
-
-fn is_film(job: &Job, index: u16) -> bool {
-    job.record.items.get(usize::from(index)).is_some_and(|item| item.facts.media.is_video())
 }
 
 /// A photo that leaves as it came, less what was cut out, is not digested a second time: it would cost
@@ -195,5 +194,5 @@ pub(super) fn binding(works: &Works, id: CaptureId) -> Result<Binding, Failed> {
 }
 
 fn broke(works: &Works, wrapped: bool, code: FailureCode, detail: &str) -> Failed {
-    Failed { wrapped, failure: Failure::new(code, detail, works.clock.now()), stand_in: None }
+    Failed { wrapped, failure: Failure::new(code, detail, works.clock.now()), notes: Vec::new(), stand_in: None }
 }

@@ -305,7 +305,7 @@ mod tests {
         let policy = RetryPolicy::default();
         let ended = |code, wrapped| {
             let failure = Failure::new(code, "", at(2_000));
-            [ItemOutcome { index: 0, at: at(2_000), result: Err(Failed { wrapped, failure, stand_in: None }) }]
+            [ItemOutcome { index: 0, at: at(2_000), result: Err(Failed { wrapped, failure, notes: Vec::new(), stand_in: None }) }]
         };
         for (code, room) in [
             (FailureCode::SpoolUnreadable, 1),

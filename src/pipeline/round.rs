@@ -309,9 +309,7 @@ impl<'w> Round<'w> {
     fn stored(&self, record: &mut Record, lane: usize, index: u16, at: Timestamp, delivery: &Delivery) {
         let Some(target) = self.works.archives.get(lane) else { return };
         for note in &delivery.notes {
-            if !record.notes.iter().any(|n| n == note) {
-                record.notes.push((*note).to_owned());
-            }
+            note_once(record, note);
         }
         if let Some(item) = record.items.get_mut(usize::from(index)) {
             item.sent_sha256 = delivery.sent_sha256.or(item.sent_sha256);
@@ -361,12 +359,28 @@ impl<'w> Round<'w> {
                 change_leg(record, index, &archive, |leg| (leg.failure, leg.schedule.due) = (Some(failure.clone()), Some(due)));
             }
             Next::Hold => {
-                self.hold(record, index, Some(&archive), &failure, |leg| leg.archive == archive);
-                if matches!(failure.code, FailureCode::ArchiveRefusedClass | FailureCode::ArchiveHasStills) {
-                    // Not as the one and not as the other: once a person has it tried again, from the start.
-                    change_leg(record, index, &archive, |leg| (leg.form, leg.refused) = (Form::Own, None));
+                for note in &failed.notes {
+                    note_once(record, note);
                 }
+                self.hold_leg(record, index, &archive, &failure);
             }
+        }
+    }
+
+    /// Holds one leg. What is taken neither as the one nor as the other, and a film whatever became of its
+    /// stills, begins from the start once a person has it tried again.
+    pub(super) fn hold_leg(&self, record: &mut Record, index: u16, archive: &str, failure: &Failure) {
+        let is_film = record.is_film(index);
+        let refused = record.leg(index, archive).filter(|leg| leg.form == Form::StandIn).and_then(|leg| leg.refused.clone());
+        let failure = match refused.filter(|refused| is_film && !failure.detail.starts_with(refused)) {
+            Some(refused) => {
+                Failure { detail: format!("{refused}; and of stills in its place: {}", failure.detail), ..failure.clone() }
+            }
+            None => failure.clone(),
+        };
+        self.hold(record, index, Some(archive), &failure, |leg| leg.archive == archive);
+        if is_film || failure.code == FailureCode::ArchiveRefusedClass {
+            change_leg(record, index, archive, |leg| (leg.form, leg.refused) = (Form::Own, None));
         }
     }
 
@@ -374,8 +388,7 @@ impl<'w> Round<'w> {
     /// That is written down before it is sent, so that a crash makes no third.
     fn let_stand_in(&self, record: &mut Record, index: u16, archive: &str, detail: &str, uid: &Uid) {
         let due = self.now.max(later(record.acceptance.accepted_at, 1));
-        let is_film = record.items.get(usize::from(index)).is_some_and(|item| item.facts.media.is_video());
-        let what = if is_film { "stills of it go" } else { "it goes" };
+        let what = if record.is_film(index) { "stills of it go" } else { "it goes" };
         let why = Some(format!("{detail}; {what} as a Secondary Capture, {uid}"));
         let event = Event { at: self.now, item: index, stage: Stage::Wrapped, why, by: None, archive: Some(archive.to_owned()) };
         let _legal = record.enter_where(
@@ -481,6 +494,12 @@ impl<'w> Round<'w> {
 fn wrapped(record: &mut Record, index: u16, at: Timestamp) {
     let event = Event { at, item: index, stage: Stage::Wrapped, why: None, by: None, archive: None };
     let _already_there = record.enter_where(event, |leg| leg.stage == Stage::Identified, |_| ());
+}
+
+fn note_once(record: &mut Record, note: &str) {
+    if !record.notes.iter().any(|n| n == note) {
+        record.notes.push(note.to_owned());
+    }
 }
 
 pub(super) fn change_leg(record: &mut Record, index: u16, archive: &str, mut change: impl FnMut(&mut Leg)) {

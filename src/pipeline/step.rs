@@ -183,6 +183,8 @@ pub struct Delivery {
 pub struct Failed {
     pub wrapped: bool,
     pub failure: Failure,
+    /// For a person, as for a [`Delivery`].
+    pub notes: Vec<&'static str>,
     /// The archive does not take its class: the UID under which a stand-in may go.
     pub stand_in: Option<Uid>,
 }

@@ -112,7 +112,7 @@ fn anonymous(record: &Record) -> Record {
     for item in &mut left.items {
         item.failure = None;
         item.schedule.due = None;
-        item.legs.iter_mut().for_each(|leg| leg.failure = None);
+        item.legs.iter_mut().for_each(|leg| (leg.failure, leg.refused) = (None, None));
         item.facts.facts.taken_at = None;
     }
     left

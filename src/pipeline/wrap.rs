@@ -175,6 +175,9 @@ struct StillsManifest {
     still_bytes: Vec<u64>,
     /// Milliseconds from one to the next.
     apart_ms: u32,
+    /// As of a film that was coded anew.
+    #[serde(default)]
+    has_flat_tones: bool,
 }
 
 impl StillsManifest {
@@ -182,10 +185,16 @@ impl StillsManifest {
 }
 
 /// `size`: width and height.
-pub(super) fn stills_manifest(item: ItemId, size: (u32, u32), still_bytes: Vec<u64>, apart_ms: u32) -> Vec<u8> {
+pub(super) fn stills_manifest(
+    item: ItemId,
+    size: (u32, u32),
+    still_bytes: Vec<u64>,
+    apart_ms: u32,
+    has_flat_tones: bool,
+) -> Vec<u8> {
     let (width, height) = size;
     let version = StillsManifest::VERSION;
-    let manifest = StillsManifest { version, item: item.to_string(), width, height, still_bytes, apart_ms };
+    let manifest = StillsManifest { version, item: item.to_string(), width, height, still_bytes, apart_ms, has_flat_tones };
     serde_json::to_vec(&manifest).unwrap_or_default()
 }
 
@@ -196,7 +205,7 @@ fn wrap_stills(works: &Works, record: &Record, index: u16, binding: &Binding, fa
     let made = made.ok_or_else(|| (FailureCode::NeedsTranscoding, "its stills are not made yet".to_owned()))?;
     let stills: Option<StillsManifest> = serde_json::from_slice(&made).ok();
     let stills = stills.filter(|stills| stills.version <= StillsManifest::VERSION);
-    let StillsManifest { width, height, still_bytes, apart_ms, .. } =
+    let StillsManifest { width, height, still_bytes, apart_ms, has_flat_tones, .. } =
         stills.ok_or_else(|| failed("the stills of the video cannot be read"))?;
     let film = spool.read_at_any_place(item).map_err(|e| unreadable(&e))?;
     let picture = Picture {
@@ -208,21 +217,26 @@ fn wrap_stills(works: &Works, record: &Record, index: u16, binding: &Binding, fa
         icc_profile: None,
     };
     let later = std::iter::repeat_n(u64::from(apart_ms), still_bytes.len().saturating_sub(1));
-    let burst = Burst { apart_ms: Some(std::iter::once(0).chain(later).collect()), still_bytes };
+    let burst = Burst { apart_ms: Some(std::iter::once(0).chain(later).collect()), still_bytes, is_of_film: true };
     let (binding, manifest) = stand_in(binding, manifest_of(record, index, facts), &works.place);
     let built = dicom::build_burst(&binding, &manifest, &picture, &burst);
-    let instance = built.map_err(|e| (e.failure_code(), e.to_string()))?;
+    let mut instance = built.map_err(|e| (e.failure_code(), e.to_string()))?;
+    instance.notes.extend(has_flat_tones.then_some(FLAT_TONES));
     Ok(Wrapped { instance, essence: Essence::Reencoded, item, source: Source::Stills })
 }
 
 /// The UID under which something may stand in for an item; `None` where nothing does.
 pub(super) fn stand_in_uid(works: &Works, record: &Record, index: u16, binding: &Binding) -> Option<Uid> {
     let facts = sealed::item_facts(&works.spool, record.id().item(index)).ok()?;
-    if facts.media == MediaKind::Pdf || facts.media.is_video() && works.fence.ffmpeg().is_none() {
+    if facts.media == MediaKind::Pdf {
         return None;
     }
     if facts.media.is_video() {
-        // Its stills are made when they are to be sent.
+        // Its stills are made when they are to be sent, or were.
+        let can_be = || works.fence.ffmpeg().is_some() || works.spool.has(Name::Stills(record.id().item(index))).unwrap_or(false);
+        if !can_be() {
+            return None;
+        }
         let (_, manifest) = stand_in(binding, manifest_of(record, index, &facts), &works.place);
         return Some(manifest.item.sop_instance_uid);
     }

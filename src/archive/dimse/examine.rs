@@ -75,11 +75,14 @@ fn told_of_class(options: &Options, association: &Association, iod: &iod::Iod) -
     let stand_in = iod.stand_in.filter(|other| options.profile.fallback && association.takes_class(other.sop_class));
     if let Some(other) = stand_in.filter(|_| !association.takes_class(class)) {
         let (name, class_of_other) = (other.name, other.sop_class);
-        let says = if iod.media == MediaClass::Video {
-            format!("SOP class {class} is refused: stills of such videos will go as {name} ({class_of_other}), and each is held")
-        } else {
-            format!("SOP class {class} is refused: such pictures will go as {name} ({class_of_other})")
-        };
+        if iod.media == MediaClass::Video {
+            let says = format!(
+                "SOP class {class} is refused: every such video will be held, and where there is ffmpeg stills of it go as {name} ({class_of_other})"
+            );
+            let fix = "enable the class at the archive for this AE title, or leave such files out with media";
+            return Some(Finding::fail(says, "media", fix));
+        }
+        let says = format!("SOP class {class} is refused: such pictures will go as {name} ({class_of_other})");
         return Some(Finding::warn(says, "fallback", "enable the class at the archive for this AE title"));
     }
     if !association.takes_class(class) {
