@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use image::imageops::FilterType;
-use shutterbridge::capture::media::Orientation;
+use shutterbridge::capture::media::{EdgeBlocks, Orientation};
 use shutterbridge::fence::{self, Fence, Task};
 use shutterbridge::media::{jpeg, raster};
 use shutterbridge::scrub::{Limits, Purpose, container};
@@ -32,7 +32,7 @@ fn main() {
         let files: Vec<OsString> = words.skip(1).collect();
         let source = std::fs::read(&files[0]).expect("the picture");
         let turn = Orientation::from_exif(6).expect("a quarter turn");
-        let made = raster::upright_jpeg(&source, turn, QUALITY).expect("it is turned");
+        let made = raster::upright_jpeg(&source, turn, EdgeBlocks::Recode, QUALITY).expect("it is turned");
         assert!(made.is_lossless, "its coefficients stay");
         std::fs::write(&files[1], made.jpeg).expect("it is written");
         return;

@@ -167,7 +167,7 @@ pub fn wrapper(config: &Config, claim: Claim, patient: Patient) -> Result<Offlin
     let claim = complete(claim, &DepartmentRule { body_site_required: false, ..rule })
         .map_err(|errors| format!("The claim is not valid:\n{}", ClaimError::list(&errors)))?;
     let limits = (config.limits.photo_bytes, config.limits.video_bytes);
-    Offline::new(claim, patient, place, limits, fence(config), &Clock::system())
+    Offline::new(claim, patient, place, limits, (fence(config), config.photo.edge_blocks), &Clock::system())
 }
 
 /// The index from the spool, after it was deleted or put aside.
@@ -299,6 +299,7 @@ fn open(config: &Config, clock: &Clock) -> Result<House, StartError> {
     let line = Arc::new(Line::new(Works {
         spool: spool.clone(),
         fence: Arc::new(fence(config)),
+        edges: config.photo.edge_blocks,
         journal: journal.clone(),
         pending: pending.clone(),
         lookup: facts.clone(),

@@ -166,6 +166,7 @@ fn pictures() -> Vec<(Picture, Vec<u8>)> {
     let profiled = Picture { icc_profile: Some(display_profile(557)), ..plain.clone() };
     vec![
         (Picture { history: LossyHistory::Reencoded { from }, ..plain.clone() }, colour.clone()),
+        (Picture { history: LossyHistory::Trimmed, ..plain.clone() }, colour.clone()),
         (plain, colour.clone()),
         (profiled, colour),
         (jpeg_picture(&grey, 33, 21, 1), grey),

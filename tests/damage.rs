@@ -12,6 +12,7 @@ use std::{env, fs};
 use serde_json::{Value, json};
 use shutterbridge::archive::{Archive, Asked as Answered, Refused, Stored};
 use shutterbridge::audit::Audit;
+use shutterbridge::capture::media::EdgeBlocks;
 use shutterbridge::capture::retry::RetryPolicy;
 use shutterbridge::capture::{
     CaptureId, Commitment, FailureCode, Identifier, Operator, Patient, Record, SopRef, Stage, Takes, Uid,
@@ -191,6 +192,7 @@ impl House {
             observer: Arc::new(Nobody),
         }));
         let line = Line::new(Works {
+            edges: EdgeBlocks::Recode,
             fence: Arc::new(Fence::of([env!("CARGO_BIN_EXE_shutterbridge").into(), fence::WORD.into()])),
             spool: spool.clone(),
             journal: journal.clone(),

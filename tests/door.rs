@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use shutterbridge::archive::{Archive, Refused, Stored};
 use shutterbridge::audit::Audit;
 use shutterbridge::capture::claim::parse_taken_at;
+use shutterbridge::capture::media::EdgeBlocks;
 use shutterbridge::capture::media::TimeSource;
 use shutterbridge::capture::retry::RetryPolicy;
 use shutterbridge::capture::{Commitment, Essence, FailureCode, Identifier, MediaKind, Operator, Patient, Record, Stage, Takes};
@@ -126,6 +127,7 @@ impl House {
             takes: Takes::default(),
         };
         let line = Line::new(Works {
+            edges: EdgeBlocks::Recode,
             fence: Arc::new(Fence::of([env!("CARGO_BIN_EXE_shutterbridge").into(), fence::WORD.into()])),
             spool: spool.clone(),
             journal: journal.clone(),

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use image::codecs::jpeg::JpegEncoder;
 use image::{ExtendedColorType, ImageEncoder};
-use shutterbridge::capture::media::{Coding, Essence, Orientation};
+use shutterbridge::capture::media::{Coding, EdgeBlocks, Essence, Orientation};
 use shutterbridge::media::{jpeg, raster};
 use shutterbridge::scrub::{Limits, Purpose, PushError, ScrubCode, ScrubError, Scrubbed, Scrubber};
 
@@ -147,7 +147,7 @@ fn assert_same_picture(ours: &[u8], theirs: &[u8], what: &str) {
 fn a_turn_of_whole_mcus_is_the_one_of_jpegtran_to_the_last_pixel() {
     for (form, source) in forms(96, 64) {
         for value in 1..=8 {
-            let ours = jpeg::upright(&source, orientation(value)).unwrap_or_else(|e| panic!("{form}: {e}"));
+            let ours = jpeg::upright(&source, orientation(value), EdgeBlocks::Recode).unwrap_or_else(|e| panic!("{form}: {e}"));
             assert!(ours.is_lossless, "{form} {value}");
             let Some(theirs) = turned_by_referee(&source, value) else { return };
             assert_same_picture(&ours.jpeg, &theirs.expect("whole MCUs"), &format!("{form} {value}"));
@@ -158,10 +158,10 @@ fn a_turn_of_whole_mcus_is_the_one_of_jpegtran_to_the_last_pixel() {
 #[test]
 fn coefficients_survive_any_number_of_turns() {
     for (form, source) in forms(96, 64) {
-        let once = jpeg::upright(&source, Orientation::UPRIGHT).unwrap().jpeg;
+        let once = jpeg::upright(&source, Orientation::UPRIGHT, EdgeBlocks::Recode).unwrap().jpeg;
         for (there, back) in [(2, 2), (3, 3), (4, 4), (5, 5), (6, 8), (7, 7), (8, 6)] {
-            let turned = jpeg::upright(&once, orientation(there)).unwrap().jpeg;
-            let again = jpeg::upright(&turned, orientation(back)).unwrap().jpeg;
+            let turned = jpeg::upright(&once, orientation(there), EdgeBlocks::Recode).unwrap().jpeg;
+            let again = jpeg::upright(&turned, orientation(back), EdgeBlocks::Recode).unwrap().jpeg;
             assert_eq!(again, once, "{form} {there}");
         }
     }
@@ -170,7 +170,7 @@ fn coefficients_survive_any_number_of_turns() {
 #[test]
 fn what_comes_out_is_baseline_and_passes_the_scrubber_unchanged() {
     for (form, source) in forms(50, 37) {
-        let made = jpeg::upright(&source, orientation(6)).unwrap();
+        let made = jpeg::upright(&source, orientation(6), EdgeBlocks::Recode).unwrap();
         let (out, scrubbed) = scrub(&made.jpeg, Purpose::Object, &Limits::walking(), 512).unwrap();
         assert_eq!(out, made.jpeg, "{form}");
         assert!(scrubbed.removed.is_empty(), "{form}");
@@ -183,7 +183,7 @@ fn what_comes_out_is_baseline_and_passes_the_scrubber_unchanged() {
 #[test]
 fn progressive_becomes_baseline_without_the_loss_of_a_bit() {
     for (form, source) in forms(101, 71) {
-        let made = jpeg::upright(&source, Orientation::UPRIGHT).unwrap();
+        let made = jpeg::upright(&source, Orientation::UPRIGHT, EdgeBlocks::Recode).unwrap();
         assert!(made.is_lossless, "{form}");
         assert_same_picture(&made.jpeg, &source, &form);
     }
@@ -193,7 +193,7 @@ fn progressive_becomes_baseline_without_the_loss_of_a_bit() {
 fn where_an_edge_is_no_whole_mcu_no_row_is_lost_and_nothing_stands_behind_it() {
     for (form, source) in forms(101, 71) {
         for value in 2..=8 {
-            let made = jpeg::upright(&source, orientation(value)).unwrap();
+            let made = jpeg::upright(&source, orientation(value), EdgeBlocks::Recode).unwrap();
             let (width, height, samples) = pixels(&made.jpeg);
             let (right_width, right_height, right) = shown(pixels(&source), value);
             assert_eq!((width, height), (right_width, right_height), "{form} {value}");
@@ -207,14 +207,39 @@ fn where_an_edge_is_no_whole_mcu_no_row_is_lost_and_nothing_stands_behind_it() {
 }
 
 #[test]
+fn what_is_trimmed_is_what_jpegtran_trims_to_the_last_pixel() {
+    for (form, source) in forms(101, 71) {
+        for value in 2..=8 {
+            let made = jpeg::upright(&source, orientation(value), EdgeBlocks::Trim).unwrap();
+            assert!(made.is_lossless, "{form} {value}");
+            let args = [&["-copy", "none", "-trim"], tran_of(value)].concat();
+            let Some(theirs) = referee("jpegtran", &args, &source) else { return };
+            let theirs = theirs.unwrap();
+            assert_same_picture(&made.jpeg, &theirs, &format!("{form} {value}"));
+            let (width, height, _) = pixels(&theirs);
+            assert_eq!((made.width, made.height), (width, height), "{form} {value}");
+            let is_smaller = width * height < 101 * 71;
+            assert_eq!(made.is_trimmed, is_smaller, "{form} {value}");
+        }
+        let made = jpeg::upright(&source, Orientation::UPRIGHT, EdgeBlocks::Trim).unwrap();
+        assert_eq!((made.width, made.height, made.is_trimmed), (101, 71, false), "{form}");
+    }
+    // Nothing would be left.
+    for (form, source) in forms(9, 7) {
+        let made = jpeg::upright(&source, orientation(3), EdgeBlocks::Trim).unwrap();
+        assert_eq!((made.width, made.height), (9, 7), "{form}");
+    }
+}
+
+#[test]
 fn colours_that_the_module_does_not_know_are_converted() {
     // The same planes, said to be red, green and blue by Adobe's header.
     let ycbcr = coded_444(40, 24);
     let adobe = [&[0xFF, 0xD8, 0xFF, 0xEE, 0, 14][..], b"Adobe\0\x64\0\0\0\0\0"].concat();
     let jfif_end = 2 + 2 + usize::from(u16::from_be_bytes([ycbcr[4], ycbcr[5]]));
     let rgb = [&adobe, &ycbcr[jfif_end..]].concat();
-    assert!(jpeg::upright(&rgb, Orientation::UPRIGHT).is_err());
-    let made = raster::upright_jpeg(&rgb, orientation(6), 95).unwrap();
+    assert!(jpeg::upright(&rgb, Orientation::UPRIGHT, EdgeBlocks::Recode).is_err());
+    let made = raster::upright_jpeg(&rgb, orientation(6), EdgeBlocks::Recode, 95).unwrap();
     assert_eq!((made.width, made.height, made.components, made.is_lossless), (24, 40, 3, false));
     let far = mean_difference(&pixels(&made.jpeg).2, &shown(pixels(&rgb), 6).2);
     assert!(far < 8.0, "{far}");
@@ -256,8 +281,9 @@ fn damage_is_an_error_or_a_picture_and_never_a_panic() {
                 bytes[at] ^= 1 << (next() % 8);
             }
             let value = u16::try_from(1 + next() % 8).unwrap();
-            if let Ok(made) = jpeg::upright(&bytes, orientation(value)) {
-                let again = jpeg::upright(&made.jpeg, Orientation::UPRIGHT);
+            let edges = [EdgeBlocks::Recode, EdgeBlocks::Trim][next() % 2];
+            if let Ok(made) = jpeg::upright(&bytes, orientation(value), edges) {
+                let again = jpeg::upright(&made.jpeg, Orientation::UPRIGHT, EdgeBlocks::Recode);
                 assert_eq!(again.map(|a| a.jpeg), Ok(made.jpeg), "{form}");
             }
             let _ = scrub(&bytes, Purpose::File, &Limits::walking(), 100);
@@ -409,7 +435,7 @@ fn every_photo_of_the_corpus_keeps_its_picture() {
         // Those that are cut short are refused: nobody knows where their picture ends.
         let Ok((stream, scrubbed)) = scrub(&file, Purpose::Object, &Limits::walking(), 1 << 16) else { continue };
         let turn = scrubbed.facts.orientation;
-        let made = raster::upright_jpeg(&stream, turn, 95).unwrap_or_else(|e| panic!("{}: {e}", name(&path)));
+        let made = raster::upright_jpeg(&stream, turn, EdgeBlocks::Recode, 95).unwrap_or_else(|e| panic!("{}: {e}", name(&path)));
         let Some(theirs) = turned_by_referee(&stream, u16::from(turn.to_exif())) else { return };
         if made.is_lossless {
             lossless += 1;

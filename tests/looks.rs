@@ -152,6 +152,51 @@ const MOST_MAX: u8 = 40;
 type Case<'a> = (&'a str, &'a DynamicImage, &'a [&'a str], &'a [Vec<u8>]);
 
 #[test]
+fn what_cannot_be_turned_as_it_is_coded_is_coded_again_or_cut_as_the_configuration_says() {
+    let folder = TempDir::new("looks-edge");
+    // As 4000 × 3000 pixels: the chroma of the last rows has no whole block.
+    let picture = RgbImage::from_fn(64, 56, |x, y| {
+        let tone = |n: u32| u8::try_from(n).unwrap();
+        Rgb([tone(3 * x), tone(4 * y), tone(x + y)])
+    });
+    let plain = folder.path().join("plain.jpg");
+    let ppm = folder.path().join("plain.ppm");
+    std::fs::write(&ppm, [&b"P6 64 56 255\n"[..], picture.as_raw()].concat()).unwrap();
+    if run("cjpeg", &["-sample", "2x2", "-outfile", plain.to_str().unwrap(), ppm.to_str().unwrap()]).is_none() {
+        return eprintln!("skipped: cjpeg is not installed");
+    }
+    let coded = std::fs::read(&plain).unwrap();
+    let block = [b"Exif\0\0", &exif(6)[..]].concat();
+    let length = u16::try_from(block.len() + 2).unwrap().to_be_bytes();
+    let file = folder.path().join("turned.jpg");
+    std::fs::write(&file, [&coded[..2], b"\xFF\xE1", &length, &block, &coded[2..]].concat()).unwrap();
+    let text = |object: &DefaultDicomObject, tag| object.element(tag).unwrap().to_str().unwrap().trim().to_owned();
+    for (edges, columns, methods, says) in [
+        ("recode", "56", "ISO_10918_1\\ISO_10918_1", "compressed again"),
+        ("trim", "48", "ISO_10918_1", "Cut at an edge by less than 16"),
+    ] {
+        let set = |command: &mut std::process::Command| {
+            command.env("SHUTTERBRIDGE__PHOTO__EDGE_BLOCKS", edges);
+        };
+        let line = dicom_fixture::wrap(folder.path(), &[&file], &json!({}), set).remove(0);
+        let path = line["output"].as_str().unwrap_or_else(|| panic!("{line}"));
+        let object = dicom_object::open_file(path).unwrap();
+        assert_eq!(dicom_fixture::validator_errors(Path::new(path)), Vec::<String>::new(), "{edges}");
+        assert_eq!((text(&object, tags::ROWS), text(&object, tags::COLUMNS)), ("64".to_owned(), columns.to_owned()), "{edges}");
+        assert_eq!(text(&object, tags::IMAGE_TYPE), "DERIVED\\PRIMARY", "{edges}");
+        assert_eq!(text(&object, tags::LOSSY_IMAGE_COMPRESSION_METHOD), methods, "{edges}");
+        assert!(text(&object, tags::DERIVATION_DESCRIPTION).contains(says), "{edges}");
+        if edges == "trim" {
+            let turned = folder.path().join("referee.jpg");
+            let args = ["-copy", "none", "-trim", "-rotate", "90", "-outfile", turned.to_str().unwrap(), plain.to_str().unwrap()];
+            run("jpegtran", &args).unwrap();
+            let theirs = image::open(&turned).unwrap().into_rgb8();
+            assert_eq!(shown(&object), theirs, "not one pixel of what is left is another");
+        }
+    }
+}
+
+#[test]
 fn a_heic_looks_as_libheif_shows_it() {
     let folder = TempDir::new("looks-heic");
     let photo = image::load_from_memory(&raster::draw_sample_photo()).unwrap().thumbnail(400, 300);

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use shutterbridge::capture::claim::parse_taken_at;
-use shutterbridge::capture::media::{Coding, Essence, MediaKind, Orientation};
+use shutterbridge::capture::media::{Coding, EdgeBlocks, Essence, MediaKind, Orientation};
 use shutterbridge::media::exif::with_location;
 use shutterbridge::media::raster;
 use shutterbridge::scrub::{Limits, Purpose, PushError, ScrubCode, ScrubError, Scrubbed, Scrubber, Verifier};
@@ -475,7 +475,7 @@ fn the_coded_picture_is_not_copied() {
 #[test]
 fn a_picture_coded_anew_may_leave_as_it_is() {
     let turn = Orientation::from_exif(6).unwrap();
-    let upright = raster::upright_jpeg(&[SOI, &coded(48, 32)].concat(), turn, 90).unwrap();
+    let upright = raster::upright_jpeg(&[SOI, &coded(48, 32)].concat(), turn, EdgeBlocks::Recode, 90).unwrap();
     assert_eq!((upright.width, upright.height, upright.components), (32, 48, 3));
     let (out, scrubbed) = scrub(&upright.jpeg, Purpose::Object).unwrap();
     assert_eq!(out, upright.jpeg);

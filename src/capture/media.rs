@@ -99,6 +99,17 @@ pub enum Essence {
     Reencoded,
 }
 
+/// What becomes of a JPEG that cannot be turned upright as it is coded, because its width or height is no
+/// whole number of its units: they would begin with the incomplete ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EdgeBlocks {
+    /// The components that it concerns are coded again; nothing is cut off.
+    #[default]
+    Recode,
+    /// The incomplete units are cut off, 1 to 15 rows or columns at an edge; nothing is coded again.
+    Trim,
+}
+
 /// Exif Orientation (CIPA DC-008 §4.6.4, tag 0112H): what must be done to show the picture upright.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "u8", into = "u8")]

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use super::draft::{Draft, Group};
 use super::options::{
     ArchiveOptions, ArchivePeer, AuditOptions, Config, DataOptions, Department, DicomDoorTls, DicomOptions, Ffmpeg, Hl7Options,
-    Hl7Source, IssuerOptions, KeySource, LimitsOptions, LookupOptions, LookupSource, ServerOptions, SiteOptions, TlsFiles,
-    TranscodeOptions, UnknownPatient, WorklistOptions,
+    Hl7Source, IssuerOptions, KeySource, LimitsOptions, LookupOptions, LookupSource, PhotoOptions, ServerOptions, SiteOptions,
+    TlsFiles, TranscodeOptions, UnknownPatient, WorklistOptions,
 };
 use super::problem::{Origin, Problem};
 use super::schema::{Fallback, Key};
@@ -16,6 +16,7 @@ use crate::archive::profile::{CharacterSet, Profile};
 use crate::archive::stow::Url;
 use crate::archive::tls::Files;
 use crate::capture::claim::View;
+use crate::capture::media::EdgeBlocks;
 use crate::capture::{Commitment, MediaClass, Takes};
 use crate::cli::suggest::closest;
 use crate::dicom::Syntax;
@@ -37,6 +38,7 @@ pub fn build(draft: &Draft) -> Option<Config> {
         dicom: dicom(draft.one("dicom")?),
         lookup: lookup(draft.one("lookup")?, draft.one("lookup.mwl")?)?,
         archives: draft.of("archive").map(archive).collect::<Option<_>>()?,
+        photo: photo(draft.one("photo")?)?,
         transcode: transcode(draft.one("transcode")?)?,
         audit: AuditOptions { file: path(draft.one("audit")?, "file")? },
     })
@@ -199,6 +201,11 @@ fn takes(group: &Group) -> Takes {
     };
     let media = words("media").iter().filter_map(|word| MediaClass::from_word(word)).collect();
     Takes { departments: words("departments"), media, sensitive: flag(group, "sensitive") }
+}
+
+fn photo(group: &Group) -> Option<PhotoOptions> {
+    let is_trimmed = text(group, "edge_blocks")? == "trim";
+    Some(PhotoOptions { edge_blocks: if is_trimmed { EdgeBlocks::Trim } else { EdgeBlocks::Recode } })
 }
 
 fn transcode(group: &Group) -> Option<TranscodeOptions> {

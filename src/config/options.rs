@@ -10,6 +10,7 @@ use crate::archive::profile::Profile;
 use crate::archive::stow::Url;
 use crate::archive::tls::Files;
 use crate::capture::claim::{BodySite, View};
+use crate::capture::media::EdgeBlocks;
 use crate::capture::order::Code;
 use crate::capture::{Commitment, Takes, Uid};
 
@@ -27,6 +28,7 @@ pub struct Config {
     pub lookup: LookupOptions,
     /// Each with a name of its own. An object goes to every one that takes it.
     pub archives: Vec<ArchiveOptions>,
+    pub photo: PhotoOptions,
     pub transcode: TranscodeOptions,
     pub audit: AuditOptions,
 }
@@ -205,6 +207,11 @@ pub enum ArchivePeer {
     Folder {
         path: PathBuf,
     },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PhotoOptions {
+    pub edge_blocks: EdgeBlocks,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -272,6 +272,16 @@ pub const SECTIONS: &[Section] = &[
         ],
     },
     Section {
+        name: "photo",
+        many: false,
+        keys: &[key(
+            "edge_blocks",
+            Kind::Choice { built: &["recode", "trim"], unbuilt: &[] },
+            Text("recode"),
+            "of a JPEG that cannot be turned as it is coded: \"recode\" what it concerns, or \"trim\" up to 15 rows or columns",
+        )],
+    },
+    Section {
         name: "transcode",
         many: false,
         keys: &[key(

@@ -100,7 +100,8 @@ pub(super) fn check_picture(picture: &Picture) -> Result<(), DicomError> {
             "a coded stream has lost something",
         ),
         (
-            !(matches!(picture.pixels, Pixels::Native { .. }) && picture.history == LossyHistory::Original),
+            !(matches!(picture.pixels, Pixels::Native { .. })
+                && matches!(picture.history, LossyHistory::Original | LossyHistory::Trimmed)),
             "native samples are not the camera's coefficients",
         ),
     ];

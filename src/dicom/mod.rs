@@ -87,6 +87,8 @@ impl Pixels {
 pub enum LossyHistory {
     /// The camera's own coefficients: ORIGINAL, whatever turned them or rewrote their Huffman code.
     Original,
+    /// The same without some rows or columns at an edge: DERIVED, and nothing was lost of what is left.
+    Trimmed,
     /// From a lossless source, and not made lossy here.
     Lossless,
     /// Decoded and coded again. `from`: the lossy step of the source; `None`: it was lossless.

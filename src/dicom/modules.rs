@@ -235,12 +235,16 @@ pub(super) fn general_image(to: &mut DataSet, source: &Source) {
     // A photographed form shows a name and a signature.
     let burned_in = if claim.view == Some(View::ConsentForm) { "YES" } else { "NO" };
     to.put(tags::BURNED_IN_ANNOTATION, VR::CS, burned_in);
-    let is_derived = matches!(source.picture.history, LossyHistory::Reencoded { .. });
+    let is_coded_again = matches!(source.picture.history, LossyHistory::Reencoded { .. });
+    let is_derived = is_coded_again || source.picture.history == LossyHistory::Trimmed;
     let first = if is_derived { "DERIVED" } else { "ORIGINAL" };
     to.put_values(tags::IMAGE_TYPE, VR::CS, [first.to_owned(), "PRIMARY".to_owned()]);
     if is_derived {
         let is_of_film = source.burst.is_some_and(|burst| burst.is_of_film);
         let text = match source.picture.pixels {
+            _ if !is_coded_again => {
+                "Cut at an edge by less than 16 rows or columns, so that it could be turned upright with no sample changed"
+            }
             Pixels::Jpeg { .. } if is_of_film => {
                 "Still pictures at even distances out of a video, which is not here because it could not be sent; decoded, turned upright and compressed again as JPEG baseline"
             }
@@ -255,7 +259,9 @@ pub(super) fn general_image(to: &mut DataSet, source: &Source) {
             }
         };
         to.put(tags::DERIVATION_DESCRIPTION, VR::ST, description(text, ST_MAX));
-        to.put_items(tags::DERIVATION_CODE_SEQUENCE, macros::code("113040", "DCM", "Lossy Compression"));
+        if is_coded_again {
+            to.put_items(tags::DERIVATION_CODE_SEQUENCE, macros::code("113040", "DCM", "Lossy Compression"));
+        }
     }
 }
 
@@ -265,7 +271,9 @@ pub(super) fn lossy_compression(to: &mut DataSet, source: &Source) {
     let picture = source.picture;
     let mut steps = match picture.history {
         LossyHistory::Reencoded { from: Some(step) } => vec![step],
-        LossyHistory::Original | LossyHistory::Lossless | LossyHistory::Reencoded { from: None } => Vec::new(),
+        LossyHistory::Original | LossyHistory::Trimmed | LossyHistory::Lossless | LossyHistory::Reencoded { from: None } => {
+            Vec::new()
+        }
     };
     let coded = match picture.pixels {
         Pixels::Jpeg { length } => Some((LossyMethod::Jpeg, length)),
@@ -362,6 +370,7 @@ pub(super) fn contribution(source: &Source) -> DataSet {
             "metadata removed, coefficients kept, stills of a burst put into one object, encapsulated"
         }
         LossyHistory::Original => "metadata removed, coefficients kept, encapsulated",
+        LossyHistory::Trimmed => "metadata removed, cut at an edge, coefficients kept, encapsulated",
         LossyHistory::Lossless => "metadata removed, samples kept, wrapped",
         LossyHistory::Reencoded { .. } => "metadata removed, coded again, wrapped",
     };

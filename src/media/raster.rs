@@ -9,7 +9,7 @@ use image::codecs::jpeg::JpegDecoder;
 use image::{ColorType, ImageDecoder};
 
 use super::jpeg;
-use crate::capture::media::Orientation;
+use crate::capture::media::{EdgeBlocks, Orientation};
 
 /// Most pixels of a picture that is decoded: at three bytes each 384 MB, and as much again while
 /// it is turned. Phones take 12 to 50 million unless told otherwise.
@@ -51,6 +51,8 @@ pub struct Upright {
     pub components: u8,
     /// The coefficients are the source's own; false: coded again.
     pub is_lossless: bool,
+    /// Rows or columns at an edge were cut off.
+    pub is_trimmed: bool,
 }
 
 /// Samples by pixel, 8 bits each, upright.
@@ -70,10 +72,10 @@ pub struct Native {
 ///
 /// # Errors
 /// A picture over [`PIXELS_MAX`], or one that does not decode.
-pub fn upright_jpeg(jpeg: &[u8], orientation: Orientation, quality: u8) -> Result<Upright, RasterError> {
-    if let Ok(made) = jpeg::upright(jpeg, orientation) {
-        let jpeg::Transcoded { jpeg, width, height, components, is_lossless } = made;
-        return Ok(Upright { jpeg, width, height, components, is_lossless });
+pub fn upright_jpeg(jpeg: &[u8], orientation: Orientation, edges: EdgeBlocks, quality: u8) -> Result<Upright, RasterError> {
+    if let Ok(made) = jpeg::upright(jpeg, orientation, edges) {
+        let jpeg::Transcoded { jpeg, width, height, components, is_lossless, is_trimmed } = made;
+        return Ok(Upright { jpeg, width, height, components, is_lossless, is_trimmed });
     }
     let Native { width, height, samples: components, bytes } = jpeg_samples(jpeg)?;
     // RGB and CMYK have all their colour in every pixel; of the largest pictures that is too much
@@ -82,7 +84,7 @@ pub fn upright_jpeg(jpeg: &[u8], orientation: Orientation, quality: u8) -> Resul
     let encoding = jpeg::Encoding { quality, has_full_chroma };
     let jpeg = jpeg::encode(bytes, (width, height), components, orientation, encoding).map_err(|_| RasterError::Uncodable)?;
     let (width, height) = if orientation.swaps_sides() { (height, width) } else { (width, height) };
-    Ok(Upright { jpeg, width, height, components, is_lossless: false })
+    Ok(Upright { jpeg, width, height, components, is_lossless: false, is_trimmed: false })
 }
 
 /// Decodes a JPEG to 8 bit grey or RGB, as it lies.
@@ -308,7 +310,7 @@ mod tests {
     #[test]
     fn what_is_no_picture_is_an_error() {
         for bytes in [&b""[..], b"\xff\xd8\xff\xd9", b"\x89PNG\r\n\x1a\n", b"hello"] {
-            assert!(upright_jpeg(bytes, Orientation::UPRIGHT, 90).is_err());
+            assert!(upright_jpeg(bytes, Orientation::UPRIGHT, EdgeBlocks::Recode, 90).is_err());
             assert!(native(bytes, Orientation::UPRIGHT).is_err());
         }
     }

@@ -65,7 +65,9 @@ impl Gathered {
         if first.icc_profile != picture.icc_profile {
             return Some("The photos of a burst have one colour profile, and this one has another.".to_owned());
         }
-        let lost = |of: &Picture| (of.history == LossyHistory::Original, step(of).map(|step| step.method));
+        let lost = |of: &Picture| {
+            (matches!(of.history, LossyHistory::Original | LossyHistory::Trimmed), step(of).map(|step| step.method))
+        };
         (lost(first) != lost(picture)).then(|| {
             "The photos of a burst are coded in one way, and this one has to be coded anew, or has not, unlike the first."
                 .to_owned()
@@ -95,7 +97,7 @@ impl Gathered {
 fn step(picture: &Picture) -> Option<LossyStep> {
     match picture.history {
         LossyHistory::Reencoded { from } => from,
-        LossyHistory::Original | LossyHistory::Lossless => None,
+        LossyHistory::Original | LossyHistory::Trimmed | LossyHistory::Lossless => None,
     }
 }
 

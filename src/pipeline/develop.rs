@@ -80,7 +80,7 @@ impl Recoded {
     /// Of the coded pictures.
     pub fn essence(&self) -> Essence {
         match self.history {
-            LossyHistory::Original | LossyHistory::Lossless => Essence::Unchanged,
+            LossyHistory::Original | LossyHistory::Trimmed | LossyHistory::Lossless => Essence::Unchanged,
             LossyHistory::Reencoded { .. } => Essence::Reencoded,
         }
     }

@@ -11,6 +11,7 @@ use super::burst::{Gathered, MISFIT, Whole};
 use super::film::{self, NoReel, Reel};
 use super::identify::Match;
 use super::{develop, wrap};
+use crate::capture::media::EdgeBlocks;
 use crate::capture::record::{Acceptance, ItemFacts, Manifest};
 use crate::capture::{Binding, CaptureId, Claim, Essence, MediaKind, Operator, Patient, Record, Uid};
 use crate::clock::Clock;
@@ -37,6 +38,7 @@ pub struct Offline {
     photo_bytes: u64,
     video_bytes: u64,
     fence: Fence,
+    edges: EdgeBlocks,
     /// Made with the first file, whose time begins the study; with the numbers that it took.
     binding: Option<(Binding, StudyRow)>,
 }
@@ -73,7 +75,7 @@ impl Offline {
         mut patient: Patient,
         place: Place,
         (photo_bytes, video_bytes): (u64, u64),
-        fence: Fence,
+        (fence, edges): (Fence, EdgeBlocks),
         clock: &Clock,
     ) -> Result<Self, String> {
         let visit = std::mem::take(&mut patient.visits).into_iter().next();
@@ -89,7 +91,7 @@ impl Offline {
             items: 1,
         };
         let found = Match { patient, prior_ids: Vec::new(), visit, order, notes: Vec::new() };
-        Ok(Self { acceptance, found, place, photo_bytes, video_bytes, fence, binding: None })
+        Ok(Self { acceptance, found, place, photo_bytes, video_bytes, fence, edges, binding: None })
     }
 
     /// Scrubs and wraps one file into a Part 10 file. `number` becomes the instance number.
@@ -105,7 +107,7 @@ impl Offline {
         let (instance, bytes, essence) = if item.media == MediaKind::Pdf {
             (dicom::build_document(&binding, &manifest(item)).map_err(unfit)?, coded, Essence::Unchanged)
         } else {
-            let (picture, bytes, essence) = wrap::in_memory(&self.fence, &item, coded).map_err(held)?;
+            let (picture, bytes, essence) = wrap::in_memory(&self.fence, self.edges, &item, coded).map_err(held)?;
             (dicom::build(&binding, &manifest(item), &picture).map_err(unfit)?, bytes, essence)
         };
         write_object(&instance, &mut bytes.as_slice(), object, scrubbed, essence)
@@ -128,7 +130,7 @@ impl Offline {
         if item.media == MediaKind::Pdf {
             return Err((MISFIT, "A burst is of photos, and this is a document. Wrap it without --burst.".to_owned()));
         }
-        let (picture, bytes, essence) = wrap::in_memory(&self.fence, &item, coded).map_err(held)?;
+        let (picture, bytes, essence) = wrap::in_memory(&self.fence, self.edges, &item, coded).map_err(held)?;
         burst.add(item, picture, &bytes)?;
         Ok(Still { scrubbed, essence })
     }

@@ -30,6 +30,7 @@ use super::sweep::Sweeper;
 use super::tombstone;
 use super::view::View;
 use super::walk::Walk;
+use crate::capture::media::EdgeBlocks;
 use crate::capture::record::{Digest, Event};
 use crate::capture::retry::RetryPolicy;
 use crate::capture::{CaptureId, Failure, Leg, Record, Stage, Uid};
@@ -62,6 +63,8 @@ pub struct Works {
     pub spool: Arc<Spool>,
     /// Where pictures are decoded that come from elsewhere.
     pub fence: Arc<Fence>,
+    /// How a JPEG is turned that cannot be turned as it is coded.
+    pub edges: EdgeBlocks,
     pub journal: Arc<Journal>,
     pub pending: Arc<Pending>,
     pub lookup: Arc<dyn Lookup>,

@@ -14,7 +14,7 @@ use super::film::{NoReel, Reel, goes_as_hevc, reel};
 use super::identify::Doubt;
 use super::sealed;
 use super::step::Works;
-use crate::capture::media::Coding;
+use crate::capture::media::{Coding, EdgeBlocks};
 use crate::capture::record::{ItemFacts, Manifest};
 use crate::capture::{Binding, Essence, Facts, FailureCode, Form, ItemId, Leg, MediaKind, Record, Stage, Uid};
 use crate::dicom::{self, Burst, Instance, LossyHistory, LossyMethod, LossyStep, Picture, Pixels};
@@ -86,6 +86,9 @@ struct DerivedPicture {
     /// What that cost; nothing is said where older versions made it.
     #[serde(default)]
     essence: Option<Essence>,
+    /// Rows or columns at an edge were cut off.
+    #[serde(default)]
+    is_trimmed: bool,
     /// Of a film whose high dynamic range was cut.
     #[serde(default)]
     has_flat_tones: bool,
@@ -119,7 +122,7 @@ pub fn wrap(works: &Works, record: &Record, index: u16, binding: &Binding, form:
     let (picture, source, essence) = if goes_as_it_is(facts) {
         (as_it_is(facts), Source::Sealed, facts.essence)
     } else {
-        let derived = derived(spool, fence, id, facts)?;
+        let derived = derived(spool, fence, works.edges, id, facts)?;
         (coded_again(facts, &derived), Source::Derived, essence_of(&derived))
     };
     let manifest = manifest_of(record, index, facts);
@@ -270,7 +273,17 @@ pub(super) const FLAT_TONES: &str =
 pub(super) fn film_manifest(item: ItemId, picture: &Picture, length: u64, recoded: &Recoded) -> Vec<u8> {
     let Picture { width, height, samples, .. } = *picture;
     let (essence, has_flat_tones) = (Some(recoded.essence()), recoded.has_flat_tones);
-    let picture = DerivedPicture { width, height, samples, length, jpeg: false, essence, has_flat_tones, icc_profile: None };
+    let picture = DerivedPicture {
+        width,
+        height,
+        samples,
+        length,
+        jpeg: false,
+        essence,
+        is_trimmed: false,
+        has_flat_tones,
+        icc_profile: None,
+    };
     let manifest = DerivedManifest { version: 1, item: item.to_string(), picture };
     serde_json::to_vec(&manifest).unwrap_or_default()
 }
@@ -284,11 +297,16 @@ fn derived_of(manifest: &[u8]) -> Result<DerivedPicture, Doubt> {
 ///
 /// # Errors
 /// A [`Doubt`] where it cannot be decoded.
-pub fn in_memory(fence: &Fence, facts: &ItemFacts, coded: Vec<u8>) -> Result<(Picture, Vec<u8>, Essence), Doubt> {
+pub fn in_memory(
+    fence: &Fence,
+    edges: EdgeBlocks,
+    facts: &ItemFacts,
+    coded: Vec<u8>,
+) -> Result<(Picture, Vec<u8>, Essence), Doubt> {
     if goes_as_it_is(facts) {
         return Ok((as_it_is(facts), coded, facts.essence));
     }
-    let (derived, bytes) = decode(fence, facts, &coded)?;
+    let (derived, bytes) = decode(fence, edges, facts, &coded)?;
     Ok((coded_again(facts, &derived), bytes, essence_of(&derived)))
 }
 
@@ -330,6 +348,7 @@ fn coded_again(facts: &ItemFacts, derived: &DerivedPicture) -> Picture {
         pixels: if derived.jpeg { Pixels::Jpeg { length } } else { Pixels::Native { length } },
         history: match facts.media {
             // Its coefficients are the camera's (PS3.3 §C.7.6.1.1.5).
+            MediaKind::Jpeg if derived.is_trimmed => LossyHistory::Trimmed,
             MediaKind::Jpeg if essence_of(derived) != Essence::Reencoded => LossyHistory::Original,
             MediaKind::Jpeg => LossyHistory::Reencoded {
                 from: Some(LossyStep { method: LossyMethod::Jpeg, ratio: ratio(facts, derived.samples) }),
@@ -355,7 +374,7 @@ fn ratio(facts: &ItemFacts, samples: u8) -> f64 {
 }
 
 /// The derived picture, made now or found from an earlier attempt.
-fn derived(spool: &Spool, fence: &Fence, id: ItemId, facts: &ItemFacts) -> Result<DerivedPicture, Doubt> {
+fn derived(spool: &Spool, fence: &Fence, edges: EdgeBlocks, id: ItemId, facts: &ItemFacts) -> Result<DerivedPicture, Doubt> {
     if let Some(bytes) = sealed::made_manifest(spool, Name::Derived(id)).map_err(|e| unreadable(&e))? {
         return derived_of(&bytes);
     }
@@ -372,23 +391,24 @@ fn derived(spool: &Spool, fence: &Fence, id: ItemId, facts: &ItemFacts) -> Resul
         .map_err(|e| unreadable(&e))?
         .read_to_end(&mut coded)
         .map_err(|e| (FailureCode::SpoolUnreadable, e.to_string()))?;
-    let (picture, bytes) = decode(fence, facts, &coded)?;
+    let (picture, bytes) = decode(fence, edges, facts, &coded)?;
     drop(coded);
     seal(spool, id, &picture, &bytes).map_err(|e| unreadable(&e))?;
     Ok(picture)
 }
 
-fn decode(fence: &Fence, facts: &ItemFacts, coded: &[u8]) -> Result<(DerivedPicture, Vec<u8>), Doubt> {
+fn decode(fence: &Fence, edges: EdgeBlocks, facts: &ItemFacts, coded: &[u8]) -> Result<(DerivedPicture, Vec<u8>), Doubt> {
     let orientation = facts.facts.orientation;
     let undecodable = |e: raster::RasterError| failed(&format!("the picture cannot be decoded: {e}"));
-    let mut icc_profile = None;
+    let (mut icc_profile, mut is_trimmed) = (None, false);
     let ((width, height), samples, bytes, jpeg, essence) = match facts.media {
         MediaKind::Jpeg => {
             if let Some((Scrubbed { facts: Facts { format, .. }, essence, .. }, bytes)) = walked(facts, coded) {
                 ((format.width, format.height), samples_of(format.coding), bytes, true, essence)
             } else {
-                let made = raster::upright_jpeg(coded, orientation, QUALITY).map_err(undecodable)?;
+                let made = raster::upright_jpeg(coded, orientation, edges, QUALITY).map_err(undecodable)?;
                 let essence = if made.is_lossless { Essence::Rotated } else { Essence::Reencoded };
+                is_trimmed = made.is_trimmed;
                 ((made.width, made.height), made.components, made.jpeg, true, essence)
             }
         }
@@ -406,7 +426,7 @@ fn decode(fence: &Fence, facts: &ItemFacts, coded: &[u8]) -> Result<(DerivedPict
     };
     let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     let essence = Some(essence);
-    Ok((DerivedPicture { width, height, samples, length, jpeg, essence, has_flat_tones: false, icc_profile }, bytes))
+    Ok((DerivedPicture { width, height, samples, length, jpeg, essence, is_trimmed, has_flat_tones: false, icc_profile }, bytes))
 }
 
 /// An upright baseline picture whose scan was in doubt, without what belongs to none of its MCUs:
@@ -512,6 +532,7 @@ mod tests {
     fn what_happens_to_the_picture_is_what_the_object_says() {
         let step = |history: LossyHistory| match history {
             LossyHistory::Original => "original",
+            LossyHistory::Trimmed => "trimmed",
             LossyHistory::Lossless => "lossless",
             LossyHistory::Reencoded { from: Some(_) } => "again, and lossy before",
             LossyHistory::Reencoded { from: None } => "again",
@@ -524,7 +545,7 @@ mod tests {
         ];
         for ((width, height), turn, size, essence, history) in table {
             let (facts, sealed) = accepted(&photo(width, height), turn);
-            let (picture, bytes, done) = in_memory(&Fence::default(), &facts, sealed).unwrap();
+            let (picture, bytes, done) = in_memory(&Fence::default(), EdgeBlocks::Recode, &facts, sealed).unwrap();
             assert_eq!(((picture.width, picture.height), done), (size, essence), "{turn}");
             assert_eq!(step(picture.history), history, "{turn}");
             assert_eq!(picture.pixels.length(), bytes.len() as u64);
@@ -537,7 +558,7 @@ mod tests {
         let (picture, end) = plain.split_at(plain.len() - 2);
         let (facts, sealed) = accepted(&[picture, b"+47.3769+008.5417/", end].concat(), 1);
         assert!(sealed.len() > plain.len(), "the door lets it pass");
-        let (made, bytes, essence) = in_memory(&Fence::default(), &facts, sealed).unwrap();
+        let (made, bytes, essence) = in_memory(&Fence::default(), EdgeBlocks::Recode, &facts, sealed).unwrap();
         assert!(bytes == plain, "{} and not {} bytes", bytes.len(), plain.len());
         assert_eq!((essence, made.history), (Essence::Rotated, LossyHistory::Original));
     }

@@ -18,7 +18,7 @@ use shutterbridge::archive::{Archive, Asked as Answered, Refused, Report, Stored
 use shutterbridge::audit::Audit;
 use shutterbridge::capture::TakenAt;
 use shutterbridge::capture::claim::{OrderKey, PatientKey};
-use shutterbridge::capture::media::Orientation;
+use shutterbridge::capture::media::{EdgeBlocks, Orientation};
 use shutterbridge::capture::retry::RetryPolicy;
 use shutterbridge::capture::{
     CaptureId, Commitment, FailureCode, Identifier, MediaKind, Operator, Order, Patient, Record, SopRef, Stage, Takes, Uid,
@@ -379,6 +379,7 @@ impl World {
             observer: Arc::new(Nobody),
         }));
         let line = Line::new(Works {
+            edges: EdgeBlocks::Recode,
             fence: Arc::new(
                 Fence::of([env!("CARGO_BIN_EXE_shutterbridge").into(), fence::WORD.into()])
                     .with_ffmpeg(Some(Ffmpeg { program: self.ffmpeg.clone(), maps_tones: false })),

@@ -11,6 +11,7 @@ use jiff::tz::TimeZone;
 use shutterbridge::archive::{Report, Unwanted};
 use shutterbridge::audit::Audit;
 use shutterbridge::capture::claim::PatientKey;
+use shutterbridge::capture::media::EdgeBlocks;
 use shutterbridge::capture::record::Event;
 use shutterbridge::capture::retry::RetryPolicy;
 use shutterbridge::capture::{CaptureId, Commitment, Operator, Record, Stage, Takes, Uid};
@@ -262,6 +263,7 @@ impl World {
         let hospital = Arc::new(Local::new(facts.clone(), [3; 32], site));
         let pending = Arc::new(Pending::default());
         let line = Arc::new(Line::new(Works {
+            edges: EdgeBlocks::Recode,
             fence: Arc::new(Fence::of([env!("CARGO_BIN_EXE_shutterbridge").into(), fence::WORD.into()])),
             spool: spool.clone(),
             journal: journal.clone(),

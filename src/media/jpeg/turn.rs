@@ -3,7 +3,7 @@
 //! A mirror changes the sign of the odd frequencies across it, a transposition swaps the axes
 //! (they are cosines), and the blocks move as the pixels do.
 
-use super::plane::{Block, EMPTY, Layout, Plane};
+use super::plane::{Block, EMPTY, Layout, Plane, SIDE};
 use crate::capture::media::Orientation;
 
 /// Row and column of the coefficients in zigzag order (T.81 figure A.6).
@@ -62,10 +62,25 @@ impl Turn {
     /// True where the blocks of a component can stay as they are: its grid begins on the left and
     /// at the top, so that a mirrored axis must end with a whole block, just where the picture does.
     pub(super) fn keeps_blocks(self, plane: &Plane, layout: &Layout) -> bool {
-        let (across, down) =
-            if self.swaps { (self.mirrors_down, self.mirrors_across) } else { (self.mirrors_across, self.mirrors_down) };
+        let (across, down) = self.mirrored();
         (!across || (layout.width * plane.h).is_multiple_of(8 * layout.h_max))
             && (!down || (layout.height * plane.v).is_multiple_of(8 * layout.v_max))
+    }
+
+    /// Which axes of the source, across and down, are mirrored.
+    fn mirrored(self) -> (bool, bool) {
+        if self.swaps { (self.mirrors_down, self.mirrors_across) } else { (self.mirrors_across, self.mirrors_down) }
+    }
+
+    /// The layout of the source up to the last whole MCU of the axes that are mirrored; `None`: there is none.
+    pub(super) fn whole(self, layout: &Layout) -> Option<Layout> {
+        let (across, down) = self.mirrored();
+        let whole = |pixels: u32, most: u32, is_mirrored: bool| {
+            if is_mirrored { pixels - pixels % (SIDE * most) } else { pixels }
+        };
+        let (width, height) = (whole(layout.width, layout.h_max, across), whole(layout.height, layout.v_max, down));
+        let whole = Layout::new(width, height, std::iter::once((layout.h_max, layout.v_max)));
+        (width.min(height) > 0).then_some(whole)
     }
 
     pub(super) fn layout(self, layout: &Layout) -> Layout {
