@@ -96,6 +96,35 @@ fn a_film_that_an_archive_may_have_never_goes_out_in_another_form() {
 }
 
 #[test]
+fn a_film_that_never_left_in_hevc_is_coded_anew_also_after_the_index_was_lost() {
+    let Some(mut world) = world("once-lost-never") else { return };
+    leave_out_hevc(&world.shelf);
+    let house = world.start();
+    let id = send(&house, &hevc(&world, SILENT));
+    house.settle();
+    drop(house);
+    world.store = Arc::default();
+    let house = world.start();
+    assert_eq!(end(&house, id, "pacs"), (Stage::Forwarded, None), "no archive was ever offered HEVC");
+    assert_eq!(came_in(&world.shelf), [Syntax::Avc41]);
+}
+
+#[test]
+fn a_film_that_may_have_left_in_hevc_keeps_its_form_also_after_the_index_was_lost() {
+    let Some(mut world) = world("once-lost-may") else { return };
+    *world.shelf.refuse.lock().unwrap() = vec![FailureCode::ArchiveAborted];
+    let house = world.start();
+    let id = send(&house, &hevc(&world, SILENT));
+    house.settle();
+    drop(house);
+    world.store = Arc::default();
+    leave_out_hevc(&world.shelf);
+    let house = world.start();
+    assert_eq!(end(&house, id, "pacs"), (Stage::Held, Some(FailureCode::ArchiveRefusedClass)));
+    assert_eq!(came_in(&world.shelf), [Syntax::HevcMain]);
+}
+
+#[test]
 fn what_one_archive_may_have_binds_what_goes_to_the_other() {
     let Some(world) = world("once-other") else { return };
     let other = Arc::<Shelf>::default();

@@ -40,6 +40,10 @@ pub struct Binding {
     /// not decided yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub archives: Vec<Vec<String>>,
+    /// Items that are films and that were about to be sent in HEVC, each noted before it was; `None`: an
+    /// older version froze this and did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_hevc: Option<Vec<u16>>,
     /// When this was frozen: instance creation, contribution time.
     pub bound_at: Timestamp,
     /// Version of the gateway that froze it.

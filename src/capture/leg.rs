@@ -44,15 +44,10 @@ pub struct Leg {
     /// While something stands in for the object: why the archive does not take that as what it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
-    /// Of a film: whenever an attempt was begun of which the archive may have something, no archive was
-    /// offered HEVC. False where an older gateway did not say.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub is_without_hevc: bool,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)] // serde hands in a reference
-fn is_false(flag: &bool) -> bool {
-    !flag
+    /// Of a film: attempts by which the archive may have it in HEVC. `None`: nobody knows, because an older
+    /// gateway made some, or the index was lost after it may have left so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_hevc: Option<u32>,
 }
 
 impl Leg {
@@ -89,7 +84,7 @@ impl Leg {
     /// True where what may be there may be a film in HEVC.
     #[must_use]
     pub fn may_be_there_in_hevc(&self) -> bool {
-        self.may_be_there() && !self.is_without_hevc
+        self.in_hevc.map_or_else(|| self.may_be_there(), |attempts| attempts > 0)
     }
 
     /// As the transition table says; out of `Held` only what was at the archive before is there again.
@@ -122,7 +117,7 @@ impl ItemRecord {
             failure: failure.clone(),
             form: Form::Own,
             refused: None,
-            is_without_hevc: false,
+            in_hevc: None,
         }
     }
 

@@ -205,6 +205,7 @@ pub fn bind(
         },
         assigned: None,
         told_for: None,
+        in_hevc: Some(Vec::new()),
         archives: record.items.iter().map(|item| item.legs.iter().map(|leg| leg.archive.clone()).collect()).collect(),
         bound_at: now,
         gateway_version: place.gateway_version.clone(),

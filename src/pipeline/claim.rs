@@ -180,9 +180,10 @@ impl Round<'_> {
         for index in &items {
             let is_film = record.is_film(*index);
             change_leg(record, *index, &target.name, |leg| {
-                // Its stills are in no such form, either.
-                let is_without = leg.form == Form::StandIn || !is_hevc_offered;
-                leg.is_without_hevc = is_film && is_without && (leg.is_without_hevc || leg.sent() == 0);
+                let known = leg.in_hevc.or((is_film && !leg.may_be_there()).then_some(0));
+                // Its stills are in no such form.
+                let may_be_so = is_hevc_offered && leg.form == Form::Own;
+                leg.in_hevc = known.map(|attempts| attempts.saturating_add(u32::from(may_be_so)));
                 leg.schedule.attempts = leg.schedule.attempts.saturating_add(1);
                 leg.schedule.open = true;
             });

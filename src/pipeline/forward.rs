@@ -11,7 +11,7 @@ use super::step::{Delivery, Failed, ItemOutcome, Job, Outcome, Works};
 use super::{sealed, wrap};
 use crate::archive::{Archive, Refused, Stored};
 use crate::capture::{Binding, CaptureId, Commitment, Essence, Failure, FailureCode, Form, ItemId, Takes};
-use crate::dicom::Instance;
+use crate::dicom::{Instance, Syntax};
 use crate::seal::digest::Hasher;
 
 /// An archive under the name that the configuration gives it.
@@ -32,6 +32,8 @@ const WORKER_BROKE: &str = "the worker broke; the cause is in the log";
 pub(super) struct Wrapping {
     items: Mutex<BTreeSet<ItemId>>,
     done: Condvar,
+    /// Held while a binding is sealed anew.
+    notes: Mutex<()>,
     pub(super) darkroom: Darkroom,
 }
 
@@ -100,6 +102,11 @@ fn one(works: &Works, wrapping: &Wrapping, job: &Job, index: u16) -> Result<Deli
     let Some(target) = works.archives.get(job.lane) else {
         return Err(broke(works, true, FailureCode::ArchiveUnreachable, "no archive is configured"));
     };
+    if wrapped.instance.transfer_syntax() == Syntax::HevcMain {
+        let _turn = wrapping.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        let noted = sealed::note_hevc(&works.spool, job.record.id().item(index));
+        noted.map_err(|(code, detail)| broke(works, false, code, &detail))?;
+    }
     let hasher = is_digested(job, index, wrapped.essence).then(Hasher::new);
     let mut payload = Digested { bytes: &mut payload, hasher };
     // Who breaks here may have sent all of it before.

@@ -239,6 +239,8 @@ fn read(spool: &Spool, present: &Present, damaged: &[(Name, Damage)], place: &Pl
         }
         for index in 0..record.acceptance.items {
             record.move_item(index, Stage::Identified, at, None).map_err(broken)?;
+            let never_in_hevc = record.is_film(index) && binding.in_hevc.as_ref().is_some_and(|noted| !noted.contains(&index));
+            record.change_legs(index, |leg| leg.in_hevc = never_in_hevc.then_some(0));
         }
     }
     match sealed::stopped(spool, id) {

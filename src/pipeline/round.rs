@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::act;
 use super::commit;
+use super::film::goes_as_hevc;
 use super::forward::NamedArchive;
 use super::inquire::{Question, Told};
 use super::lane::SENT_MAX;
@@ -245,9 +246,11 @@ impl<'w> Round<'w> {
         let Some(archive) = self.works.archives.get(outcome.lane).map(|a| a.name.clone()) else { return };
         let Some((old, mut record)) = self.load_or_tell(outcome.id) else { return };
         for index in &outcome.untried {
+            let is_hevc_offered = goes_as_hevc(&self.works.archives);
             change_leg(&mut record, *index, &archive, |leg| {
                 leg.schedule.open = false;
                 leg.schedule.attempts = leg.schedule.attempts.saturating_sub(1);
+                not_in_hevc(leg, is_hevc_offered);
             });
         }
         for item in &outcome.items {
@@ -335,7 +338,13 @@ impl<'w> Round<'w> {
             wrapped(record, index, self.now);
         }
         let is_unsent = failed.failure.code.nothing_was_stored() || !failed.wrapped || failed.stand_in.is_some();
-        change_leg(record, index, &archive, |leg| leg.schedule.unsent = leg.schedule.unsent.saturating_add(u32::from(is_unsent)));
+        let is_hevc_offered = goes_as_hevc(&self.works.archives);
+        change_leg(record, index, &archive, |leg| {
+            if is_unsent {
+                leg.schedule.unsent = leg.schedule.unsent.saturating_add(1);
+                not_in_hevc(leg, is_hevc_offered);
+            }
+        });
         if let Some(uid) = &failed.stand_in {
             return self.let_stand_in(record, index, &archive, &failed.failure.detail, uid);
         }
@@ -494,6 +503,13 @@ impl<'w> Round<'w> {
 fn wrapped(record: &mut Record, index: u16, at: Timestamp) {
     let event = Event { at, item: index, stage: Stage::Wrapped, why: None, by: None, archive: None };
     let _already_there = record.enter_where(event, |leg| leg.stage == Stage::Identified, |_| ());
+}
+
+/// An attempt of this process that sent nothing is taken back.
+fn not_in_hevc(leg: &mut Leg, is_hevc_offered: bool) {
+    if is_hevc_offered && leg.form == Form::Own {
+        leg.in_hevc = leg.in_hevc.map(|attempts| attempts.saturating_sub(1));
+    }
 }
 
 fn note_once(record: &mut Record, note: &str) {

@@ -58,6 +58,16 @@ pub fn stop(spool: &Spool, id: CaptureId, items: Vec<u16>) -> Result<(), SpoolEr
     spool.attach(Name::Stopped(id), &bytes)
 }
 
+/// Seals that an item is about to be sent in HEVC, where that is not said yet: only what never was may be
+/// coded anew after the index was lost. Callers take turns.
+pub fn note_hevc(spool: &Spool, id: ItemId) -> Result<(), Doubt> {
+    let Some(mut binding) = read_binding(spool, id.capture)? else { return Ok(()) };
+    // An older version's says nothing, which is taken for everything.
+    let Some(noted) = binding.in_hevc.as_mut().filter(|noted| !noted.contains(&id.index)) else { return Ok(()) };
+    noted.push(id.index);
+    bind_all(spool, &[(id.capture, binding)]).map_err(|e| (FailureCode::StoreUnavailable, e.to_string()))
+}
+
 /// Items of a capture that a person stopped.
 pub fn stopped(spool: &Spool, id: CaptureId) -> Result<Vec<u16>, Doubt> {
     let Some(bytes) = beside(spool, Name::Stopped(id)).map_err(|e| unreadable(&e))? else { return Ok(Vec::new()) };
