@@ -269,6 +269,8 @@ fn what_cannot_be_decoded_as_a_whole_is_held_and_sent_neither_shorter_nor_frozen
         // given the coding, and what of it is overwritten, then
         (baseline, "v", 0.4..0.6, "the video is damaged: more than one in fifty"),
         (baseline, "a", 0.4..0.6, "the video is damaged: more than one in fifty"),
+        // Few beside so many blocks of sound.
+        (baseline, "v", 0.45..0.49, "the video is damaged: more than one in fifty"),
         (baseline, "v", 0.5..1.0, "the video is damaged: more than one in fifty"),
         // To the decoder they are of a layer that it does not look at.
         (main_10, "v", 0.5..1.0, "of 4.0 s of picture only 2."),

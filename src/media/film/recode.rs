@@ -5,6 +5,7 @@
 //! Source: PS3.5 §8.2.7, §8.2.8; ITU-T H.264 table A-1.
 
 use super::Facts;
+use super::sound::Sound;
 use super::stills::Plan;
 use crate::media::film::coding::Coding;
 
@@ -33,7 +34,7 @@ pub fn is_high_range(facts: &Facts) -> bool {
 /// The arguments of `ffmpeg` for a film of which only the sound is coded anew.
 #[must_use]
 pub fn sound_arguments() -> Vec<String> {
-    split(&[INPUT, STREAMS, "-c:v copy", SOUND, OUTPUT])
+    split(&[&input(UNDECODED_MAX), STREAMS, "-c:v copy", SOUND, OUTPUT])
 }
 
 /// The arguments of `ffmpeg`. `maps_tones`: it has the filters `zscale` and `tonemap`; without them
@@ -48,7 +49,7 @@ pub fn arguments(facts: &Facts, maps_tones: bool) -> Vec<String> {
     // pictures tell what coded them, and go.
     let coding = "-bf 0 -g 60 -maxrate 40M -bufsize 60M -bsf:v filter_units=remove_types=6";
     let coder = format!("-c:v libx264 -threads 2 -profile:v high -level:v {level} -preset {PRESET} -crf {QUALITY} {coding}");
-    split(&[INPUT, STREAMS, "-vf", &filters, &coder, SOUND, OUTPUT])
+    split(&[&input(undecoded_max(facts)), STREAMS, "-vf", &filters, &coder, SOUND, OUTPUT])
 }
 
 /// The arguments of `ffmpeg` for stills of a film, as `YUV4MPEG2` in the colours of a JPEG (T.871 §7).
@@ -58,7 +59,13 @@ pub fn stills_arguments(facts: &Facts, maps_tones: bool, plan: Plan) -> Vec<Stri
     let Plan { count, apart_ms } = plan;
     // A film that has fewer pictures shows its last one for longer.
     let filters = format!("fps=1000/{apart_ms},tpad=stop_mode=clone:stop={count},{}", upright(facts, maps_tones, &JPEG));
-    split(&[INPUT, "-map 0:v:0 -an -sn -dn", "-vf", &filters, &format!("-frames:v {count} -f yuv4mpegpipe pipe:1")])
+    split(&[
+        &input(UNDECODED_MAX),
+        "-map 0:v:0 -an -sn -dn",
+        "-vf",
+        &filters,
+        &format!("-frames:v {count} -f yuv4mpegpipe pipe:1"),
+    ])
 }
 
 /// What luma and chroma mean, as options of the filters.
@@ -93,10 +100,34 @@ fn upright(facts: &Facts, maps_tones: bool, meaning: &Meaning) -> String {
     )
 }
 
-/// What cannot be decoded is left out, and the picture before it shown instead: of more than one in fifty
-/// that is an error, and not of two in three.
-const INPUT: &str = "-nostdin -hide_banner -loglevel error -protocol_whitelist pipe -max_error_rate 0.02 -threads 2 \
-                     -filter_threads 1 -f mov -i pipe:0";
+/// What cannot be decoded is left out, and the picture before it shown instead: of more than one picture in
+/// fifty that is an error.
+const UNDECODED_MAX: f64 = 0.02;
+/// Samples of a block of AAC (ISO/IEC 14496-3 §4.5.1.1), and blocks of other sound in a second, about.
+const AAC_BLOCK_SAMPLES: f64 = 1024.0;
+const BLOCKS_A_SECOND: f64 = 50.0;
+
+/// The share of all that is decoded, pictures and blocks of sound, that may fail: `ffmpeg` 5 counts them
+/// together, and damage to the pictures is not to be lost among blocks of sound. Newer ones count each by
+/// itself, and are so much stricter.
+fn undecoded_max(facts: &Facts) -> f64 {
+    let sound = match &facts.sound {
+        None => 0.0,
+        Some(Sound::Aac(aac)) => f64::from(aac.rate_hz) / AAC_BLOCK_SAMPLES,
+        Some(Sound::Other(_)) => BLOCKS_A_SECOND,
+    };
+    let pictures = facts.rate();
+    let share = pictures / (pictures + sound);
+    if share.is_finite() { UNDECODED_MAX * share } else { UNDECODED_MAX }
+}
+
+fn input(undecoded_max: f64) -> String {
+    format!(
+        "-nostdin -hide_banner -loglevel error -protocol_whitelist pipe -max_error_rate {undecoded_max:.5} -threads 2 \
+         -filter_threads 1 -f mov -i pipe:0"
+    )
+}
+
 /// With this code `ffmpeg` ends where more could not be decoded.
 pub const DAMAGED: u8 = 69;
 const STREAMS: &str = "-map 0:v:0 -map 0:a:0? -map_metadata -1 -map_chapters -1 -sn -dn";
