@@ -261,6 +261,87 @@ fn what_was_said_before_the_procedure_was_named_is_not_said_of_another_one() {
 }
 
 #[test]
+fn a_study_that_is_known_as_another_procedures_is_not_taken_from_an_archive() {
+    let (worklist, archive) = (Peer::of(two_procedures().drain(..1).collect()), Peer::of(vec![entry("4711", "1.2.2")]));
+    let mut world = open("inquire-anothers", "", &[(Worklist, &worklist), (Archive, &archive)]);
+    world.hospital.order_of_procedure("F1", "A7", "RP1", "4711");
+    world.hospital.order_of_procedure("F2", "A7", "RP2", "4711");
+    let house = world.start();
+    let ulcer = send_for(&house, "F1", 1);
+    house.settle();
+    assert_eq!(study(&house, ulcer), "1.2.2");
+    worklist.says(vec![]);
+    drop(house);
+    world.store = Arc::default();
+    let house = world.start();
+    let nevus = send_for(&house, "F2", 2);
+    house.settle();
+    assert!(study(&house, nevus).starts_with("2.25."), "{}", study(&house, nevus));
+    let notes = house.record(nevus).notes;
+    assert!(notes.iter().any(|note| note.contains("which study the order has")), "{notes:?}");
+    // It is not kept for later ones either.
+    let both = [send_for(&house, "F2", 3), send_for(&house, "F1", 4)];
+    house.settle();
+    assert_eq!(both.map(|id| study(&house, id)), [study(&house, nevus), "1.2.2".to_owned()]);
+}
+
+#[test]
+fn a_study_that_the_worklist_gives_to_another_procedure_is_not_taken_from_an_archive() {
+    let nevus = numbered(entry("4711", ""), "RP2", "S1");
+    let ulcer = |study| numbered(entry("4711", study), "RP1", "S1");
+    for (number, (listed, then)) in [
+        (vec![nevus.clone(), ulcer("1.2.2")], "2.25."),
+        (vec![nevus.clone(), ulcer("1.2.3")], "1.2.2"),
+        (vec![nevus.clone()], "1.2.2"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (worklist, archive) = (Peer::of(listed), Peer::of(vec![entry("4711", "1.2.2")]));
+        let world = open(&format!("inquire-given-{number}"), "", &[(Worklist, &worklist), (Archive, &archive)]);
+        world.hospital.order_of_procedure("F2", "A7", "RP2", "4711");
+        let house = world.start();
+        let id = send_for(&house, "F2", 1);
+        house.settle();
+        assert!(study(&house, id).starts_with(then), "{number}: {}", study(&house, id));
+        let is_noted = house.record(id).notes.iter().any(|note| note.contains("which study the order has"));
+        assert_eq!(is_noted, then == "2.25.", "{number}");
+    }
+}
+
+#[test]
+fn of_two_procedures_that_an_archive_is_asked_for_at_once_one_gets_its_only_study() {
+    let archive = Peer::of(vec![entry("4711", "1.2.2")]);
+    let world = open("inquire-at-once", "", &[(Archive, &archive)]);
+    world.hospital.order_of_procedure("F1", "A7", "RP1", "4711");
+    world.hospital.order_of_procedure("F2", "A7", "RP2", "4711");
+    let house = world.start();
+    let both = [send_for(&house, "F1", 1), send_for(&house, "F2", 2)];
+    house.line.step();
+    assert!(house.line.inquire_one() && house.line.inquire_one());
+    house.settle();
+    let studies = both.map(|id| study(&house, id));
+    assert_eq!(studies.iter().filter(|study| *study == "1.2.2").count(), 1, "{studies:?}");
+    let again = [send_for(&house, "F1", 3), send_for(&house, "F2", 4)];
+    house.settle();
+    assert_eq!(again.map(|id| study(&house, id)), studies);
+}
+
+#[test]
+fn procedures_that_the_worklist_has_in_one_study_share_it() {
+    let shared = vec![numbered(entry("4711", "1.2.2"), "RP1", "S1"), numbered(entry("4711", "1.2.2"), "RP2", "S1")];
+    let world = open("inquire-shared", "", &[(Worklist, &Peer::of(shared))]);
+    world.hospital.order_of_procedure("F1", "A7", "RP1", "4711");
+    world.hospital.order_of_procedure("F2", "A7", "RP2", "4711");
+    let house = world.start();
+    for number in [1, 3] {
+        let both = [send_for(&house, "F1", number), send_for(&house, "F2", number + 1)];
+        house.settle();
+        assert_eq!(both.map(|id| study(&house, id)), ["1.2.2", "1.2.2"]);
+    }
+}
+
+#[test]
 fn a_study_that_was_begun_here_for_one_procedure_keeps_no_other_from_its_own() {
     let worklist = Peer::of(vec![]);
     let mut world = open("inquire-begun-one", "", &[(Worklist, &worklist)]);

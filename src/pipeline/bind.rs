@@ -82,7 +82,7 @@ fn study_key(
         if !order.study_instance_uid.is_empty() {
             let uid = Uid::parse(&order.study_instance_uid)
                 .map_err(|e| (FailureCode::WrapFailed, format!("the order's Study Instance UID is {e}")))?;
-            return Ok(StudyKey { row: hmac_sha256(&place.uid_key, &[b"study-of-uid", uid.as_str().as_bytes()]), uid });
+            return Ok(StudyKey { row: study_of_uid(&uid, place), uid });
         }
         let number = [&order.accession, &order.filler, &order.placer].into_iter().find(|n| !n.is_empty());
         if let Some(number) = number {
@@ -99,6 +99,12 @@ fn study_key(
         // With the person: a capture that is assigned to another one gets another study.
         None => Ok(made_from(place, &[b"session", &person(patient), &record.id().to_bytes()])),
     }
+}
+
+/// The row of a study whose UID somebody else made.
+#[must_use]
+pub fn study_of_uid(uid: &Uid, place: &Place) -> Digest {
+    hmac_sha256(&place.uid_key, &[b"study-of-uid", uid.as_str().as_bytes()])
 }
 
 /// The study that an order has here, where nobody else says which.

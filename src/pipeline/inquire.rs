@@ -257,31 +257,40 @@ impl Line {
             let answer = self.inquirer.ask_source(place, source, question, self.works());
             answer.map_err(|why| (FailureCode::StudyUnknown, why))
         };
+        let mut listed = Vec::new();
         for source in of_kind(SourceKind::Worklist) {
-            if let Some(order) = told_by_worklist(question, &ask(source)?)? {
+            let entries = ask(source)?;
+            if let Some(order) = told_by_worklist(question, &entries)? {
                 return Ok(Told::Order(Box::new(order)));
             }
+            listed.extend(entries);
         }
         let mut entries = Vec::new();
         for source in of_kind(SourceKind::Archive) {
             entries.extend(ask(source)?);
         }
-        told_by_archives(question, &entries)
+        told_by_archives(question, &listed, &entries)
     }
 }
 
-/// The one study that archives have of the order; where they have more, or no valid UID, a person is told
-/// and none is chosen. Their studies carry what was sent there, so nothing but the UID is taken from them.
-fn told_by_archives(question: &Question, entries: &[Entry]) -> Result<Told, Doubt> {
+/// Said of a capture for whose order no study was chosen.
+pub(super) const NONE_CHOSEN: &str = "The archive does not say clearly which study the order has; none was chosen.";
+
+/// The one study that archives have of the order; where they have more, or no valid UID, or one that a
+/// worklist (`listed`) gives to another requested procedure, a person is told and none is chosen. Their
+/// studies carry what was sent there, so nothing but the UID is taken from them.
+fn told_by_archives(question: &Question, listed: &[Entry], entries: &[Entry]) -> Result<Told, Doubt> {
     let is_ours = |entry: &&Entry| may_be_one(&question.issuer, &issuer_of(&entry.order)) && question.is_of_the_patient(entry);
     let entries: Vec<&Entry> = entries.iter().filter(is_ours).collect();
+    let is_anothers = |uid: &Uid| {
+        let mut others = listed.iter().filter(|entry| !entry.order.may_be_of_procedure(&question.procedure_id));
+        others.any(|entry| Uid::parse(&entry.order.study_instance_uid).is_ok_and(|theirs| theirs == *uid))
+    };
     match one_study(&entries, "the archive") {
+        Ok(Some((uid, _))) if is_anothers(&uid) => Ok(Told::Nowhere(vec![NONE_CHOSEN.to_owned()])),
         Ok(Some((uid, _))) => Ok(Told::Order(Box::new(Order { study_instance_uid: uid.to_string(), ..Order::default() }))),
         Ok(None) => Ok(Told::Nowhere(Vec::new())),
-        Err((FailureCode::StudyUnclear, _)) => {
-            let note = "The archive does not say clearly which study the order has; none was chosen.";
-            Ok(Told::Nowhere(vec![note.to_owned()]))
-        }
+        Err((FailureCode::StudyUnclear, _)) => Ok(Told::Nowhere(vec![NONE_CHOSEN.to_owned()])),
         Err(doubt) => Err(doubt),
     }
 }

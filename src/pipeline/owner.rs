@@ -3,7 +3,7 @@
 use super::act::{self, Act, Decision, Verdict};
 use super::bind::{self, OrderKeys, StudyKey};
 use super::identify::{self, Doubt, Match};
-use super::inquire::{Question, Told};
+use super::inquire::{NONE_CHOSEN, Question, Told};
 use super::refusal::Refusal;
 use super::round::Round;
 use super::sealed;
@@ -11,7 +11,7 @@ use super::step::{advance, jitter, later};
 use crate::capture::claim::PatientKey;
 use crate::capture::record::{Digest, Event, Schedule};
 use crate::capture::retry::Next;
-use crate::capture::{Binding, CaptureId, Claim, Class, Failure, FailureCode, Leg, Order, Phi, Record, Stage};
+use crate::capture::{Binding, CaptureId, Claim, Class, Failure, FailureCode, Leg, Order, Phi, Record, Stage, Uid};
 use crate::dicom;
 use crate::journal::StudyRow;
 
@@ -214,16 +214,18 @@ impl Round<'_> {
             }
         }
         let Some(key) = keys.first().map(|key| key.told).filter(|_| !self.works.sources.is_empty()) else { return Ok(None) };
-        // What was said once may stand in the rows that are still to come.
         if is_partial || journal.is_being_made() {
-            let why = "the index is being made anew, and may yet tell which study the order has";
-            return Err((FailureCode::StoreUnavailable, why.to_owned()));
+            return Err(may_yet_tell());
         }
         self.heard.insert(key);
         match self.told.get(&key).map(|(_, told)| told) {
-            Some(Told::Order(told)) => {
+            Some(Told::Order(told)) if self.may_be_study_of(told, &procedure_id)? => {
                 found.order = Some(completed(order, &fitting(Order::clone(told), &mut found.notes)));
                 return Ok(Some(procedure_id));
+            }
+            Some(Told::Order(_)) => {
+                self.orders.remove(&key);
+                found.notes.push(NONE_CHOSEN.to_owned());
             }
             Some(Told::Nowhere(notes)) => found.notes.extend(notes.iter().cloned()),
             Some(Told::Doubt(doubt)) => return Err(doubt.clone()),
@@ -244,11 +246,31 @@ impl Round<'_> {
                 Some(told) => Some(told.clone()),
                 None => self.works.journal.order(&key).map_err(|e| (FailureCode::StoreUnavailable, e.to_string()))?,
             };
-            if let Some(told) = told.filter(|told| told.may_be_of_procedure(procedure_id)) {
+            if let Some(told) = told.filter(|told| told.may_be_of_procedure(procedure_id))
+                && self.may_be_study_of(&told, procedure_id)?
+            {
                 return Ok(Some(told));
             }
         }
         Ok(None)
+    }
+
+    /// False where an archive alone said it, and the study is known here as that of other requested
+    /// procedures: an archive tells none of them, and may have got the study from here.
+    fn may_be_study_of(&self, told: &Order, procedure_id: &Phi) -> Result<bool, Doubt> {
+        // A worklist says more than a UID, at least the number it was asked for.
+        let is_by_archive = told.accession.is_empty();
+        if procedure_id.is_empty() || !is_by_archive {
+            return Ok(true);
+        }
+        let Ok(uid) = Uid::parse(&told.study_instance_uid) else { return Ok(true) };
+        let journal = &self.works.journal;
+        let is_partial = journal.is_being_made();
+        match self.study(&bind::study_of_uid(&uid, &self.works.place))? {
+            Some(row) if !row.may_be_of_procedure(procedure_id) => Ok(false),
+            _ if is_partial || journal.is_being_made() => Err(may_yet_tell()),
+            _ => Ok(true),
+        }
     }
 
     /// The study a capture belongs to, with its row where it was begun already.
@@ -315,6 +337,12 @@ impl Round<'_> {
         }
         self.held.push(record.id());
     }
+}
+
+/// What is asked for may stand in the rows that are still to come.
+fn may_yet_tell() -> Doubt {
+    let why = "the index is being made anew, and may yet tell which study the order has";
+    (FailureCode::StoreUnavailable, why.to_owned())
 }
 
 /// What of a match an object that is bound takes over: the patient, and the visit and the order that the
