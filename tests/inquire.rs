@@ -342,6 +342,97 @@ fn procedures_that_the_worklist_has_in_one_study_share_it() {
 }
 
 #[test]
+fn what_was_said_before_a_procedure_was_named_goes_to_the_first_that_is_named() {
+    for (number, kind) in [Worklist, Archive].into_iter().enumerate() {
+        let peer = Peer::of(vec![entry("4711", "1.2.2")]);
+        let mut world = open(&format!("inquire-first-named-{number}"), "", &[(kind, &peer)]);
+        world.hospital.order_of_procedure("F0", "A7", "", "4711");
+        world.hospital.order_of_procedure("F1", "A7", "RP1", "4711");
+        world.hospital.order_of_procedure("F2", "A7", "RP2", "4711");
+        world.hospital.order_of_procedure("F3", "A7", "RP3", "4711");
+        let house = world.start();
+        let studies_of = |house: &House, fillers: &[&str]| {
+            let come = |filler: &&str| {
+                let id = send_for(house, filler, 1);
+                house.settle();
+                study(house, id)
+            };
+            fillers.iter().map(come).collect::<Vec<_>>()
+        };
+        assert_eq!(studies_of(&house, &["F0", "F1", "F0"]), ["1.2.2"; 3]);
+        assert_eq!(peer.questions(), 1);
+        peer.says(if kind == Worklist { two_procedures().split_off(1) } else { vec![entry("4711", "1.2.3")] });
+        assert_eq!(studies_of(&house, &["F2", "F1", "F0", "F2"]), ["1.2.3", "1.2.2", "1.2.2", "1.2.3"]);
+        assert_eq!(peer.questions(), 2);
+        drop(house);
+        world.store = Arc::default();
+        peer.says(vec![entry("4711", "1.2.2")].split_off(usize::from(kind == Worklist)));
+        let house = world.start();
+        let third = studies_of(&house, &["F3"]).remove(0);
+        assert!(third.starts_with("2.25."), "{third}");
+        assert_eq!(studies_of(&house, &["F2", "F1", "F0"]), ["1.2.3", "1.2.2", "1.2.2"]);
+        assert_eq!(peer.questions(), 3);
+    }
+}
+
+#[test]
+fn while_the_index_is_being_made_anew_no_procedure_takes_what_may_be_anothers() {
+    let worklist = Peer::of(vec![entry("4711", "1.2.2")]);
+    let mut world = open("inquire-first-anew", "", &[(Worklist, &worklist)]);
+    world.hospital.order_of_procedure("F0", "A7", "", "4711");
+    world.hospital.order_of_procedure("F1", "A7", "RP1", "4711");
+    world.hospital.order_of_procedure("F2", "A7", "RP2", "4711");
+    let house = world.start();
+    let come = |filler, number| {
+        let id = send_for(&house, filler, number);
+        house.settle();
+        assert_eq!(study(&house, id), "1.2.2");
+    };
+    come("F0", 1);
+    let some_rows = copy(&world.store);
+    come("F1", 2);
+    worklist.says(two_procedures());
+    let nevus = send_for(&house, "F2", 3);
+    let fill = || {
+        let mut batch = Batch::new();
+        world.store.scan(&[], &[0xFF; 8], usize::MAX).unwrap().into_iter().for_each(|row| batch.delete(row.key));
+        world.store.commit(batch).unwrap();
+        pour(&some_rows, &world.store);
+        Err::<(), _>("not at its end yet".to_owned())
+    };
+    assert!(house.journal.rebuild(fill).is_err());
+    house.settle();
+    assert_eq!((house.stage(nevus), failure(&house, nevus).0), (Stage::Accepted, FailureCode::StoreUnavailable));
+    drop(house);
+    world.store = Arc::default();
+    let house = world.start();
+    house.settle();
+    assert_eq!((house.stage(nevus), study(&house, nevus)), (Stage::Forwarded, "1.2.3".to_owned()));
+}
+
+#[test]
+fn a_procedure_that_is_named_while_the_capture_waits_for_the_archive_is_the_first_too() {
+    let worklist = Peer::of(vec![entry("4711", "1.2.2")]);
+    let world = open("inquire-named-late", "", &[(Worklist, &worklist)]);
+    world.hospital.order_of_procedure("F0", "A7", "", "4711");
+    *world.shelf.away.lock().unwrap() = Some(FailureCode::ArchiveUnreachable);
+    let house = world.start();
+    let ulcer = send_for(&house, "F0", 1);
+    house.settle();
+    assert_eq!(study(&house, ulcer), "1.2.2");
+    world.hospital.order_of_procedure("F0", "A7", "RP1", "4711");
+    *world.shelf.away.lock().unwrap() = None;
+    house.clock.advance_ms(60_000);
+    house.settle();
+    assert_eq!((house.stage(ulcer), study(&house, ulcer)), (Stage::Forwarded, "1.2.2".to_owned()));
+    worklist.says(two_procedures());
+    world.hospital.order_of_procedure("F2", "A7", "RP2", "4711");
+    let nevus = send_for(&house, "F2", 2);
+    house.settle();
+    assert_eq!(study(&house, nevus), "1.2.3");
+}
+
+#[test]
 fn a_study_that_was_begun_here_for_one_procedure_keeps_no_other_from_its_own() {
     let worklist = Peer::of(vec![]);
     let mut world = open("inquire-begun-one", "", &[(Worklist, &worklist)]);
@@ -529,12 +620,17 @@ fn an_order_that_was_told_once_keeps_its_study_through_restarts_a_lost_index_and
 
 /// The index as it is now.
 fn copy(store: &MemoryStore) -> Arc<MemoryStore> {
-    let (copied, mut batch) = (MemoryStore::default(), Batch::new());
-    for row in store.scan(&[], &[0xFF; 8], usize::MAX).unwrap() {
+    let copied = Arc::default();
+    pour(store, &copied);
+    copied
+}
+
+fn pour(from: &MemoryStore, to: &MemoryStore) {
+    let mut batch = Batch::new();
+    for row in from.scan(&[], &[0xFF; 8], usize::MAX).unwrap() {
         batch.put(row.key, row.value);
     }
-    copied.commit(batch).unwrap();
-    Arc::new(copied)
+    to.commit(batch).unwrap();
 }
 
 #[test]

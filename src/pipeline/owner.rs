@@ -122,10 +122,21 @@ impl Round<'_> {
                 }
                 (binding.patient, binding.visit, binding.order) = (found.patient, found.visit, found.order);
                 self.name(record, &binding);
+                self.note_procedure(record, &binding);
                 self.seal(record.id(), binding);
             }
             Err((FailureCode::LookupUnavailable, _)) => {}
             Err((code, detail)) => self.withdraw(record, code, &detail),
+        }
+    }
+
+    /// The study is of the procedure that the hospital has named since. Unread, its row learns that from the
+    /// binding when the index is made anew.
+    fn note_procedure(&mut self, record: &Record, binding: &Binding) {
+        if let Ok(key) = bind::bound_study(binding, record, &self.works.place)
+            && let Ok(Some(row)) = self.study(&key)
+        {
+            self.studies.insert(key, bind::restore(binding, Some(row), &self.works.place));
         }
     }
 
@@ -219,7 +230,7 @@ impl Round<'_> {
         }
         self.heard.insert(key);
         match self.told.get(&key).map(|(_, told)| told) {
-            Some(Told::Order(told)) if self.may_be_study_of(told, &procedure_id)? => {
+            Some(Told::Order(told)) if is_by_worklist(told) || self.may_be_study_of(told, &procedure_id)? => {
                 found.order = Some(completed(order, &fitting(Order::clone(told), &mut found.notes)));
                 return Ok(Some(procedure_id));
             }
@@ -239,28 +250,24 @@ impl Round<'_> {
     }
 
     /// What somebody else said of an order, once and for all. What was said before the hospital named its
-    /// procedure is not said of another one.
+    /// procedure is said of the first that it names.
     fn told_of(&self, key: &OrderKeys, procedure_id: &Phi) -> Result<Option<Order>, Doubt> {
-        for key in [key.told, key.told_of_any] {
+        for (key, is_named) in [(key.told, true), (key.told_of_any, false)] {
             let told = match self.orders.get(&key) {
                 Some(told) => Some(told.clone()),
                 None => self.works.journal.order(&key).map_err(|e| (FailureCode::StoreUnavailable, e.to_string()))?,
             };
-            if let Some(told) = told.filter(|told| told.may_be_of_procedure(procedure_id))
-                && self.may_be_study_of(&told, procedure_id)?
-            {
+            let Some(told) = told.filter(|told| told.may_be_of_procedure(procedure_id)) else { continue };
+            if is_named && is_by_worklist(&told) || self.may_be_study_of(&told, procedure_id)? {
                 return Ok(Some(told));
             }
         }
         Ok(None)
     }
 
-    /// False where an archive alone said it, and the study is known here as that of other requested
-    /// procedures: an archive tells none of them, and may have got the study from here.
+    /// False where the study that was said is known here as that of other requested procedures.
     fn may_be_study_of(&self, told: &Order, procedure_id: &Phi) -> Result<bool, Doubt> {
-        // A worklist says more than a UID, at least the number it was asked for.
-        let is_by_archive = told.accession.is_empty();
-        if procedure_id.is_empty() || !is_by_archive {
+        if procedure_id.is_empty() {
             return Ok(true);
         }
         let Ok(uid) = Uid::parse(&told.study_instance_uid) else { return Ok(true) };
@@ -337,6 +344,12 @@ impl Round<'_> {
         }
         self.held.push(record.id());
     }
+}
+
+/// A worklist says at least the number that it was asked for, and means the procedure. An archive says a UID
+/// alone, which it may have got from here.
+fn is_by_worklist(told: &Order) -> bool {
+    !told.accession.is_empty()
 }
 
 /// What is asked for may stand in the rows that are still to come.
