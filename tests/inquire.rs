@@ -523,6 +523,45 @@ fn a_patient_whose_numbers_were_merged_is_known_to_the_worklist_by_any_of_them()
 }
 
 #[test]
+fn a_number_without_an_authority_is_one_of_the_sites_own() {
+    let unnamed = |patient: &str, study: &str| {
+        let mut entry = entry(patient, study);
+        entry.patient[0].issuer.clear();
+        entry
+    };
+    let another = FailureCode::IdentityDisagrees;
+    for (number, (kind, entries, then)) in [
+        (Worklist, vec![unnamed("4711", "1.2.2")], Ok("1.2.2")),
+        (Worklist, vec![unnamed("0815", "1.2.2")], Ok("1.2.2")),
+        (Worklist, vec![unnamed("12", "1.2.2")], Ok("1.2.2")),
+        // The patient's number at CITY may be somebody else's here.
+        (Worklist, vec![unnamed("815", "1.2.2")], Err(another)),
+        (Archive, vec![unnamed("815", "1.2.2")], Ok("2.25.")),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let world = open(&format!("inquire-unnamed-{number}"), "", &[(kind, &Peer::of(entries))]);
+        let numbered = |id: &str, issuer: &str, oid: &str| Identifier {
+            id: id.into(),
+            issuer: issuer.to_owned(),
+            issuer_universal_id: oid.to_owned(),
+            ..Identifier::default()
+        };
+        let mut patients = world.hospital.0.lock().unwrap();
+        let patient = patients.get_mut("4711").unwrap();
+        patient.other_ids = vec![numbered("815", "CITY", ""), numbered("0815", "", "HOSP"), numbered("12", "", "")];
+        drop(patients);
+        let house = world.start();
+        let id = send(&house, 1);
+        match then {
+            Ok(then) => assert!(study(&house, id).starts_with(then), "{number}: {}", study(&house, id)),
+            Err(code) => assert_eq!((house.stage(id), failure(&house, id).0), (Stage::Held, code), "{number}"),
+        }
+    }
+}
+
+#[test]
 fn a_number_of_another_authority_is_another_order_s_at_an_archive() {
     let issued = |study: &str, issuer: &str| {
         let mut entry = entry("4711", study);

@@ -45,11 +45,13 @@ pub struct Question {
     procedure_id: Phi,
     /// Every number that the patient has or had, the first of them now.
     patient: Vec<Identifier>,
+    /// The authority of numbers that are given without one.
+    home: String,
 }
 
 impl Question {
     #[must_use]
-    pub fn about(key: Digest, order: &Order, found: &Match) -> Self {
+    pub fn about(key: Digest, order: &Order, found: &Match, home: &str) -> Self {
         let patient = std::iter::once(&found.patient.identifier).chain(&found.patient.other_ids).chain(&found.prior_ids);
         Self {
             key,
@@ -57,6 +59,7 @@ impl Question {
             issuer: issuer_of(order),
             procedure_id: order.requested_procedure_id.clone(),
             patient: patient.cloned().collect(),
+            home: home.to_owned(),
         }
     }
 
@@ -65,7 +68,14 @@ impl Question {
     }
 
     fn is_of_the_patient(&self, entry: &Entry) -> bool {
-        entry.patient.iter().any(|theirs| self.patient.iter().any(|ours| ours.id == theirs.id && may_be_one(ours, theirs)))
+        let is_theirs = |ours: &Identifier, theirs: &Identifier| {
+            ours.id == theirs.id && may_be_one(ours, theirs) && (is_named(theirs) || !is_named(ours) || self.is_at_home(ours))
+        };
+        entry.patient.iter().any(|theirs| self.patient.iter().any(|ours| is_theirs(ours, theirs)))
+    }
+
+    fn is_at_home(&self, number: &Identifier) -> bool {
+        [&number.issuer, &number.issuer_universal_id].contains(&&self.home)
     }
 }
 
@@ -76,6 +86,11 @@ fn issuer_of(order: &Order) -> Identifier {
         issuer_universal_id: order.accession_issuer_universal_id.clone(),
         ..Identifier::default()
     }
+}
+
+/// Whether it says whose number it is.
+fn is_named(number: &Identifier) -> bool {
+    !number.issuer.is_empty() || !number.issuer_universal_id.is_empty()
 }
 
 /// False where both name an authority, and not the same.

@@ -241,7 +241,7 @@ impl Round<'_> {
             Some(Told::Nowhere(notes)) => found.notes.extend(notes.iter().cloned()),
             Some(Told::Doubt(doubt)) => return Err(doubt.clone()),
             None => {
-                self.questions.push((Question::about(key, &order, found), id));
+                self.questions.push((Question::about(key, &order, found, &self.works.assigning_authority), id));
                 let why = "it is being asked which study the order has";
                 return Err((FailureCode::StudyUnknown, why.to_owned()));
             }
