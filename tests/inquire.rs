@@ -486,10 +486,11 @@ fn an_id_that_no_object_can_hold_is_left_out_with_a_note_and_tells_procedures_ap
     ];
     for (number, (procedure, step, noted, has_step)) in table.into_iter().enumerate() {
         let worklist = Peer::of(vec![numbered(entry("4711", "1.2.2"), procedure, step)]);
-        let world = open(&format!("inquire-long-{number}"), "", &[(Worklist, &worklist)]);
+        let mut world = open(&format!("inquire-long-{number}"), "", &[(Worklist, &worklist)]);
         let house = world.start();
         // What is kept is noted of each capture.
-        for id in [send(&house, 1), send(&house, 2)] {
+        let both = [send(&house, 1), send(&house, 2)];
+        for id in both {
             assert_eq!((house.stage(id), study(&house, id)), (Stage::Forwarded, "1.2.2".to_owned()), "{number}");
             let notes = house.record(id).notes.concat();
             for name in ["Requested Procedure ID", "Scheduled Procedure Step ID"] {
@@ -500,6 +501,12 @@ fn an_id_that_no_object_can_hold_is_left_out_with_a_note_and_tells_procedures_ap
         let object = &stored.values().next().unwrap()[0];
         let says = |text: &str| object.windows(text.len()).any(|piece| piece == text.as_bytes());
         assert_eq!((says("S77"), says("PROCEDURE-NUMBER") || says("STEP-NUMBER")), (has_step, false), "{number}");
+        drop(stored);
+        let noted = both.map(|id| house.record(id).notes);
+        drop(house);
+        world.store = Arc::default();
+        let house = world.start();
+        assert_eq!(both.map(|id| house.record(id).notes), noted, "{number}: the index was lost");
     }
     let two = vec![numbered(entry("4711", "1.2.2"), long, "S1"), numbered(entry("4711", "1.2.3"), other, "S1")];
     let world = open("inquire-long", "", &[(Worklist, &Peer::of(two))]);
@@ -692,6 +699,28 @@ fn a_power_cut_between_the_sealed_answer_and_the_index_asks_nothing_again() {
     house.settle();
     assert_eq!((study(&house, first), study(&house, second)), ("1.2.2".to_owned(), "1.2.2".to_owned()));
     assert_eq!((house.stage(first), worklist.questions()), (Stage::Forwarded, 1));
+}
+
+#[test]
+fn what_is_noted_of_a_capture_outlives_a_power_cut_between_its_sealed_binding_and_the_index() {
+    let worklist = Peer::of(vec![numbered(entry("4711", "1.2.2"), "RP1", "STEP-NUMBER-000077")]);
+    let mut world = open("inquire-power-notes", "", &[(Worklist, &worklist)]);
+    let house = world.start();
+    let mut claim = ordered();
+    claim["taken_at"] = json!("2026-03-02T09:00:00Z");
+    let id = house.send(&claim, None, &[&photo(1)]).unwrap().record.id();
+    house.line.step();
+    let before = copy(&world.store);
+    house.settle();
+    let notes = house.record(id).notes;
+    assert!(notes.len() == 2 && notes[0].contains("clock was ahead") && notes[1].contains("Step ID"), "{notes:?}");
+    drop(house);
+    world.store = before;
+    let house = world.start();
+    assert_eq!(house.stage(id), Stage::Accepted, "the index knew it already");
+    house.clock.advance_ms(10_000);
+    house.settle();
+    assert_eq!((house.stage(id), house.record(id).notes), (Stage::Forwarded, notes));
 }
 
 #[test]

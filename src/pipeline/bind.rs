@@ -211,6 +211,7 @@ pub fn bind(
         },
         assigned: None,
         told_for: None,
+        notes: found.notes,
         archives: record.items.iter().map(|item| item.legs.iter().map(|leg| leg.archive.clone()).collect()).collect(),
         bound_at: now,
         gateway_version: place.gateway_version.clone(),
@@ -374,8 +375,14 @@ fn taken(item: &ItemFacts, acceptance: &Acceptance, zone: &TimeZone) -> DateTime
     zone.to_datetime(TakenAt::first_possible(told, zone, acceptance.accepted_at).unwrap_or(acceptance.accepted_at))
 }
 
+/// All that a person is told of a capture that is bound: of its files, of its times, of whose it is.
+#[must_use]
+pub fn notes(record: &Record, binding: &Binding, place: &Place) -> Vec<String> {
+    record.turn_notes().chain(clock_notes(record, place)).chain(binding.notes.iter().cloned()).collect()
+}
+
 /// A note for each time of capture that was not used, because it lies in the future.
-pub fn clock_notes(record: &Record, place: &Place) -> impl Iterator<Item = String> {
+fn clock_notes(record: &Record, place: &Place) -> impl Iterator<Item = String> {
     let (zone, accepted_at) = (zone(place), record.acceptance.accepted_at);
     let is_ahead = move |taken: Option<TakenAt>| taken.is_some_and(|taken| taken.is_ahead(&zone, accepted_at));
     let files = record.items.iter().zip(1..).map(|(item, number)| (format!("File {number}"), item.facts.facts.taken_at));

@@ -50,12 +50,11 @@ impl Round<'_> {
         act::may_be_assigned(record)?;
         let mut found = self.identify(record, Some(key)).map_err(act::refuse_doubt)?;
         let told_for = self.complete_order(&mut found, record.id()).map_err(act::refuse_doubt)?;
-        let notes = found.notes.clone();
         let (study, row) = self.study_of(&found, record).map_err(act::refuse_doubt)?;
         let (mut binding, row) =
             bind::bind(found, record, &study, row, &self.works.place, self.now).map_err(act::refuse_doubt)?;
         (binding.assigned, binding.told_for) = (Some(key.clone()), told_for);
-        record.notes = record.turn_notes().chain(bind::clock_notes(record, &self.works.place)).chain(notes).collect();
+        record.notes = bind::notes(record, &binding, &self.works.place);
         self.name(record, &binding);
         act::assigned(record, self.now, decision)?;
         self.studies.insert(study.row, row);
@@ -145,6 +144,7 @@ impl Round<'_> {
     fn follow(&mut self, record: &mut Record, binding: &Binding) {
         if record.study_instance_uid.as_ref() != Some(&binding.study.instance_uid) {
             self.name(record, binding);
+            record.notes = bind::notes(record, binding, &self.works.place);
             // Unread, the number of its series may be given twice; the series keep their own UIDs.
             let _unread = self.restore_study(record, binding);
         }
@@ -187,6 +187,7 @@ impl Round<'_> {
             && let Some(binding) = sealed
         {
             self.restore_study(record, &binding)?;
+            record.notes = bind::notes(record, &binding, &self.works.place);
             return Ok(binding);
         }
         let mut found = match &sealed {
@@ -196,10 +197,9 @@ impl Round<'_> {
         let told_for = self.complete_order(&mut found, record.id())?;
         let assigned = sealed.and_then(|binding| binding.assigned);
         let (key, row) = self.study_of(&found, record)?;
-        let notes = found.notes.clone();
         let (mut binding, row) = bind::bind(found, record, &key, row, &self.works.place, self.now)?;
         (binding.assigned, binding.told_for) = (assigned, told_for);
-        record.notes = record.turn_notes().chain(bind::clock_notes(record, &self.works.place)).chain(notes).collect();
+        record.notes = bind::notes(record, &binding, &self.works.place);
         self.studies.insert(key.row, row);
         self.seal(record.id(), binding.clone());
         Ok(binding)
