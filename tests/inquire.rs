@@ -507,6 +507,13 @@ fn an_id_that_no_object_can_hold_is_left_out_with_a_note_and_tells_procedures_ap
         world.store = Arc::default();
         let house = world.start();
         assert_eq!(both.map(|id| house.record(id).notes), noted, "{number}: the index was lost");
+        let third = send(&house, 3);
+        assert_eq!([study(&house, third)], ["1.2.2"], "{number}");
+        assert_eq!(house.record(third).notes, noted[0], "{number}: the index was lost");
+        // One that is named now is another than the long one, which is all that the worklist has.
+        world.hospital.1.lock().unwrap().get_mut("A7").unwrap().1.requested_procedure_id = "RP9".into();
+        let named = send(&house, 4);
+        assert_eq!((house.stage(named), failure(&house, named).0), (Stage::Held, FailureCode::StudyUnclear), "{number}");
     }
     let two = vec![numbered(entry("4711", "1.2.2"), long, "S1"), numbered(entry("4711", "1.2.3"), other, "S1")];
     let world = open("inquire-long", "", &[(Worklist, &Peer::of(two))]);

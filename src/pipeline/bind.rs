@@ -143,7 +143,8 @@ fn told_key(patient: &Identifier, order: &Order, procedure_id: &Phi, place: &Pla
 #[must_use]
 pub fn told_order(binding: &Binding, place: &Place) -> Option<(Digest, Order)> {
     let (order, procedure_id) = (binding.order.as_ref()?, binding.told_for.as_ref()?);
-    Some((told_key(&binding.patient.identifier, order, procedure_id, place), order.clone()))
+    let told = binding.told.as_ref().unwrap_or(order).clone();
+    Some((told_key(&binding.patient.identifier, order, procedure_id, place), told))
 }
 
 /// As the hospital named it; empty without an order.
@@ -211,6 +212,7 @@ pub fn bind(
         },
         assigned: None,
         told_for: None,
+        told: None,
         notes: found.notes,
         archives: record.items.iter().map(|item| item.legs.iter().map(|leg| leg.archive.clone()).collect()).collect(),
         bound_at: now,

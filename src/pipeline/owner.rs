@@ -49,11 +49,12 @@ impl Round<'_> {
     fn assign(&mut self, record: &mut Record, key: &PatientKey, decision: &Decision) -> Result<(), Refusal> {
         act::may_be_assigned(record)?;
         let mut found = self.identify(record, Some(key)).map_err(act::refuse_doubt)?;
-        let told_for = self.complete_order(&mut found, record.id()).map_err(act::refuse_doubt)?;
+        let told = self.complete_order(&mut found, record.id()).map_err(act::refuse_doubt)?;
         let (study, row) = self.study_of(&found, record).map_err(act::refuse_doubt)?;
         let (mut binding, row) =
             bind::bind(found, record, &study, row, &self.works.place, self.now).map_err(act::refuse_doubt)?;
-        (binding.assigned, binding.told_for) = (Some(key.clone()), told_for);
+        binding.assigned = Some(key.clone());
+        (binding.told_for, binding.told) = told.unzip();
         record.notes = bind::notes(record, &binding, &self.works.place);
         self.name(record, &binding);
         act::assigned(record, self.now, decision)?;
@@ -194,11 +195,12 @@ impl Round<'_> {
             Some(binding) => self.same_person(record, binding)?,
             None => self.identify(record, None)?,
         };
-        let told_for = self.complete_order(&mut found, record.id())?;
+        let told = self.complete_order(&mut found, record.id())?;
         let assigned = sealed.and_then(|binding| binding.assigned);
         let (key, row) = self.study_of(&found, record)?;
         let (mut binding, row) = bind::bind(found, record, &key, row, &self.works.place, self.now)?;
-        (binding.assigned, binding.told_for) = (assigned, told_for);
+        binding.assigned = assigned;
+        (binding.told_for, binding.told) = told.unzip();
         record.notes = bind::notes(record, &binding, &self.works.place);
         self.studies.insert(key.row, row);
         self.seal(record.id(), binding.clone());
@@ -207,8 +209,8 @@ impl Round<'_> {
 
     /// Has an order say which study it has, where the hospital's messages do not: as somebody else said
     /// once and for all, else as one is asked now. An order whose study was begun here without keeps it.
-    /// `Some`: somebody else said it, of the procedure that the hospital names so.
-    fn complete_order(&mut self, found: &mut Match, id: CaptureId) -> Result<Option<Phi>, Doubt> {
+    /// `Some`: somebody else said it, of the procedure that the hospital names so, and what they said.
+    fn complete_order(&mut self, found: &mut Match, id: CaptureId) -> Result<Option<(Phi, Order)>, Doubt> {
         let is_open = |order: &Order| order.study_instance_uid.is_empty() && !order.accession.is_empty();
         let Some(order) = found.order.clone().filter(is_open) else { return Ok(None) };
         let procedure_id = order.requested_procedure_id.clone();
@@ -217,8 +219,8 @@ impl Round<'_> {
         let keys: Vec<OrderKeys> = bind::order_keys(found, &order, &self.works.place).collect();
         for key in &keys {
             if let Some(told) = self.told_of(key, &procedure_id)? {
-                found.order = Some(completed(order, &fitting(told, &mut found.notes)));
-                return Ok(Some(procedure_id));
+                found.order = Some(completed(order, &fitting(told.clone(), &mut found.notes)));
+                return Ok(Some((procedure_id, told)));
             }
             if self.study(&key.begun)?.is_some_and(|row| row.may_be_of_procedure(&procedure_id)) {
                 return Ok(None);
@@ -232,7 +234,7 @@ impl Round<'_> {
         match self.told.get(&key).map(|(_, told)| told) {
             Some(Told::Order(told)) if is_by_worklist(told) || self.may_be_study_of(told, &procedure_id)? => {
                 found.order = Some(completed(order, &fitting(Order::clone(told), &mut found.notes)));
-                return Ok(Some(procedure_id));
+                return Ok(Some((procedure_id, Order::clone(told))));
             }
             Some(Told::Order(_)) => {
                 self.orders.remove(&key);

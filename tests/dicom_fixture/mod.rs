@@ -291,6 +291,7 @@ pub fn bare_binding() -> Binding {
         },
         assigned: None,
         told_for: None,
+        told: None,
         notes: vec![],
         archives: vec![],
         bound_at: "2026-03-01T09:20:01Z".parse::<Timestamp>().unwrap(),
