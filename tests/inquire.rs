@@ -261,6 +261,178 @@ fn what_was_said_before_the_procedure_was_named_is_not_said_of_another_one() {
 }
 
 #[test]
+fn a_study_that_is_known_as_another_procedures_is_not_taken_from_an_archive() {
+    let (worklist, archive) = (Peer::of(two_procedures().drain(..1).collect()), Peer::of(vec![entry("4711", "1.2.2")]));
+    let mut world = open("inquire-anothers", "", &[(Worklist, &worklist), (Archive, &archive)]);
+    world.hospital.order_of_procedure("F1", "A7", "RP1", "4711");
+    world.hospital.order_of_procedure("F2", "A7", "RP2", "4711");
+    let house = world.start();
+    let ulcer = send_for(&house, "F1", 1);
+    house.settle();
+    assert_eq!(study(&house, ulcer), "1.2.2");
+    worklist.says(vec![]);
+    drop(house);
+    world.store = Arc::default();
+    let house = world.start();
+    let nevus = send_for(&house, "F2", 2);
+    house.settle();
+    assert!(study(&house, nevus).starts_with("2.25."), "{}", study(&house, nevus));
+    let notes = house.record(nevus).notes;
+    assert!(notes.iter().any(|note| note.contains("which study the order has")), "{notes:?}");
+    // It is not kept for later ones either.
+    let both = [send_for(&house, "F2", 3), send_for(&house, "F1", 4)];
+    house.settle();
+    assert_eq!(both.map(|id| study(&house, id)), [study(&house, nevus), "1.2.2".to_owned()]);
+}
+
+#[test]
+fn a_study_that_the_worklist_gives_to_another_procedure_is_not_taken_from_an_archive() {
+    let nevus = numbered(entry("4711", ""), "RP2", "S1");
+    let ulcer = |study| numbered(entry("4711", study), "RP1", "S1");
+    for (number, (listed, then)) in [
+        (vec![nevus.clone(), ulcer("1.2.2")], "2.25."),
+        (vec![nevus.clone(), ulcer("1.2.3")], "1.2.2"),
+        (vec![nevus.clone()], "1.2.2"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (worklist, archive) = (Peer::of(listed), Peer::of(vec![entry("4711", "1.2.2")]));
+        let world = open(&format!("inquire-given-{number}"), "", &[(Worklist, &worklist), (Archive, &archive)]);
+        world.hospital.order_of_procedure("F2", "A7", "RP2", "4711");
+        let house = world.start();
+        let id = send_for(&house, "F2", 1);
+        house.settle();
+        assert!(study(&house, id).starts_with(then), "{number}: {}", study(&house, id));
+        let is_noted = house.record(id).notes.iter().any(|note| note.contains("which study the order has"));
+        assert_eq!(is_noted, then == "2.25.", "{number}");
+    }
+}
+
+#[test]
+fn of_two_procedures_that_an_archive_is_asked_for_at_once_one_gets_its_only_study() {
+    let archive = Peer::of(vec![entry("4711", "1.2.2")]);
+    let world = open("inquire-at-once", "", &[(Archive, &archive)]);
+    world.hospital.order_of_procedure("F1", "A7", "RP1", "4711");
+    world.hospital.order_of_procedure("F2", "A7", "RP2", "4711");
+    let house = world.start();
+    let both = [send_for(&house, "F1", 1), send_for(&house, "F2", 2)];
+    house.line.step();
+    assert!(house.line.inquire_one() && house.line.inquire_one());
+    house.settle();
+    let studies = both.map(|id| study(&house, id));
+    assert_eq!(studies.iter().filter(|study| *study == "1.2.2").count(), 1, "{studies:?}");
+    let again = [send_for(&house, "F1", 3), send_for(&house, "F2", 4)];
+    house.settle();
+    assert_eq!(again.map(|id| study(&house, id)), studies);
+}
+
+#[test]
+fn procedures_that_the_worklist_has_in_one_study_share_it() {
+    let shared = vec![numbered(entry("4711", "1.2.2"), "RP1", "S1"), numbered(entry("4711", "1.2.2"), "RP2", "S1")];
+    let world = open("inquire-shared", "", &[(Worklist, &Peer::of(shared))]);
+    world.hospital.order_of_procedure("F1", "A7", "RP1", "4711");
+    world.hospital.order_of_procedure("F2", "A7", "RP2", "4711");
+    let house = world.start();
+    for number in [1, 3] {
+        let both = [send_for(&house, "F1", number), send_for(&house, "F2", number + 1)];
+        house.settle();
+        assert_eq!(both.map(|id| study(&house, id)), ["1.2.2", "1.2.2"]);
+    }
+}
+
+#[test]
+fn what_was_said_before_a_procedure_was_named_goes_to_the_first_that_is_named() {
+    for (number, kind) in [Worklist, Archive].into_iter().enumerate() {
+        let peer = Peer::of(vec![entry("4711", "1.2.2")]);
+        let mut world = open(&format!("inquire-first-named-{number}"), "", &[(kind, &peer)]);
+        world.hospital.order_of_procedure("F0", "A7", "", "4711");
+        world.hospital.order_of_procedure("F1", "A7", "RP1", "4711");
+        world.hospital.order_of_procedure("F2", "A7", "RP2", "4711");
+        world.hospital.order_of_procedure("F3", "A7", "RP3", "4711");
+        let house = world.start();
+        let studies_of = |house: &House, fillers: &[&str]| {
+            let come = |filler: &&str| {
+                let id = send_for(house, filler, 1);
+                house.settle();
+                study(house, id)
+            };
+            fillers.iter().map(come).collect::<Vec<_>>()
+        };
+        assert_eq!(studies_of(&house, &["F0", "F1", "F0"]), ["1.2.2"; 3]);
+        assert_eq!(peer.questions(), 1);
+        peer.says(if kind == Worklist { two_procedures().split_off(1) } else { vec![entry("4711", "1.2.3")] });
+        assert_eq!(studies_of(&house, &["F2", "F1", "F0", "F2"]), ["1.2.3", "1.2.2", "1.2.2", "1.2.3"]);
+        assert_eq!(peer.questions(), 2);
+        drop(house);
+        world.store = Arc::default();
+        peer.says(vec![entry("4711", "1.2.2")].split_off(usize::from(kind == Worklist)));
+        let house = world.start();
+        let third = studies_of(&house, &["F3"]).remove(0);
+        assert!(third.starts_with("2.25."), "{third}");
+        assert_eq!(studies_of(&house, &["F2", "F1", "F0"]), ["1.2.3", "1.2.2", "1.2.2"]);
+        assert_eq!(peer.questions(), 3);
+    }
+}
+
+#[test]
+fn while_the_index_is_being_made_anew_no_procedure_takes_what_may_be_anothers() {
+    let worklist = Peer::of(vec![entry("4711", "1.2.2")]);
+    let mut world = open("inquire-first-anew", "", &[(Worklist, &worklist)]);
+    world.hospital.order_of_procedure("F0", "A7", "", "4711");
+    world.hospital.order_of_procedure("F1", "A7", "RP1", "4711");
+    world.hospital.order_of_procedure("F2", "A7", "RP2", "4711");
+    let house = world.start();
+    let come = |filler, number| {
+        let id = send_for(&house, filler, number);
+        house.settle();
+        assert_eq!(study(&house, id), "1.2.2");
+    };
+    come("F0", 1);
+    let some_rows = copy(&world.store);
+    come("F1", 2);
+    worklist.says(two_procedures());
+    let nevus = send_for(&house, "F2", 3);
+    let fill = || {
+        let mut batch = Batch::new();
+        world.store.scan(&[], &[0xFF; 8], usize::MAX).unwrap().into_iter().for_each(|row| batch.delete(row.key));
+        world.store.commit(batch).unwrap();
+        pour(&some_rows, &world.store);
+        Err::<(), _>("not at its end yet".to_owned())
+    };
+    assert!(house.journal.rebuild(fill).is_err());
+    house.settle();
+    assert_eq!((house.stage(nevus), failure(&house, nevus).0), (Stage::Accepted, FailureCode::StoreUnavailable));
+    drop(house);
+    world.store = Arc::default();
+    let house = world.start();
+    house.settle();
+    assert_eq!((house.stage(nevus), study(&house, nevus)), (Stage::Forwarded, "1.2.3".to_owned()));
+}
+
+#[test]
+fn a_procedure_that_is_named_while_the_capture_waits_for_the_archive_is_the_first_too() {
+    let worklist = Peer::of(vec![entry("4711", "1.2.2")]);
+    let world = open("inquire-named-late", "", &[(Worklist, &worklist)]);
+    world.hospital.order_of_procedure("F0", "A7", "", "4711");
+    *world.shelf.away.lock().unwrap() = Some(FailureCode::ArchiveUnreachable);
+    let house = world.start();
+    let ulcer = send_for(&house, "F0", 1);
+    house.settle();
+    assert_eq!(study(&house, ulcer), "1.2.2");
+    world.hospital.order_of_procedure("F0", "A7", "RP1", "4711");
+    *world.shelf.away.lock().unwrap() = None;
+    house.clock.advance_ms(60_000);
+    house.settle();
+    assert_eq!((house.stage(ulcer), study(&house, ulcer)), (Stage::Forwarded, "1.2.2".to_owned()));
+    worklist.says(two_procedures());
+    world.hospital.order_of_procedure("F2", "A7", "RP2", "4711");
+    let nevus = send_for(&house, "F2", 2);
+    house.settle();
+    assert_eq!(study(&house, nevus), "1.2.3");
+}
+
+#[test]
 fn a_study_that_was_begun_here_for_one_procedure_keeps_no_other_from_its_own() {
     let worklist = Peer::of(vec![]);
     let mut world = open("inquire-begun-one", "", &[(Worklist, &worklist)]);
@@ -314,10 +486,11 @@ fn an_id_that_no_object_can_hold_is_left_out_with_a_note_and_tells_procedures_ap
     ];
     for (number, (procedure, step, noted, has_step)) in table.into_iter().enumerate() {
         let worklist = Peer::of(vec![numbered(entry("4711", "1.2.2"), procedure, step)]);
-        let world = open(&format!("inquire-long-{number}"), "", &[(Worklist, &worklist)]);
+        let mut world = open(&format!("inquire-long-{number}"), "", &[(Worklist, &worklist)]);
         let house = world.start();
         // What is kept is noted of each capture.
-        for id in [send(&house, 1), send(&house, 2)] {
+        let both = [send(&house, 1), send(&house, 2)];
+        for id in both {
             assert_eq!((house.stage(id), study(&house, id)), (Stage::Forwarded, "1.2.2".to_owned()), "{number}");
             let notes = house.record(id).notes.concat();
             for name in ["Requested Procedure ID", "Scheduled Procedure Step ID"] {
@@ -328,6 +501,19 @@ fn an_id_that_no_object_can_hold_is_left_out_with_a_note_and_tells_procedures_ap
         let object = &stored.values().next().unwrap()[0];
         let says = |text: &str| object.windows(text.len()).any(|piece| piece == text.as_bytes());
         assert_eq!((says("S77"), says("PROCEDURE-NUMBER") || says("STEP-NUMBER")), (has_step, false), "{number}");
+        drop(stored);
+        let noted = both.map(|id| house.record(id).notes);
+        drop(house);
+        world.store = Arc::default();
+        let house = world.start();
+        assert_eq!(both.map(|id| house.record(id).notes), noted, "{number}: the index was lost");
+        let third = send(&house, 3);
+        assert_eq!([study(&house, third)], ["1.2.2"], "{number}");
+        assert_eq!(house.record(third).notes, noted[0], "{number}: the index was lost");
+        // One that is named now is another than the long one, which is all that the worklist has.
+        world.hospital.1.lock().unwrap().get_mut("A7").unwrap().1.requested_procedure_id = "RP9".into();
+        let named = send(&house, 4);
+        assert_eq!((house.stage(named), failure(&house, named).0), (Stage::Held, FailureCode::StudyUnclear), "{number}");
     }
     let two = vec![numbered(entry("4711", "1.2.2"), long, "S1"), numbered(entry("4711", "1.2.3"), other, "S1")];
     let world = open("inquire-long", "", &[(Worklist, &Peer::of(two))]);
@@ -348,6 +534,45 @@ fn a_patient_whose_numbers_were_merged_is_known_to_the_worklist_by_any_of_them()
     assert_eq!((house.stage(id), study(&house, id)), (Stage::Forwarded, "1.2.2".to_owned()));
     let asked = worklist.asked.lock().unwrap();
     assert_eq!(*asked, [("A7".to_owned(), vec!["4711".to_owned(), "0815".to_owned()])]);
+}
+
+#[test]
+fn a_number_without_an_authority_is_one_of_the_sites_own() {
+    let unnamed = |patient: &str, study: &str| {
+        let mut entry = entry(patient, study);
+        entry.patient[0].issuer.clear();
+        entry
+    };
+    let another = FailureCode::IdentityDisagrees;
+    for (number, (kind, entries, then)) in [
+        (Worklist, vec![unnamed("4711", "1.2.2")], Ok("1.2.2")),
+        (Worklist, vec![unnamed("0815", "1.2.2")], Ok("1.2.2")),
+        (Worklist, vec![unnamed("12", "1.2.2")], Ok("1.2.2")),
+        // The patient's number at CITY may be somebody else's here.
+        (Worklist, vec![unnamed("815", "1.2.2")], Err(another)),
+        (Archive, vec![unnamed("815", "1.2.2")], Ok("2.25.")),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let world = open(&format!("inquire-unnamed-{number}"), "", &[(kind, &Peer::of(entries))]);
+        let numbered = |id: &str, issuer: &str, oid: &str| Identifier {
+            id: id.into(),
+            issuer: issuer.to_owned(),
+            issuer_universal_id: oid.to_owned(),
+            ..Identifier::default()
+        };
+        let mut patients = world.hospital.0.lock().unwrap();
+        let patient = patients.get_mut("4711").unwrap();
+        patient.other_ids = vec![numbered("815", "CITY", ""), numbered("0815", "", "HOSP"), numbered("12", "", "")];
+        drop(patients);
+        let house = world.start();
+        let id = send(&house, 1);
+        match then {
+            Ok(then) => assert!(study(&house, id).starts_with(then), "{number}: {}", study(&house, id)),
+            Err(code) => assert_eq!((house.stage(id), failure(&house, id).0), (Stage::Held, code), "{number}"),
+        }
+    }
 }
 
 #[test]
@@ -448,12 +673,17 @@ fn an_order_that_was_told_once_keeps_its_study_through_restarts_a_lost_index_and
 
 /// The index as it is now.
 fn copy(store: &MemoryStore) -> Arc<MemoryStore> {
-    let (copied, mut batch) = (MemoryStore::default(), Batch::new());
-    for row in store.scan(&[], &[0xFF; 8], usize::MAX).unwrap() {
+    let copied = Arc::default();
+    pour(store, &copied);
+    copied
+}
+
+fn pour(from: &MemoryStore, to: &MemoryStore) {
+    let mut batch = Batch::new();
+    for row in from.scan(&[], &[0xFF; 8], usize::MAX).unwrap() {
         batch.put(row.key, row.value);
     }
-    copied.commit(batch).unwrap();
-    Arc::new(copied)
+    to.commit(batch).unwrap();
 }
 
 #[test]
@@ -476,6 +706,28 @@ fn a_power_cut_between_the_sealed_answer_and_the_index_asks_nothing_again() {
     house.settle();
     assert_eq!((study(&house, first), study(&house, second)), ("1.2.2".to_owned(), "1.2.2".to_owned()));
     assert_eq!((house.stage(first), worklist.questions()), (Stage::Forwarded, 1));
+}
+
+#[test]
+fn what_is_noted_of_a_capture_outlives_a_power_cut_between_its_sealed_binding_and_the_index() {
+    let worklist = Peer::of(vec![numbered(entry("4711", "1.2.2"), "RP1", "STEP-NUMBER-000077")]);
+    let mut world = open("inquire-power-notes", "", &[(Worklist, &worklist)]);
+    let house = world.start();
+    let mut claim = ordered();
+    claim["taken_at"] = json!("2026-03-02T09:00:00Z");
+    let id = house.send(&claim, None, &[&photo(1)]).unwrap().record.id();
+    house.line.step();
+    let before = copy(&world.store);
+    house.settle();
+    let notes = house.record(id).notes;
+    assert!(notes.len() == 2 && notes[0].contains("clock was ahead") && notes[1].contains("Step ID"), "{notes:?}");
+    drop(house);
+    world.store = before;
+    let house = world.start();
+    assert_eq!(house.stage(id), Stage::Accepted, "the index knew it already");
+    house.clock.advance_ms(10_000);
+    house.settle();
+    assert_eq!((house.stage(id), house.record(id).notes), (Stage::Forwarded, notes));
 }
 
 #[test]

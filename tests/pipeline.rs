@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use shutterbridge::archive::{Report, Unwanted};
 use shutterbridge::capture::claim::parse_taken_at;
-use shutterbridge::capture::{CaptureId, Commitment, FailureCode, Operator, SopRef, Stage, Uid};
+use shutterbridge::capture::{CaptureId, Commitment, FailureCode, Operator, SopRef, Stage, Uid, Visit};
 use shutterbridge::media::exif;
 use shutterbridge::pipeline::{Acceptor, Act, Receipt, RefusalCode};
 use shutterbridge::seal::digest::sha256;
@@ -902,7 +902,7 @@ fn a_phone_whose_clock_is_ahead_dates_nothing_and_a_note_says_so() {
         ),
     ];
     for (number, (files, claimed, study, objects, noted)) in table.into_iter().enumerate() {
-        let world = World::new(&format!("ahead-{number}"));
+        let mut world = World::new(&format!("ahead-{number}"));
         let house = world.start();
         let mut claim = claim("4711");
         claim["taken_at"] = json!(claimed);
@@ -918,6 +918,9 @@ fn a_phone_whose_clock_is_ahead_dates_nothing_and_a_note_says_so() {
         for (note, whose) in record.notes.iter().zip(noted) {
             assert!(note.starts_with(whose) && note.contains("clock was ahead"), "{number}: {note}");
         }
+        drop(house);
+        world.store = Arc::default();
+        assert_eq!(world.start().record(id).notes, record.notes, "{number}: the index was lost");
         let shelf = (world.shelf.taken.lock().unwrap(), world.shelf.stored.lock().unwrap());
         let sent: Vec<_> = shelf.0.iter().map(|uid| shelf.1[uid][0].as_slice()).collect();
         let day = |element: u8| sent.iter().map(move |object| date(object, element)).collect::<Vec<_>>();
@@ -1032,6 +1035,8 @@ fn what_was_identified_is_not_carried_over_to_another_patient_with_its_order() {
 fn a_crash_between_the_sealed_binding_and_its_row_never_tells_of_another_study_than_was_sent() {
     let world = World::new("torn");
     world.hospital.admit("0815", "1999-09-09");
+    let visits = ["V1", "V2"].map(|id| Visit { id: id.into(), ..Visit::default() });
+    world.hospital.0.lock().unwrap().get_mut("4711").unwrap().visits = visits.to_vec();
     let house = world.start_with(Vec::new());
     let id = house.send(&claim("4711"), None, &[&photo(1)]).unwrap().record.id();
     house.settle();
@@ -1039,6 +1044,7 @@ fn a_crash_between_the_sealed_binding_and_its_row_never_tells_of_another_study_t
     let (first, sealed) = (house.record(id), std::fs::read(&binding).unwrap());
     let second = house.decide(id, to_patient("0815")).unwrap();
     assert_ne!(first.study_instance_uid, second.study_instance_uid, "a study changed hands");
+    assert_eq!((first.notes.len(), second.notes.len()), (1, 0), "of two visits none is chosen");
     drop(house);
     // Row and sealed binding are of two decisions, as a crash may leave them.
     std::fs::write(&binding, sealed).unwrap();
@@ -1047,6 +1053,7 @@ fn a_crash_between_the_sealed_binding_and_its_row_never_tells_of_another_study_t
     house.settle();
     let record = house.record(id);
     assert_eq!((record.stage(), record.study_instance_uid), (Stage::Forwarded, first.study_instance_uid));
+    assert_eq!(record.notes, first.notes);
     let stored = world.shelf.stored.lock().unwrap();
     let object = &stored.values().next().unwrap()[0];
     assert!(object.windows(12).any(|w| w == b"\x10\0\x20\0LO\x04\x004711"));

@@ -50,8 +50,10 @@ pub struct Find {
 /// How an exchange ended.
 enum End {
     Status(u16),
-    /// As many answers as are listened to; the rest was cancelled.
-    TooMany,
+    /// As many answers as are listened to; the rest was cancelled, which it heeded or not.
+    TooMany {
+        is_over: bool,
+    },
 }
 
 impl Find {
@@ -78,11 +80,15 @@ impl Find {
             .send_message(context.id, &request, &identifier, patience)
             .and_then(|()| talk.hear(&mut association, patience));
         match heard {
+            Ok(End::TooMany { is_over: false }) => {
+                association.abort();
+                Ok(None)
+            }
             Ok(end) => {
                 association.release();
                 match end {
                     End::Status(status::SUCCESS) => Ok(Some(talk.entries)),
-                    End::TooMany => Ok(None),
+                    End::TooMany { .. } => Ok(None),
                     End::Status(status) => Err(Unanswered(format!("it answered C-FIND with status {status:04X}H"))),
                 }
             }
@@ -174,14 +180,20 @@ impl Talk<'_> {
                 self.entries.push(entry);
             }
         }
+        // Many do not know C-CANCEL, and some break off at it: that they gave too much stands all the same.
+        Ok(End::TooMany { is_over: self.cancel(association, patience).unwrap_or(false) })
+    }
+
+    /// False where it goes on answering.
+    fn cancel(&mut self, association: &mut Association, patience: Patience) -> Result<bool, Fault> {
         association.send_command(self.context.id, &cancel_request(self.message_id), patience)?;
         // What was on its way comes first.
         for _ in 0..ANSWERS_MAX {
             if !status::PENDING.contains(&self.next(association, patience)?.0) {
-                return Ok(End::TooMany);
+                return Ok(true);
             }
         }
-        Err(Fault::Protocol("it does not stop answering"))
+        Ok(false)
     }
 
     fn next(&mut self, association: &mut Association, patience: Patience) -> Result<(u16, Vec<u8>), Fault> {

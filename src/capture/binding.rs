@@ -36,6 +36,13 @@ pub struct Binding {
     /// which may be nothing; `None`: nobody else said it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told_for: Option<Phi>,
+    /// What they said, as they said it, also what no object can hold. `None` in older bindings, too: they tell
+    /// it by `order`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<Order>,
+    /// For a person: what was left open, or out, when the capture was identified.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// Of each item the archives it goes to, as it was decided when it came in; empty where that was
     /// not decided yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

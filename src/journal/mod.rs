@@ -102,11 +102,12 @@ pub struct StudyRow {
 }
 
 impl StudyRow {
-    /// False where it is known to be of other requested procedures than the one that an order names.
+    /// False where it is known to be of other requested procedures than the one that an order names. What was
+    /// filed in it before the hospital named one is of the one that was named first.
     #[must_use]
     pub fn may_be_of_procedure(&self, procedure_id: &Phi) -> bool {
-        let may_be = |known: &Phi| known.is_empty() || known == procedure_id;
-        procedure_id.is_empty() || self.procedures.is_empty() || self.procedures.iter().any(may_be)
+        let mut named = self.procedures.iter().filter(|known| !known.is_empty()).peekable();
+        procedure_id.is_empty() || named.peek().is_none() || named.any(|known| known == procedure_id)
     }
 }
 

@@ -82,7 +82,7 @@ fn study_key(
         if !order.study_instance_uid.is_empty() {
             let uid = Uid::parse(&order.study_instance_uid)
                 .map_err(|e| (FailureCode::WrapFailed, format!("the order's Study Instance UID is {e}")))?;
-            return Ok(StudyKey { row: hmac_sha256(&place.uid_key, &[b"study-of-uid", uid.as_str().as_bytes()]), uid });
+            return Ok(StudyKey { row: study_of_uid(&uid, place), uid });
         }
         let number = [&order.accession, &order.filler, &order.placer].into_iter().find(|n| !n.is_empty());
         if let Some(number) = number {
@@ -99,6 +99,12 @@ fn study_key(
         // With the person: a capture that is assigned to another one gets another study.
         None => Ok(made_from(place, &[b"session", &person(patient), &record.id().to_bytes()])),
     }
+}
+
+/// The row of a study whose UID somebody else made.
+#[must_use]
+pub fn study_of_uid(uid: &Uid, place: &Place) -> Digest {
+    hmac_sha256(&place.uid_key, &[b"study-of-uid", uid.as_str().as_bytes()])
 }
 
 /// The study that an order has here, where nobody else says which.
@@ -137,7 +143,8 @@ fn told_key(patient: &Identifier, order: &Order, procedure_id: &Phi, place: &Pla
 #[must_use]
 pub fn told_order(binding: &Binding, place: &Place) -> Option<(Digest, Order)> {
     let (order, procedure_id) = (binding.order.as_ref()?, binding.told_for.as_ref()?);
-    Some((told_key(&binding.patient.identifier, order, procedure_id, place), order.clone()))
+    let told = binding.told.as_ref().unwrap_or(order).clone();
+    Some((told_key(&binding.patient.identifier, order, procedure_id, place), told))
 }
 
 /// As the hospital named it; empty without an order.
@@ -206,6 +213,8 @@ pub fn bind(
         assigned: None,
         told_for: None,
         in_hevc: Some(Vec::new()),
+        told: None,
+        notes: found.notes,
         archives: record.items.iter().map(|item| item.legs.iter().map(|leg| leg.archive.clone()).collect()).collect(),
         bound_at: now,
         gateway_version: place.gateway_version.clone(),
@@ -369,8 +378,14 @@ fn taken(item: &ItemFacts, acceptance: &Acceptance, zone: &TimeZone) -> DateTime
     zone.to_datetime(TakenAt::first_possible(told, zone, acceptance.accepted_at).unwrap_or(acceptance.accepted_at))
 }
 
+/// All that a person is told of a capture that is bound: of its files, of its times, of whose it is.
+#[must_use]
+pub fn notes(record: &Record, binding: &Binding, place: &Place) -> Vec<String> {
+    record.turn_notes().chain(clock_notes(record, place)).chain(binding.notes.iter().cloned()).collect()
+}
+
 /// A note for each time of capture that was not used, because it lies in the future.
-pub fn clock_notes(record: &Record, place: &Place) -> impl Iterator<Item = String> {
+fn clock_notes(record: &Record, place: &Place) -> impl Iterator<Item = String> {
     let (zone, accepted_at) = (zone(place), record.acceptance.accepted_at);
     let is_ahead = move |taken: Option<TakenAt>| taken.is_some_and(|taken| taken.is_ahead(&zone, accepted_at));
     let files = record.items.iter().zip(1..).map(|(item, number)| (format!("File {number}"), item.facts.facts.taken_at));

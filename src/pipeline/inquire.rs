@@ -45,11 +45,13 @@ pub struct Question {
     procedure_id: Phi,
     /// Every number that the patient has or had, the first of them now.
     patient: Vec<Identifier>,
+    /// The authority of numbers that are given without one.
+    home: String,
 }
 
 impl Question {
     #[must_use]
-    pub fn about(key: Digest, order: &Order, found: &Match) -> Self {
+    pub fn about(key: Digest, order: &Order, found: &Match, home: &str) -> Self {
         let patient = std::iter::once(&found.patient.identifier).chain(&found.patient.other_ids).chain(&found.prior_ids);
         Self {
             key,
@@ -57,6 +59,7 @@ impl Question {
             issuer: issuer_of(order),
             procedure_id: order.requested_procedure_id.clone(),
             patient: patient.cloned().collect(),
+            home: home.to_owned(),
         }
     }
 
@@ -65,7 +68,14 @@ impl Question {
     }
 
     fn is_of_the_patient(&self, entry: &Entry) -> bool {
-        entry.patient.iter().any(|theirs| self.patient.iter().any(|ours| ours.id == theirs.id && may_be_one(ours, theirs)))
+        let is_theirs = |ours: &Identifier, theirs: &Identifier| {
+            ours.id == theirs.id && may_be_one(ours, theirs) && (is_named(theirs) || !is_named(ours) || self.is_at_home(ours))
+        };
+        entry.patient.iter().any(|theirs| self.patient.iter().any(|ours| is_theirs(ours, theirs)))
+    }
+
+    fn is_at_home(&self, number: &Identifier) -> bool {
+        [&number.issuer, &number.issuer_universal_id].contains(&&self.home)
     }
 }
 
@@ -76,6 +86,11 @@ fn issuer_of(order: &Order) -> Identifier {
         issuer_universal_id: order.accession_issuer_universal_id.clone(),
         ..Identifier::default()
     }
+}
+
+/// Whether it says whose number it is.
+fn is_named(number: &Identifier) -> bool {
+    !number.issuer.is_empty() || !number.issuer_universal_id.is_empty()
 }
 
 /// False where both name an authority, and not the same.
@@ -257,31 +272,40 @@ impl Line {
             let answer = self.inquirer.ask_source(place, source, question, self.works());
             answer.map_err(|why| (FailureCode::StudyUnknown, why))
         };
+        let mut listed = Vec::new();
         for source in of_kind(SourceKind::Worklist) {
-            if let Some(order) = told_by_worklist(question, &ask(source)?)? {
+            let entries = ask(source)?;
+            if let Some(order) = told_by_worklist(question, &entries)? {
                 return Ok(Told::Order(Box::new(order)));
             }
+            listed.extend(entries);
         }
         let mut entries = Vec::new();
         for source in of_kind(SourceKind::Archive) {
             entries.extend(ask(source)?);
         }
-        told_by_archives(question, &entries)
+        told_by_archives(question, &listed, &entries)
     }
 }
 
-/// The one study that archives have of the order; where they have more, or no valid UID, a person is told
-/// and none is chosen. Their studies carry what was sent there, so nothing but the UID is taken from them.
-fn told_by_archives(question: &Question, entries: &[Entry]) -> Result<Told, Doubt> {
+/// Said of a capture for whose order no study was chosen.
+pub(super) const NONE_CHOSEN: &str = "The archive does not say clearly which study the order has; none was chosen.";
+
+/// The one study that archives have of the order; where they have more, or no valid UID, or one that a
+/// worklist (`listed`) gives to another requested procedure, a person is told and none is chosen. Their
+/// studies carry what was sent there, so nothing but the UID is taken from them.
+fn told_by_archives(question: &Question, listed: &[Entry], entries: &[Entry]) -> Result<Told, Doubt> {
     let is_ours = |entry: &&Entry| may_be_one(&question.issuer, &issuer_of(&entry.order)) && question.is_of_the_patient(entry);
     let entries: Vec<&Entry> = entries.iter().filter(is_ours).collect();
+    let is_anothers = |uid: &Uid| {
+        let mut others = listed.iter().filter(|entry| !entry.order.may_be_of_procedure(&question.procedure_id));
+        others.any(|entry| Uid::parse(&entry.order.study_instance_uid).is_ok_and(|theirs| theirs == *uid))
+    };
     match one_study(&entries, "the archive") {
+        Ok(Some((uid, _))) if is_anothers(&uid) => Ok(Told::Nowhere(vec![NONE_CHOSEN.to_owned()])),
         Ok(Some((uid, _))) => Ok(Told::Order(Box::new(Order { study_instance_uid: uid.to_string(), ..Order::default() }))),
         Ok(None) => Ok(Told::Nowhere(Vec::new())),
-        Err((FailureCode::StudyUnclear, _)) => {
-            let note = "The archive does not say clearly which study the order has; none was chosen.";
-            Ok(Told::Nowhere(vec![note.to_owned()]))
-        }
+        Err((FailureCode::StudyUnclear, _)) => Ok(Told::Nowhere(vec![NONE_CHOSEN.to_owned()])),
         Err(doubt) => Err(doubt),
     }
 }

@@ -3,7 +3,7 @@
 use super::act::{self, Act, Decision, Verdict};
 use super::bind::{self, OrderKeys, StudyKey};
 use super::identify::{self, Doubt, Match};
-use super::inquire::{Question, Told};
+use super::inquire::{NONE_CHOSEN, Question, Told};
 use super::refusal::Refusal;
 use super::round::Round;
 use super::sealed;
@@ -11,7 +11,7 @@ use super::step::{advance, jitter, later};
 use crate::capture::claim::PatientKey;
 use crate::capture::record::{Digest, Event, Schedule};
 use crate::capture::retry::Next;
-use crate::capture::{Binding, CaptureId, Claim, Class, Failure, FailureCode, Leg, Order, Phi, Record, Stage};
+use crate::capture::{Binding, CaptureId, Claim, Class, Failure, FailureCode, Leg, Order, Phi, Record, Stage, Uid};
 use crate::dicom;
 use crate::journal::StudyRow;
 
@@ -49,13 +49,13 @@ impl Round<'_> {
     fn assign(&mut self, record: &mut Record, key: &PatientKey, decision: &Decision) -> Result<(), Refusal> {
         act::may_be_assigned(record)?;
         let mut found = self.identify(record, Some(key)).map_err(act::refuse_doubt)?;
-        let told_for = self.complete_order(&mut found, record.id()).map_err(act::refuse_doubt)?;
-        let notes = found.notes.clone();
+        let told = self.complete_order(&mut found, record.id()).map_err(act::refuse_doubt)?;
         let (study, row) = self.study_of(&found, record).map_err(act::refuse_doubt)?;
         let (mut binding, row) =
             bind::bind(found, record, &study, row, &self.works.place, self.now).map_err(act::refuse_doubt)?;
-        (binding.assigned, binding.told_for) = (Some(key.clone()), told_for);
-        record.notes = record.turn_notes().chain(bind::clock_notes(record, &self.works.place)).chain(notes).collect();
+        binding.assigned = Some(key.clone());
+        (binding.told_for, binding.told) = told.unzip();
+        record.notes = bind::notes(record, &binding, &self.works.place);
         self.name(record, &binding);
         act::assigned(record, self.now, decision)?;
         self.studies.insert(study.row, row);
@@ -122,10 +122,21 @@ impl Round<'_> {
                 }
                 (binding.patient, binding.visit, binding.order) = (found.patient, found.visit, found.order);
                 self.name(record, &binding);
+                self.note_procedure(record, &binding);
                 self.seal(record.id(), binding);
             }
             Err((FailureCode::LookupUnavailable, _)) => {}
             Err((code, detail)) => self.withdraw(record, code, &detail),
+        }
+    }
+
+    /// The study is of the procedure that the hospital has named since. Unread, its row learns that from the
+    /// binding when the index is made anew.
+    fn note_procedure(&mut self, record: &Record, binding: &Binding) {
+        if let Ok(key) = bind::bound_study(binding, record, &self.works.place)
+            && let Ok(Some(row)) = self.study(&key)
+        {
+            self.studies.insert(key, bind::restore(binding, Some(row), &self.works.place));
         }
     }
 
@@ -134,6 +145,7 @@ impl Round<'_> {
     fn follow(&mut self, record: &mut Record, binding: &Binding) {
         if record.study_instance_uid.as_ref() != Some(&binding.study.instance_uid) {
             self.name(record, binding);
+            record.notes = bind::notes(record, binding, &self.works.place);
             // Unread, the number of its series may be given twice; the series keep their own UIDs.
             let _unread = self.restore_study(record, binding);
         }
@@ -176,19 +188,20 @@ impl Round<'_> {
             && let Some(binding) = sealed
         {
             self.restore_study(record, &binding)?;
+            record.notes = bind::notes(record, &binding, &self.works.place);
             return Ok(binding);
         }
         let mut found = match &sealed {
             Some(binding) => self.same_person(record, binding)?,
             None => self.identify(record, None)?,
         };
-        let told_for = self.complete_order(&mut found, record.id())?;
+        let told = self.complete_order(&mut found, record.id())?;
         let assigned = sealed.and_then(|binding| binding.assigned);
         let (key, row) = self.study_of(&found, record)?;
-        let notes = found.notes.clone();
         let (mut binding, row) = bind::bind(found, record, &key, row, &self.works.place, self.now)?;
-        (binding.assigned, binding.told_for) = (assigned, told_for);
-        record.notes = record.turn_notes().chain(bind::clock_notes(record, &self.works.place)).chain(notes).collect();
+        binding.assigned = assigned;
+        (binding.told_for, binding.told) = told.unzip();
+        record.notes = bind::notes(record, &binding, &self.works.place);
         self.studies.insert(key.row, row);
         self.seal(record.id(), binding.clone());
         Ok(binding)
@@ -196,8 +209,8 @@ impl Round<'_> {
 
     /// Has an order say which study it has, where the hospital's messages do not: as somebody else said
     /// once and for all, else as one is asked now. An order whose study was begun here without keeps it.
-    /// `Some`: somebody else said it, of the procedure that the hospital names so.
-    fn complete_order(&mut self, found: &mut Match, id: CaptureId) -> Result<Option<Phi>, Doubt> {
+    /// `Some`: somebody else said it, of the procedure that the hospital names so, and what they said.
+    fn complete_order(&mut self, found: &mut Match, id: CaptureId) -> Result<Option<(Phi, Order)>, Doubt> {
         let is_open = |order: &Order| order.study_instance_uid.is_empty() && !order.accession.is_empty();
         let Some(order) = found.order.clone().filter(is_open) else { return Ok(None) };
         let procedure_id = order.requested_procedure_id.clone();
@@ -206,29 +219,31 @@ impl Round<'_> {
         let keys: Vec<OrderKeys> = bind::order_keys(found, &order, &self.works.place).collect();
         for key in &keys {
             if let Some(told) = self.told_of(key, &procedure_id)? {
-                found.order = Some(completed(order, &fitting(told, &mut found.notes)));
-                return Ok(Some(procedure_id));
+                found.order = Some(completed(order, &fitting(told.clone(), &mut found.notes)));
+                return Ok(Some((procedure_id, told)));
             }
             if self.study(&key.begun)?.is_some_and(|row| row.may_be_of_procedure(&procedure_id)) {
                 return Ok(None);
             }
         }
         let Some(key) = keys.first().map(|key| key.told).filter(|_| !self.works.sources.is_empty()) else { return Ok(None) };
-        // What was said once may stand in the rows that are still to come.
         if is_partial || journal.is_being_made() {
-            let why = "the index is being made anew, and may yet tell which study the order has";
-            return Err((FailureCode::StoreUnavailable, why.to_owned()));
+            return Err(may_yet_tell());
         }
         self.heard.insert(key);
         match self.told.get(&key).map(|(_, told)| told) {
-            Some(Told::Order(told)) => {
+            Some(Told::Order(told)) if is_by_worklist(told) || self.may_be_study_of(told, &procedure_id)? => {
                 found.order = Some(completed(order, &fitting(Order::clone(told), &mut found.notes)));
-                return Ok(Some(procedure_id));
+                return Ok(Some((procedure_id, Order::clone(told))));
+            }
+            Some(Told::Order(_)) => {
+                self.orders.remove(&key);
+                found.notes.push(NONE_CHOSEN.to_owned());
             }
             Some(Told::Nowhere(notes)) => found.notes.extend(notes.iter().cloned()),
             Some(Told::Doubt(doubt)) => return Err(doubt.clone()),
             None => {
-                self.questions.push((Question::about(key, &order, found), id));
+                self.questions.push((Question::about(key, &order, found, &self.works.assigning_authority), id));
                 let why = "it is being asked which study the order has";
                 return Err((FailureCode::StudyUnknown, why.to_owned()));
             }
@@ -237,18 +252,34 @@ impl Round<'_> {
     }
 
     /// What somebody else said of an order, once and for all. What was said before the hospital named its
-    /// procedure is not said of another one.
+    /// procedure is said of the first that it names.
     fn told_of(&self, key: &OrderKeys, procedure_id: &Phi) -> Result<Option<Order>, Doubt> {
-        for key in [key.told, key.told_of_any] {
+        for (key, is_named) in [(key.told, true), (key.told_of_any, false)] {
             let told = match self.orders.get(&key) {
                 Some(told) => Some(told.clone()),
                 None => self.works.journal.order(&key).map_err(|e| (FailureCode::StoreUnavailable, e.to_string()))?,
             };
-            if let Some(told) = told.filter(|told| told.may_be_of_procedure(procedure_id)) {
+            let Some(told) = told.filter(|told| told.may_be_of_procedure(procedure_id)) else { continue };
+            if is_named && is_by_worklist(&told) || self.may_be_study_of(&told, procedure_id)? {
                 return Ok(Some(told));
             }
         }
         Ok(None)
+    }
+
+    /// False where the study that was said is known here as that of other requested procedures.
+    fn may_be_study_of(&self, told: &Order, procedure_id: &Phi) -> Result<bool, Doubt> {
+        if procedure_id.is_empty() {
+            return Ok(true);
+        }
+        let Ok(uid) = Uid::parse(&told.study_instance_uid) else { return Ok(true) };
+        let journal = &self.works.journal;
+        let is_partial = journal.is_being_made();
+        match self.study(&bind::study_of_uid(&uid, &self.works.place))? {
+            Some(row) if !row.may_be_of_procedure(procedure_id) => Ok(false),
+            _ if is_partial || journal.is_being_made() => Err(may_yet_tell()),
+            _ => Ok(true),
+        }
     }
 
     /// The study a capture belongs to, with its row where it was begun already.
@@ -315,6 +346,18 @@ impl Round<'_> {
         }
         self.held.push(record.id());
     }
+}
+
+/// A worklist says at least the number that it was asked for, and means the procedure. An archive says a UID
+/// alone, which it may have got from here.
+fn is_by_worklist(told: &Order) -> bool {
+    !told.accession.is_empty()
+}
+
+/// What is asked for may stand in the rows that are still to come.
+fn may_yet_tell() -> Doubt {
+    let why = "the index is being made anew, and may yet tell which study the order has";
+    (FailureCode::StoreUnavailable, why.to_owned())
 }
 
 /// What of a match an object that is bound takes over: the patient, and the visit and the order that the

@@ -230,6 +230,7 @@ fn read(spool: &Spool, present: &Present, damaged: &[(Name, Damage)], place: &Pl
     if let Some(binding) = &binding {
         record.study_instance_uid = Some(binding.study.instance_uid.clone());
         record.patient_key = Some(bind::patient_key(&binding.patient.identifier, place));
+        record.notes = bind::notes(&record, binding, place);
         // Nobody knows whether it was sent: what may have left is never bound anew.
         for item in &mut record.items {
             item.schedule.attempts = 1;

@@ -22,6 +22,10 @@ pub enum Reply {
     Flood(Listed, usize),
     /// The same one without end.
     Endless(Listed),
+    /// The same one so often, and nothing more, whatever it is told.
+    Mute(Listed, usize),
+    /// The same one until it is cancelled, which it takes for the end of the association.
+    Torn(Listed, usize),
     Status(u16),
     /// A data set that is none.
     Garbage,
@@ -116,6 +120,12 @@ fn converse(mut association: ServerAssociation<TcpStream>, reply: &Reply) -> Str
             talk.end(0xFE00);
         }
         Reply::Endless(listed) => while talk.list(*listed) {},
+        Reply::Mute(listed, count) | Reply::Torn(listed, count) => {
+            for _ in 0..*count {
+                assert!(talk.list(*listed));
+            }
+            receive(&mut talk.association).expect("a cancel");
+        }
         Reply::Status(status) => talk.end(*status),
         Reply::Garbage => {
             talk.pending(vec![8, 0, 5, 0, 0xFF, 0xFF, 0xFF, 0x7F]);
@@ -126,7 +136,7 @@ fn converse(mut association: ServerAssociation<TcpStream>, reply: &Reply) -> Str
         }
         Reply::Silence | Reply::Close => {}
     }
-    if !matches!(reply, Reply::Close)
+    if !matches!(reply, Reply::Close | Reply::Torn(..))
         && let Ok(Pdu::ReleaseRQ) = talk.association.receive()
     {
         let _ = talk.association.send(&Pdu::ReleaseRP);

@@ -292,6 +292,8 @@ pub fn bare_binding() -> Binding {
         assigned: None,
         told_for: None,
         in_hevc: Some(vec![]),
+        told: None,
+        notes: vec![],
         archives: vec![],
         bound_at: "2026-03-01T09:20:01Z".parse::<Timestamp>().unwrap(),
         gateway_version: "0.1.0".into(),
