@@ -452,6 +452,66 @@ fn a_study_that_was_begun_here_for_one_procedure_keeps_no_other_from_its_own() {
 }
 
 #[test]
+fn a_study_that_was_begun_here_is_not_given_to_another_procedure_by_the_archive_that_has_it_from_here() {
+    let archive = Peer::of(vec![]);
+    let world = open("inquire-from-here", "", &[(Archive, &archive)]);
+    world.hospital.order_of_procedure("F1", "A7", "RP1", "4711");
+    world.hospital.order_of_procedure("F2", "A7", "RP2", "4711");
+    let house = world.start();
+    let first = send_for(&house, "F1", 1);
+    house.settle();
+    archive.says(vec![entry("4711", &study(&house, first))]);
+    let second = send_for(&house, "F2", 2);
+    house.settle();
+    assert_eq!(study(&house, second), study(&house, first), "nobody knows of two, so the order has one");
+    let notes = house.record(second).notes;
+    assert!(notes.iter().any(|note| note.contains("which study the order has")), "{notes:?}");
+    // One study has one head, and its series one row of numbers.
+    let stored = world.shelf.stored.lock().unwrap();
+    let values = |tag: [u8; 4], vr: &[u8; 2]| -> std::collections::BTreeSet<Vec<u8>> {
+        let head = [&tag[..], vr].concat();
+        let at = |object: &Vec<u8>| object.windows(6).position(|piece| piece == head).unwrap() + 6;
+        let value = |object: &Vec<u8>| {
+            let at = at(object);
+            let length = usize::from(u16::from_le_bytes([object[at], object[at + 1]]));
+            object[at + 2..at + 2 + length].to_vec()
+        };
+        stored.values().map(|sent| value(&sent[0])).collect()
+    };
+    let (started, numbers) = (values([8, 0, 0x30, 0], b"TM"), values([0x20, 0, 0x11, 0], b"IS"));
+    assert_eq!((stored.len(), started.len(), numbers.len()), (2, 1, 2), "{started:?} {numbers:?}");
+}
+
+#[test]
+fn an_answer_that_holds_no_more_makes_room_for_the_one_that_does() {
+    let (worklist, archive) = (Peer::of(vec![]), Peer::of(vec![entry("4711", "1.2.2")]));
+    let world = open("inquire-room", "", &[(Worklist, &worklist), (Archive, &archive)]);
+    world.hospital.order_of_procedure("F1", "A7", "RP1", "4711");
+    world.hospital.order_of_procedure("F2", "A7", "RP2", "4711");
+    let house = world.start();
+    // Somebody assigns a capture of the second procedure and does not wait: what the archive says is kept.
+    let unknown = json!({"patient": {"id": "9"}, "order": {"filler": "F2"}, "department": "derm"});
+    let waits = house.send(&unknown, None, &[&photo(1)]).unwrap().record.id();
+    house.settle();
+    let awaited = house.line.ask(decision(waits, to_patient("4711"))).unwrap();
+    house.line.step();
+    house.line.withdraw(&awaited).unwrap();
+    house.settle();
+    // Then the first procedure is told the same, and has it.
+    let first = send_for(&house, "F1", 2);
+    house.settle();
+    assert_eq!(study(&house, first), "1.2.2");
+    worklist.says(two_procedures());
+    let third = send_for(&house, "F2", 3);
+    house.settle();
+    assert_eq!(study(&house, third), "1.2.3");
+    worklist.says(vec![]);
+    let fourth = send_for(&house, "F2", 4);
+    house.settle();
+    assert_eq!(study(&house, fourth), "1.2.3", "it is known, whatever the worklist has by now");
+}
+
+#[test]
 fn of_procedures_that_share_a_study_only_what_is_alike_enters_the_object() {
     let with = |procedure: &str, description: &str, code: &str| {
         let mut entry = numbered(entry("4711", "1.2.2"), procedure, "S77");

@@ -217,8 +217,9 @@ impl Round<'_> {
         let journal = &self.works.journal;
         let is_partial = journal.is_being_made();
         let keys: Vec<OrderKeys> = bind::order_keys(found, &order, &self.works.place).collect();
+        let others = self.begun_for_others(&keys, &procedure_id)?;
         for key in &keys {
-            if let Some(told) = self.told_of(key, &procedure_id)? {
+            if let Some(told) = self.told_of(key, &procedure_id, &others)? {
                 found.order = Some(completed(order, &fitting(told.clone(), &mut found.notes)));
                 return Ok(Some((procedure_id, told)));
             }
@@ -232,7 +233,9 @@ impl Round<'_> {
         }
         self.heard.insert(key);
         match self.told.get(&key).map(|(_, told)| told) {
-            Some(Told::Order(told)) if is_by_worklist(told) || self.may_be_study_of(told, &procedure_id)? => {
+            Some(Told::Order(told)) if is_by_worklist(told) || self.may_be_study_of(told, &procedure_id, &others)? => {
+                // Also in place of an older word that holds no more.
+                self.orders.insert(key, Order::clone(told));
                 found.order = Some(completed(order, &fitting(Order::clone(told), &mut found.notes)));
                 return Ok(Some((procedure_id, Order::clone(told))));
             }
@@ -253,26 +256,40 @@ impl Round<'_> {
 
     /// What somebody else said of an order, once and for all. What was said before the hospital named its
     /// procedure is said of the first that it names.
-    fn told_of(&self, key: &OrderKeys, procedure_id: &Phi) -> Result<Option<Order>, Doubt> {
+    fn told_of(&self, key: &OrderKeys, procedure_id: &Phi, others: &[Uid]) -> Result<Option<Order>, Doubt> {
         for (key, is_named) in [(key.told, true), (key.told_of_any, false)] {
             let told = match self.orders.get(&key) {
                 Some(told) => Some(told.clone()),
                 None => self.works.journal.order(&key).map_err(|e| (FailureCode::StoreUnavailable, e.to_string()))?,
             };
             let Some(told) = told.filter(|told| told.may_be_of_procedure(procedure_id)) else { continue };
-            if is_named && is_by_worklist(&told) || self.may_be_study_of(&told, procedure_id)? {
+            if is_named && is_by_worklist(&told) || self.may_be_study_of(&told, procedure_id, others)? {
                 return Ok(Some(told));
             }
         }
         Ok(None)
     }
 
+    /// Studies that were begun here for the same order, and have captures of other requested procedures
+    /// alone: an archive may have them from here.
+    fn begun_for_others(&self, keys: &[OrderKeys], procedure_id: &Phi) -> Result<Vec<Uid>, Doubt> {
+        let mut others = Vec::new();
+        for key in keys {
+            let row = self.study(&key.begun)?.filter(|row| !row.may_be_of_procedure(procedure_id));
+            others.extend(row.map(|row| row.study.instance_uid));
+        }
+        Ok(others)
+    }
+
     /// False where the study that was said is known here as that of other requested procedures.
-    fn may_be_study_of(&self, told: &Order, procedure_id: &Phi) -> Result<bool, Doubt> {
+    fn may_be_study_of(&self, told: &Order, procedure_id: &Phi, others: &[Uid]) -> Result<bool, Doubt> {
         if procedure_id.is_empty() {
             return Ok(true);
         }
         let Ok(uid) = Uid::parse(&told.study_instance_uid) else { return Ok(true) };
+        if others.contains(&uid) {
+            return Ok(false);
+        }
         let journal = &self.works.journal;
         let is_partial = journal.is_being_made();
         match self.study(&bind::study_of_uid(&uid, &self.works.place))? {
