@@ -173,7 +173,7 @@ fn what_cannot_be_turned_as_it_is_coded_is_coded_again_or_cut_as_the_configurati
     let text = |object: &DefaultDicomObject, tag| object.element(tag).unwrap().to_str().unwrap().trim().to_owned();
     for (edges, columns, methods, says) in [
         ("recode", "56", "ISO_10918_1\\ISO_10918_1", "compressed again"),
-        ("trim", "48", "ISO_10918_1", "Cut at an edge by less than 16"),
+        ("trim", "48", "ISO_10918_1", "Cut at one edge or two by less than a unit of its coding"),
     ] {
         let set = |command: &mut std::process::Command| {
             command.env("SHUTTERBRIDGE__PHOTO__EDGE_BLOCKS", edges);

@@ -106,7 +106,8 @@ pub enum EdgeBlocks {
     /// The components that it concerns are coded again; nothing is cut off.
     #[default]
     Recode,
-    /// The incomplete units are cut off, 1 to 15 rows or columns at an edge; nothing is coded again.
+    /// The incomplete units are cut off at one edge or two: less than a unit, which is 8 or 16 pixels, or 32 where
+    /// four share their chroma. Nothing is coded again.
     Trim,
 }
 

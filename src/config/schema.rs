@@ -278,7 +278,7 @@ pub const SECTIONS: &[Section] = &[
             "edge_blocks",
             Kind::Choice { built: &["recode", "trim"], unbuilt: &[] },
             Text("recode"),
-            "of a JPEG that cannot be turned as it is coded: \"recode\" what it concerns, or \"trim\" up to 15 rows or columns",
+            "of a JPEG that cannot be turned as it is coded: \"recode\" what it concerns, or \"trim\" less than a unit of its coding at an edge",
         )],
     },
     Section {

@@ -243,7 +243,7 @@ pub(super) fn general_image(to: &mut DataSet, source: &Source) {
         let is_of_film = source.burst.is_some_and(|burst| burst.is_of_film);
         let text = match source.picture.pixels {
             _ if !is_coded_again => {
-                "Cut at an edge by less than 16 rows or columns, so that it could be turned upright with no sample changed"
+                "Cut at one edge or two by less than a unit of its coding (8 to 32 pixels), so that it could be turned upright with no sample changed"
             }
             Pixels::Jpeg { .. } if is_of_film => {
                 "Still pictures at even distances out of a video, which is not here because it could not be sent; decoded, turned upright and compressed again as JPEG baseline"

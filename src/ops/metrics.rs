@@ -120,7 +120,7 @@ impl Metrics {
             transcoded: Family::new(
                 Counter,
                 "transcoded_total",
-                "Videos that were coded anew, by how it ended.",
+                "Videos that were coded anew, or of which stills were made, by how it ended.",
                 &[("outcome", &TRANSCODED)],
             ),
             hl7_messages: Family::new(

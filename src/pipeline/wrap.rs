@@ -1,6 +1,7 @@
 //! The object of one item: its header made from binding and manifest; its picture as it was
 //! sealed, or, where no transfer syntax carries that, as it was made upright and baseline, in its
-//! coefficients where that can be, once and sealed beside.
+//! coefficients where that can be, once and sealed beside. Of a film that an archive does not take, its
+//! stills.
 
 use std::convert::Infallible;
 use std::io::Read;
